@@ -1,0 +1,77 @@
+# Everything runs in .venv, which is made on demand from $(PYTHON).
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+CORPORA ?= ../shared/corpora
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.installed
+# The build's tools are installed once and used without isolation, so that a later reinstall
+# (after a change to pyproject.toml) asks the network for nothing that is already here.
+INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test cover lint format type doc bench bench-peers corpora dist clean
+
+help: ## List every target
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+$(STAMPS)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Thor needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "setuptools>=77"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/base: pyproject.toml setup.py $(STAMPS)/python
+	$(INSTALL) .
+	@touch $@
+
+$(STAMPS)/test $(STAMPS)/doc $(STAMPS)/dev: $(STAMPS)/%: pyproject.toml $(STAMPS)/base
+	$(INSTALL) '.[$*]'
+	@touch $@
+
+venv: $(STAMPS)/dev ## Make .venv with everything that working on Thor needs
+
+demo: $(STAMPS)/base ## Start the demo: two origins, the proxy in front of them, the admin page
+	@$(BIN)/thor demo
+
+test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=...); names what it skips
+	$(BIN)/python -m pytest -rs --no-fold-skipped $(PYTEST_ARGS)
+
+cover: $(STAMPS)/test ## Run the suite and show the lines that no test reaches
+	$(BIN)/python -m pytest -rs --no-fold-skipped --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(STAMPS)/dev ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMPS)/dev ## Rewrite the source in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(STAMPS)/dev ## Check types (mypy --strict)
+	$(BIN)/mypy
+
+doc: $(STAMPS)/doc ## Build the documentation into doc/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
+
+bench: $(STAMPS)/base ## Measure Thor against its peers (BENCH_ARGS="--help" for the choices)
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+bench-peers: $(STAMPS)/python ## Install the peers of the benchmark into build/peers
+	$(BIN)/python -m bench.peers install
+
+corpora: $(STAMPS)/test ## Run the message corpora of other parsers (CORPORA=DIR)
+	@test -d "$(CORPORA)" || { echo "no such folder: $(CORPORA); say which: make corpora CORPORA=DIR" >&2; exit 1; }
+	THOR_CORPORA="$(abspath $(CORPORA))" $(BIN)/python -m pytest -m corpora -rA $(PYTEST_ARGS)
+
+dist: $(STAMPS)/dev ## Build the source archive and the wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) build dist doc/_build *.egg-info .coverage .coverage.* htmlcov \
+	  .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find thor test bench doc examples -name __pycache__ -type d -prune -exec rm -rf {} +
