@@ -1,0 +1,405 @@
+"""Who may call whom: the rules of the house, checked from the source.
+
+The rooms stand in a chain, and imports go left along it:
+
+    native, types <- events <- loop <- dns, udp, tcp <- tls <- http <- files
+        <- proxy | asgi | web | green <- cli
+
+An import inside a function counts like one at the top: it is an edge at run time. One inside
+`if TYPE_CHECKING:` does not: annotations may name what a program hands over at run time, which
+is how a lower room talks of a higher one without calling it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from thor_support import ROOT
+
+# -- the tables ---------------------------------------------------------------------------------
+
+CHAIN = (
+    ("native", "types"),
+    ("events",),
+    ("loop",),
+    ("dns", "udp", "tcp"),
+    ("tls",),
+    ("http",),
+    ("files",),
+    ("proxy", "asgi", "web", "green"),
+    ("cli",),
+)
+
+#: What a room may import beyond what is left of it.
+BESIDE = {
+    "tcp": {"dns"},  # names are resolved before they are connected to
+    "udp": {"dns"},
+    "aio": {"types", "events", "loop"},
+    "testing": {room for rooms in CHAIN for room in rooms} - {"cli"},
+    "thor": {room for rooms in CHAIN for room in rooms} - {"cli"} | {"aio"},  # the public names
+    "__main__": {"cli"},
+    "cli": {"thor"},
+}
+
+#: asyncio is hosted by name only: these import the bridge inside a function, when it is first used.
+LAZILY = {("events", "aio"), ("loop", "aio")}
+
+#: The same inside `http` (rules 1 and 2): `wire` knows its own files, headers and errors; the
+#: client and the server never know each other.
+HTTP_CHAIN = (
+    ("error",),
+    ("headers",),
+    ("wire",),
+    ("uri", "conditional"),
+    ("connection",),
+    ("client", "server"),
+    ("common",),  # re-exports for programs that exist; nothing here needs it
+)
+
+#: Files of `http` that know bytes alone: of the other rooms they may import these.
+HTTP_PURE = {
+    "error": set(),
+    "headers": {"types"},
+    "wire": {"native"},
+    "uri": {"types"},
+    "conditional": {"types"},
+}
+
+#: Files that may import the native accelerator; each has its Python twin beside it.
+NATIVE_USERS: set[str] = set()
+
+#: Modules of the standard library that only some files may touch (rule 5), as patterns.
+GUARDED = {
+    "select": {"thor.loop", "thor.loop.poll", "thor.loop.epoll", "thor.loop.kqueue"},
+    "socket": {
+        "thor.types",  # names its classes only
+        "thor.loop.wakeup",
+        "thor.dns",
+        "thor.udp",
+        "thor.tcp*",
+        "thor.tls",
+        "thor.testing",
+    },
+    "asyncio": {"thor.aio"},
+    "threading": {"thor.loop.threads", "thor.loop.base"},
+    "queue": {"thor.loop.threads"},
+    "concurrent": set(),
+    "multiprocessing": set(),
+}
+
+
+# -- reading the source -------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """One edge: `importer` imports `target` (a module, or a name of one outside Thor)."""
+
+    importer: str
+    target: str
+    line: int
+    in_function: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.target}"
+
+
+def modules_of(top: Path) -> dict[str, Path]:
+    """Every module of the package at `top`: dotted name to file."""
+    found = {}
+    for path in sorted(top.rglob("*.py")):
+        parts = path.relative_to(top.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules_of(ROOT / "thor")
+
+
+class _Reader(ast.NodeVisitor):
+    def __init__(self, module: str, package: str, known: dict[str, Path]) -> None:
+        self.module = module
+        self.package = package
+        self.known = known
+        self.depth = 0
+        self.found: list[Import] = []
+
+    def visit_If(self, node: ast.If) -> None:
+        test = node.test
+        if (
+            test.id if isinstance(test, ast.Name) else getattr(test, "attr", "")
+        ) == "TYPE_CHECKING":
+            for other in node.orelse:
+                self.visit(other)
+        else:
+            self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.depth += 1
+        self.generic_visit(node)
+        self.depth -= 1
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for name in node.names:
+            self._add(name.name, node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = node.module or ""
+        if node.level:
+            above = self.package.split(".")[: len(self.package.split(".")) - node.level + 1]
+            base = ".".join([*above, base] if base else above)
+        for name in node.names:
+            inner = f"{base}.{name.name}"
+            self._add(inner if inner in self.known else base, node)
+
+    def _add(self, target: str, node: ast.stmt) -> None:
+        found = Import(self.module, target, node.lineno, self.depth > 0)
+        if found not in self.found:
+            self.found.append(found)
+
+
+def read_imports(
+    module: str, source: str, *, package: bool, known: dict[str, Path]
+) -> list[Import]:
+    """The run-time imports of one module's source."""
+    reader = _Reader(module, module if package else module.rpartition(".")[0], known)
+    reader.visit(ast.parse(source))
+    return reader.found
+
+
+def all_imports() -> Iterator[Import]:
+    for module, path in MODULES.items():
+        package = path.name == "__init__.py"
+        yield from read_imports(module, path.read_text(), package=package, known=MODULES)
+
+
+def room_of(module: str) -> str:
+    """`thor.http.wire.head` is in `http`; the package itself is the room `thor`."""
+    return module.split(".")[1] if "." in module else module
+
+
+def inner_room_of(module: str) -> str:
+    """`thor.http.wire.head` is in `wire` of `http`; `thor.http` itself is ''."""
+    return ".".join(module.split(".")[2:3])
+
+
+def left_along(chain: Sequence[Sequence[str]]) -> dict[str, set[str]]:
+    """Room to the rooms that it may import: itself, and what is left of it."""
+    allowed: dict[str, set[str]] = {}
+    for rooms in chain:
+        left = set(allowed)
+        allowed |= {room: left | {room} for room in rooms}
+    return allowed
+
+
+def allowed_rooms() -> dict[str, set[str]]:
+    """The table of edges between the rooms of `thor`."""
+    allowed = left_along(CHAIN)
+    for room in [room for rooms in CHAIN[CHAIN.index(("loop",)) + 1 :] for room in rooms]:
+        allowed[room].add("aio")
+    for room, more in BESIDE.items():
+        allowed[room] = allowed.get(room, {room}) | more
+    return allowed
+
+
+def is_thors(module: str) -> bool:
+    return module == "thor" or module.startswith("thor.")
+
+
+def listed(found: list[Import]) -> str:
+    return "\n".join(map(str, found))
+
+
+THOR_IMPORTS = [edge for edge in all_imports() if is_thors(edge.target)]
+OUTER_IMPORTS = [edge for edge in all_imports() if not is_thors(edge.target)]
+
+
+# -- the rules ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "expected"),
+    [
+        pytest.param("import a.b", False, {"a.b"}, id="plain"),
+        pytest.param("from a import b, c", False, {"a.b", "a"}, id="module-or-name"),
+        pytest.param("from . import z", False, {"a"}, id="relative"),
+        pytest.param("from .b import z", True, {"a.m.b"}, id="relative-in-package"),
+        pytest.param("from ..b import z", True, {"a.b"}, id="relative-two-up"),
+        pytest.param("def f():\n  import a.b", False, {"a.b"}, id="in-function"),
+        pytest.param("if TYPE_CHECKING:\n  import a.b", False, set(), id="type-only"),
+        pytest.param("if t.TYPE_CHECKING:\n  import x\nelse:\n  import y", False, {"y"}, id="else"),
+        pytest.param("try:\n  import x\nexcept E:\n  import y", False, {"x", "y"}, id="try"),
+    ],
+)
+def test_reader_finds_the_run_time_imports(source: str, package: bool, expected: set[str]) -> None:
+    known = {"a": Path(), "a.b": Path()}
+    found = read_imports("a.m", source, package=package, known=known)
+    assert {edge.target for edge in found} == expected
+
+
+def test_every_room_has_a_place_in_the_chain() -> None:
+    assert {room_of(module) for module in MODULES} <= allowed_rooms().keys()
+
+
+def test_imports_go_left_along_the_chain() -> None:
+    allowed = allowed_rooms()
+    wrong = []
+    for edge in THOR_IMPORTS:
+        rooms = room_of(edge.importer), room_of(edge.target)
+        lazily = edge.in_function and rooms in LAZILY
+        if rooms[1] not in allowed[rooms[0]] and not lazily:
+            wrong.append(edge)
+    assert not wrong, listed(wrong)
+
+
+def test_nothing_imports_testing() -> None:
+    wrong = [edge for edge in THOR_IMPORTS if edge.target == "thor.testing"]
+    assert not wrong, listed(wrong)
+
+
+def test_imports_inside_http_go_left_along_its_chain() -> None:
+    allowed = left_along(HTTP_CHAIN)
+    wrong = [
+        edge
+        for edge in THOR_IMPORTS
+        if room_of(edge.importer) == room_of(edge.target) == "http"
+        and inner_room_of(edge.importer)
+        and inner_room_of(edge.target) not in allowed.get(inner_room_of(edge.importer), set())
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_pure_http_files_import_no_room_that_does_io() -> None:
+    wrong = []
+    for edge in THOR_IMPORTS:
+        pure = (
+            HTTP_PURE.get(inner_room_of(edge.importer))
+            if room_of(edge.importer) == "http"
+            else None
+        )
+        if pure is not None and room_of(edge.target) not in {"http", *pure}:
+            wrong.append(edge)
+    assert not wrong, listed(wrong)
+
+
+def test_native_is_imported_only_by_the_files_listed() -> None:
+    users = {edge.importer for edge in THOR_IMPORTS if room_of(edge.target) == "native"}
+    assert users - {"thor.native"} == NATIVE_USERS
+
+
+@pytest.mark.parametrize("guarded", GUARDED)
+def test_guarded_modules_are_imported_only_where_they_belong(guarded: str) -> None:
+    wrong = [
+        edge
+        for edge in OUTER_IMPORTS
+        if edge.target.split(".")[0] == guarded
+        and not any(fnmatch(edge.importer, place) for place in GUARDED[guarded])
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_names_are_resolved_in_dns_only() -> None:
+    users = {
+        module
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"getaddrinfo", "gethostbyname"}
+    }
+    assert users <= {"thor.dns"}
+
+
+def _extras() -> dict[str, str]:
+    """Optional distributions that users may install: name to the extra that has it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    return {
+        requirement.split(">")[0].split("[")[0].replace("-", "_"): extra
+        for extra, requirements in extras.items()
+        if extra not in {"test", "doc", "dev"}
+        for requirement in requirements
+    }
+
+
+def test_an_optional_dependency_is_imported_in_one_file_that_names_its_extra() -> None:
+    extras = _extras()
+    users: dict[str, set[str]] = {}
+    for edge in OUTER_IMPORTS:
+        name = edge.target.split(".")[0]
+        if name not in sys.stdlib_module_names:
+            users.setdefault(name, set()).add(edge.importer)
+    for name, importers in users.items():
+        assert len(importers) == 1, f"{name} is imported in {sorted(importers)}"
+        assert name in extras, f"{name} is in no extra of pyproject.toml"
+        source = MODULES[importers.pop()].read_text()
+        assert f"thor[{extras[name]}]" in source, f"the absence of {name} names no extra"
+
+
+# -- importing ----------------------------------------------------------------------------------
+
+#: Runs in a bare interpreter: forks for each module named on its input, so that each is imported
+#: where nothing of Thor is, and reports what went wrong.
+IMPORT_EACH = """
+import json, os, sys, threading, traceback
+
+def attempt(name):
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    try:
+        __import__(name)
+    except BaseException:
+        return traceback.format_exc()
+    after = set(os.listdir("/proc/self/fd")) if before else before
+    if after - before:
+        return f"leaves fds open: {sorted(after - before)}"
+    if threading.active_count() > 1:
+        return f"leaves threads: {threading.enumerate()}"
+    if "asyncio" in sys.modules and name != "thor.aio":
+        return "imports asyncio before it is used"
+    return ""
+
+failures = {}
+for name in json.load(sys.stdin):
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(readable)
+        os.write(writable, attempt(name).encode()[-4096:])
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as answer:
+        said = answer.read().decode(errors="replace")
+    status = os.waitpid(pid, 0)[1]
+    if said or status:
+        failures[name] = said or f"ended with {status}"
+json.dump(failures, sys.stdout)
+"""
+
+
+def test_each_module_imports_alone_and_opens_nothing(tmp_path: Path) -> None:
+    names = [name for name in MODULES if not name.endswith("__main__")]
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT_EACH],
+        input=json.dumps(names),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={
+            **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
+            "PYTHONPATH": str(ROOT),
+            "PYTHONPYCACHEPREFIX": str(tmp_path),
+        },
+        check=True,
+    )
+    failures = json.loads(result.stdout)
+    assert not failures, "\n".join(f"{name}: {why}" for name, why in failures.items())

@@ -1,0 +1,286 @@
+"""Event emitters in the style of Node.js.
+
+Owns: the registration of listeners and their synchronous call. Must not know loops, sockets or
+protocols.
+
+Theory of operation: an emitter holds nothing until its first `on`, so that millions are cheap.
+`_listeners` maps an event's name to what listens: the bare function when there is one listener
+that needs no book-keeping (the usual case, and the fast one), else `_Registrations`. These are
+never changed in place: an `emit` walks those that it found, which are its snapshot, and `live`
+tells it which of them were removed on the way.
+
+`emit` spells out up to three arguments: packing and unpacking them is a third of its cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from thor.types import EventListener
+
+F = TypeVar("F", bound=Callable[..., Any])
+E = TypeVar("E", bound="EventEmitter")
+
+
+class _Registration:
+    """One call of `on`: a listener with what has to be known about it."""
+
+    __slots__ = ("context", "func", "live", "once")
+
+    def __init__(self, func: EventListener, once: bool, context: Context | None) -> None:
+        self.func = func
+        self.once = once
+        self.context = context
+        self.live = True
+
+    def call(self, args: tuple[Any, ...]) -> None:
+        context = self.context
+        if context is None:
+            self.func(*args)
+            return
+        try:
+            context.run(self.func, *args)
+        except RuntimeError as why:
+            # A context cannot be entered twice; a listener reached again from its own call
+            # runs in a copy, so that it sees the same values.
+            if "is already entered" not in str(why) or why.__traceback__.tb_next is not None:  # type: ignore[union-attr]
+                raise
+            context.copy().run(self.func, *args)
+
+
+class _Registrations(tuple[_Registration, ...]):
+    """What listens for one event, in order. Its class tells it from a bare function."""
+
+
+#: Stands for an argument that was not passed.
+_NONE: Any = object()
+
+
+class EventEmitter:
+    """Something that has listeners for named events.
+
+    Emits:
+        newListener(event, listener): before a listener is added; never reaches a sink.
+        removeListener(event, listener): after a listener was removed; never reaches a sink.
+    """
+
+    _listeners: dict[str, Any] | None = None
+    _sink: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state to pickle: a plain dict, without listeners and sink."""
+        state = dict(self.__dict__)
+        state.pop("_listeners", None)
+        state.pop("_sink", None)
+        return state
+
+    # -- registration --------------------------------------------------------------------------
+
+    def on(self: E, event: str, listener: EventListener) -> E:
+        """Call `listener` each time `event` is emitted; listeners are called in order."""
+        self._add(event, listener, False, False)
+        return self
+
+    def once(self: E, event: str, listener: EventListener) -> E:
+        """Call `listener` the next time `event` is emitted, and never again."""
+        self._add(event, listener, True, False)
+        return self
+
+    def prepend_listener(self: E, event: str, listener: EventListener) -> E:
+        """Like `on`, but before the listeners that are there."""
+        self._add(event, listener, False, True)
+        return self
+
+    def prepend_once_listener(self: E, event: str, listener: EventListener) -> E:
+        """Like `once`, but before the listeners that are there."""
+        self._add(event, listener, True, True)
+        return self
+
+    def _add(self, event: str, listener: EventListener, once: bool, first: bool) -> None:
+        if not callable(listener):
+            raise TypeError(f"a listener must be callable, not {type(listener).__name__}")
+        listeners = self._listeners
+        if listeners is None:
+            listeners = self._listeners = {}
+        elif "newListener" in listeners:
+            self._announce("newListener", event, listener)
+            listeners = self._listeners
+            if listeners is None:
+                listeners = self._listeners = {}
+        context: Context | None = copy_context()
+        if not context:
+            context = None
+        present = listeners.get(event)
+        if present is None and not once and context is None:
+            listeners[event] = listener
+            return
+        new = (_Registration(listener, once, context),)
+        old = _registrations(present)
+        listeners[event] = _Registrations(new + old if first else old + new)
+
+    def off(self: E, event: str, listener: EventListener) -> E:
+        """Remove the most recent registration of `listener` for `event`, if there is one."""
+        listeners = self._listeners
+        present = listeners.get(event) if listeners is not None else None
+        if listeners is None or present is None:
+            return self
+        if present.__class__ is not _Registrations:
+            if present != listener:
+                return self
+            del listeners[event]
+        else:
+            for registration in reversed(present):
+                if registration.func == listener:
+                    self._drop(listeners, event, registration)
+                    break
+            else:
+                return self
+        if "removeListener" in listeners:
+            self._announce("removeListener", event, listener)
+        return self
+
+    remove_listener = off
+    removeListener = off
+
+    def remove_listeners(self: E, *events: str) -> E:
+        """Remove all listeners of these events; of all events when none is named."""
+        listeners = self._listeners
+        if listeners is None:
+            return self
+        # The listeners for removeListener go last, so that they hear of all the others.
+        names = events or (*(n for n in listeners if n != "removeListener"), "removeListener")
+        for event in names:
+            if "removeListener" in listeners:
+                for listener in reversed(self.listeners(event)):
+                    self.off(event, listener)
+            else:
+                for registration in _registrations(listeners.pop(event, None)):
+                    registration.live = False
+        return self
+
+    removeListeners = remove_listeners
+
+    def _drop(self, listeners: dict[str, Any], event: str, registration: _Registration) -> None:
+        registration.live = False
+        present = listeners.get(event)
+        if present.__class__ is _Registrations:
+            rest = _Registrations(entry for entry in present if entry is not registration)
+            if rest:
+                listeners[event] = rest
+            else:
+                del listeners[event]
+
+    def _forget(self) -> None:
+        """Drop listeners and sink without a word: after a terminal event, this breaks the
+        reference cycle that a listener's closure makes with its emitter."""
+        self._listeners = None
+        self._sink = None
+
+    @contextmanager
+    def listening(self, event: str, listener: EventListener) -> Iterator[None]:
+        """A context manager: `listener` listens for `event` inside the `with` block."""
+        self.on(event, listener)
+        try:
+            yield
+        finally:
+            self.off(event, listener)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def listeners(self, event: str) -> list[EventListener]:
+        """A copy of the list of what listens for `event`: the functions as they were given."""
+        if self._listeners is None:
+            return []
+        return [entry.func for entry in _registrations(self._listeners.get(event))]
+
+    def listener_count(self, event: str) -> int:
+        """How many listeners `event` has."""
+        return len(self.listeners(event))
+
+    def events(self) -> list[str]:
+        """The names of the events that have listeners."""
+        return list(self._listeners) if self._listeners is not None else []
+
+    # -- emitting ------------------------------------------------------------------------------
+
+    def emit(
+        self, event: str, a: Any = _NONE, b: Any = _NONE, c: Any = _NONE, /, *more: Any
+    ) -> bool:
+        """Call the listeners of `event` with the other arguments, now, in order of registration.
+
+        A listener that is added meanwhile waits for the next emit; one that is removed
+        meanwhile is not called any more. With no listener, the sink's method of that name is
+        called. An exception of a listener ends the emit and reaches the caller.
+        Returns: whether anything was called
+        """
+        listeners = self._listeners
+        listener = listeners.get(event) if listeners is not None else None
+        if listener is None:
+            if self._sink is None:
+                return False
+            listener = getattr(self._sink, event, None)
+            if listener is None:
+                return False
+        elif listener.__class__ is _Registrations:
+            passed = tuple(arg for arg in (a, b, c) if arg is not _NONE)
+            self._emit_registered(event, listener, passed + more)
+            return True
+        if a is _NONE:
+            listener()
+        elif b is _NONE:
+            listener(a)
+        elif c is _NONE:
+            listener(a, b)
+        elif not more:
+            listener(a, b, c)
+        else:
+            listener(a, b, c, *more)
+        return True
+
+    def _emit_registered(
+        self, event: str, snapshot: tuple[_Registration, ...], args: tuple[Any, ...]
+    ) -> None:
+        for registration in snapshot:
+            if registration.live:
+                if registration.once:
+                    listeners = self._listeners or {}
+                    self._drop(listeners, event, registration)
+                    if "removeListener" in listeners:
+                        self._announce("removeListener", event, registration.func)
+                registration.call(args)
+
+    def _announce(self, event: str, *args: Any) -> None:
+        """Emit one of the emitter's own events, which never reach the sink."""
+        if self._listeners is not None:
+            self._emit_registered(event, _registrations(self._listeners.get(event)), args)
+
+    def sink(self, sink: Any) -> None:
+        """Send events that have no listener to the method of `sink` with their name, if any."""
+        self._sink = sink
+
+
+def _registrations(present: Any) -> tuple[_Registration, ...]:
+    """What is stored for an event (None: nothing), as registrations."""
+    if present is None:
+        return ()
+    if present.__class__ is _Registrations:
+        found: _Registrations = present
+        return found
+    return (_Registration(present, False, None),)
+
+
+def on(emitter: EventEmitter, event: str | None = None) -> Callable[[F], F]:
+    """A decorator that makes the function a listener of `emitter`.
+
+    event: the event's name; left out, it is the function's own name
+    Returns: a decorator that gives the function back unchanged
+    """
+
+    def register(function: F) -> F:
+        emitter.on(event or function.__name__, function)
+        return function
+
+    return register

@@ -1,0 +1,54 @@
+"""The poll backend (every Unix).
+
+Some facts about poll(2), and what they mean for us:
+
+- The whole list of fds crosses to the kernel at each wait: the cost grows with the number of
+  connections. It is the fallback, and the second opinion that the tests ask.
+- POLLIN, POLLOUT, POLLERR and POLLHUP have the values of our bits on every Unix we know.
+- An fd that was closed without being unregistered is reported as POLLNVAL for ever: it is
+  forgotten here, and said once as an error to its source.
+- The answer has no upper bound: what is more than a batch is left for the next wait, which
+  reports it again. The answer is in the order of the list, so the start of the batch moves on,
+  or the last ones would starve.
+"""
+
+from __future__ import annotations
+
+import select
+
+from thor.loop.poller import ERROR, MAX_EVENTS
+
+
+class PollPoller:
+    """Watches fds with poll(2)."""
+
+    name = "poll"
+
+    def __init__(self) -> None:
+        self._object = select.poll()
+        self.modify = self._object.modify
+        self._offset = 0
+
+    def register(self, fd: int, bits: int) -> None:
+        self._object.register(fd, bits)
+
+    def unregister(self, fd: int) -> None:
+        try:
+            self._object.unregister(fd)
+        except (KeyError, ValueError):
+            pass
+
+    def poll(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        events = self._object.poll(None if timeout_s is None else timeout_s * 1000)
+        if len(events) > MAX_EVENTS:
+            offset = self._offset % len(events)
+            self._offset = offset + MAX_EVENTS
+            events = (events[offset:] + events[:offset])[:MAX_EVENTS]
+        for index, (fd, bits) in enumerate(events):
+            if bits & select.POLLNVAL:
+                self.unregister(fd)
+                events[index] = (fd, ERROR)
+        return events
+
+    def close(self) -> None:
+        self._object = select.poll()

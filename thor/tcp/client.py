@@ -1,0 +1,308 @@
+"""Connecting.
+
+Owns: the way from a host and port to one connected socket. Must not know what the connection is
+for.
+
+Theory of operation: RFC 8305, "happy eyeballs". The name is looked up off the loop's thread; the
+addresses are tried in the resolver's order, IPv6 and IPv4 in turn. An address that has not
+answered after 250 ms gets company: the next one is tried beside it, and at once when one fails.
+The first that connects wins, the others are closed. Each `connect` is one `_Race`, so that what is
+left of an earlier one cannot touch a later one.
+
+Between the TCP connection and the `connect` event there is one step, `_established`, for
+subclasses: TLS has its hand-shake there.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from thor import dns
+from thor.events import EventEmitter
+from thor.loop import EventSource
+from thor.loop.poller import WRITABLE
+from thor.loop.source import default_loop
+from thor.tcp.address import plain_ip, unix_path
+from thor.tcp.connection import TcpConnection, hand_over
+from thor.types import Address, DnsResultList
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase, ScheduledEvent
+
+log = logging.getLogger("thor.tcp")
+
+#: RFC 8305 section 5: how long an attempt is alone, in seconds.
+STAGGER_S = 0.25
+#: Most addresses of one name that are tried: each may hold a socket until the kernel gives up.
+MAX_ADDRESSES = 32
+#: What `connect` says on a non-blocking socket that is on its way.
+_UNDER_WAY = {0, errno.EINPROGRESS, errno.EINTR}
+#: Errors that say more about this host than about the one that was to be reached.
+_NO_ROUTE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+#: Where to connect to: the socket's family and address.
+_Place = tuple[int, Address]
+
+
+class AddressRefused(PermissionError):
+    """`check_ip` refused the address."""
+
+
+class TcpClient(EventEmitter):
+    """Makes TCP connections, one at a time; it can be used again and again.
+
+    check_ip: a function that is given each IP address (`str`) before it is tried, and says
+        whether it may be; IPv4-mapped and NAT64 addresses are given as the IPv4 address inside.
+        An address that is refused is an attempt that failed, with EACCES. None: all may be.
+    error: the exception behind the last `connect_error`, None without one; `AddressRefused` if
+        `check_ip` left no address
+    errors: [(address, exception)] of the attempts of the last `connect` that failed
+
+    Emits, for each `connect()` one of these, unless `cancel()` is called or the loop stopped:
+        connect(conn: TcpConnection): the connection is there, and paused. If nobody listens, or
+            a listener raises, it is aborted.
+        connect_error(errtype: type, error: int): there is none. `socket.gaierror` and an EAI_*
+            code if the name was not found; otherwise `socket.error` and an errno:
+            `errno.ETIMEDOUT` when the time was up.
+    """
+
+    check_ip: Callable[[str], bool] | None = None
+    error: OSError | None = None
+
+    def __init__(self, loop: LoopBase | None = None) -> None:
+        self._loop: LoopBase = loop or default_loop()
+        self.errors: list[tuple[Address, OSError]] = []
+        self._race: _Race | None = None
+        self._lookup: dns.Lookup | None = None
+        self._timer: ScheduledEvent | None = None
+
+    def connect(
+        self, host: str | bytes, port: int | str | None, timeout: float | None = None
+    ) -> None:
+        """Connect to `port` on `host`; what comes of it is emitted.
+
+        host: a name, a literal address, or `unix:PATH` (then the port says nothing)
+        timeout: how long it may take in all, in seconds; None is as long as the kernel tries
+        Raises: RuntimeError if this client is connecting already; ValueError, TypeError
+        """
+        if self._race is not None and self._race.epoch == self._loop._epoch:
+            raise RuntimeError("this client is connecting already")
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"a time-out of {timeout!r} seconds")
+        race = _Race(self, f"{host!r} port {port!r}")
+        path = unix_path(host)
+        if path is not None:
+            self._loop._soon(race.start, [(socket.AF_UNIX, path)])
+        elif port is None:
+            raise TypeError("a port is needed")
+        else:
+            kind = socket.SOCK_STREAM
+            self._lookup = dns.lookup(self._loop, host, port, kind, race.resolved)
+        if timeout is not None:
+            self._timer = self._loop._schedule(timeout, self._timed_out)
+        self.error = None
+        self.errors = race.errors
+        self._race = race
+
+    def cancel(self) -> None:
+        """Give up the connection that is being made: nothing is emitted for it."""
+        self._end()
+
+    # -- the steps -----------------------------------------------------------------------------
+
+    def _established(self, sock: socket.socket, address: Address) -> None:
+        """The TCP connection is there.
+
+        A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
+        when `_end` is called; the time-out goes on until then.
+        """
+        self._succeed(TcpConnection(sock, address, self._loop))
+
+    def _succeed(self, conn: TcpConnection) -> None:
+        self._end()
+        hand_over(self, conn)
+
+    def _fail(self, why: OSError) -> None:
+        where = self._race.name if self._race is not None else ""
+        self._end()
+        self.error = why
+        if not self.emit("connect_error", *self._error_args(why)):
+            log.warning("no connection to %s: %s", where, why)
+
+    def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
+        """The arguments of `connect_error`."""
+        if isinstance(why, socket.gaierror):
+            return socket.gaierror, why.errno
+        # Python raises some errors (a path that is too long) before there is a code.
+        return socket.error, why.errno or errno.EINVAL
+
+    def _timed_out(self) -> None:
+        self._fail(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+
+    def _end(self) -> None:
+        """Stop all that is under way for the present `connect`."""
+        if self._lookup is not None:
+            self._lookup.cancel()
+        if self._timer is not None:
+            self._timer.delete()
+        if self._race is not None:
+            self._race.stop()
+        self._lookup = self._timer = self._race = None
+
+
+class _Race:
+    """The attempts of one `connect`."""
+
+    def __init__(self, client: TcpClient, name: str) -> None:
+        self.name = name
+        self.epoch = client._loop._epoch
+        self.errors: list[tuple[Address, OSError]] = []
+        self._client = client
+        self._loop = client._loop
+        self._places: deque[_Place] = deque()
+        self._attempts: set[_Attempt] = set()
+        self._timer: ScheduledEvent | None = None
+        self._over = False
+
+    def resolved(self, answer: dns.Answer) -> None:
+        """The resolver's answer is here."""
+        if isinstance(answer, OSError):
+            self._client._fail(answer)
+        else:
+            self.start(interleave(answer)[:MAX_ADDRESSES])
+
+    def start(self, places: list[_Place]) -> None:
+        """Try these."""
+        if not self._over:
+            self._places.extend(places)
+            self._next()
+
+    def _next(self) -> None:
+        """Try the next address that can be tried."""
+        self._timer = None
+        while self._places:
+            place = self._places.popleft()
+            try:
+                self._check(*place)
+                if not self._over:
+                    self._attempts.add(_Attempt(self, self._loop, *place))
+            except OSError as why:
+                self.errors.append((place[1], why))
+                continue
+            if self._places:
+                self._timer = self._loop._schedule(STAGGER_S, self._next)
+            return
+        if not self._attempts and not self._over:
+            self._client._fail(pick_error([why for _, why in self.errors]))
+
+    def _check(self, family: int, address: Address) -> None:
+        check = self._client.check_ip
+        if check is None or family == socket.AF_UNIX:
+            return
+        ip = plain_ip(str(address[0]))
+        try:
+            allowed = check(ip)
+        except Exception as why:
+            self._loop._report(check, why)
+            allowed = False
+        if not allowed:
+            raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
+
+    def won(self, attempt: _Attempt) -> None:
+        """An attempt has connected."""
+        self._attempts.discard(attempt)
+        self.stop()
+        self._client._established(attempt.socket, attempt.address)
+
+    def lost(self, attempt: _Attempt, why: OSError) -> None:
+        """An attempt has failed."""
+        self._attempts.discard(attempt)
+        attempt.close()
+        self.errors.append((attempt.address, why))
+        if self._timer is not None:
+            self._timer.delete()
+        self._next()
+
+    def stop(self) -> None:
+        """Try no more, and close what is being tried."""
+        self._over = True
+        self._places.clear()
+        if self._timer is not None:
+            self._timer.delete()
+        for attempt in self._attempts:
+            attempt.close()
+        self._attempts.clear()
+
+
+class _Attempt(EventSource):
+    """One address that is being tried."""
+
+    def __init__(self, race: _Race, loop: LoopBase, family: int, address: Address) -> None:
+        """Raises: OSError if it has failed already"""
+        EventSource.__init__(self, loop)
+        self.address = address
+        self._race = race
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self.socket.setblocking(False)
+            if family != socket.AF_UNIX:
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = self.socket.connect_ex(address)
+            if code not in _UNDER_WAY:
+                raise OSError(code, os.strerror(code))
+            self._register(self.socket.fileno(), WRITABLE)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _ready(self, bits: int) -> None:
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self.unregister_fd()
+        if code:
+            self._race.lost(self, OSError(code, os.strerror(code)))
+        else:
+            self._race.won(self)
+
+    def close(self) -> None:
+        """Give up."""
+        self.unregister_fd()
+        self._loop._close_later(self.socket)
+
+    def _forgotten(self) -> None:
+        EventSource._forgotten(self)
+        self.socket.close()
+
+
+def interleave(rows: DnsResultList) -> list[_Place]:
+    """The order in which to try addresses (RFC 8305 section 4).
+
+    rows: of `getaddrinfo`, sorted by the resolver (RFC 6724)
+    Returns: [(family, address)], families in turn, beginning with the first row's; each once
+    """
+    places: list[_Place] = [(row[0], row[4]) for row in rows]
+    first = [place for place in places if place[0] == places[0][0]]
+    others = [place for place in places if place[0] != places[0][0]]
+    turns = zip_longest(first, others)
+    return list(dict.fromkeys(place for turn in turns for place in turn if place is not None))
+
+
+def pick_error(errors: list[OSError]) -> OSError:
+    """The one to report: what a host said, rather than that there is no way to another.
+
+    errors: of all attempts, in order
+    Returns: the first of those that say most
+    """
+    return min(errors, key=_rank)
+
+
+def _rank(why: OSError) -> int:
+    if isinstance(why, AddressRefused):
+        return 2
+    return 1 if why.errno in _NO_ROUTE else 0

@@ -1,0 +1,499 @@
+"""One TCP connection.
+
+Owns: a connected socket, its two directions, the bytes that wait to be sent. Must not know what
+the bytes mean.
+
+Theory of operation. Reading and writing are two axes, each a small state machine (`state.py`).
+Whether reading is paused is a third fact, since a paused connection still has a state.
+
+*Reading*: one `recv` a readiness, level-triggered; what is left is reported again in the next
+turn, which keeps connections fair to each other. A paused connection is not watched for reading.
+The kernel reports a hang-up on it all the same, and would for ever: the fd is watched no longer
+then. If something is left in the socket it is held for when reading resumes, data first; if not,
+the connection has ended.
+
+*Writing*: `write` queues; the loop's flush stage sends, once a turn, all that was written in it.
+Above `high_water` the queue is sent at once, and if it stays above, `pause(True)` tells the
+writer to wait until `pause(False)`, at `low_water`. WRITABLE is asked for only after a short send.
+A send that fails is the connection's end, but what has arrived is read first.
+
+A layer above attaches as `_owner` and is called directly, before the users' listeners.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as socket_module
+import struct
+from typing import Any
+
+from thor.events import EventEmitter
+from thor.loop import EventSource, LoopBase
+from thor.loop.poller import READABLE, WRITABLE
+from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
+from thor.tcp.writebuf import WriteBuffer, to_bytes
+from thor.types import Address, Data
+
+#: Bytes of one `recv`: more than this seldom waits, and it stays below malloc's mmap threshold.
+RECV_BYTES = 64 * 1024
+#: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
+HIGH_WATER = 256 * 1024
+LOW_WATER = 64 * 1024
+
+
+class TcpConnection(EventSource):
+    """A TCP connection. It starts paused: `pause(False)` begins reading.
+
+    Emits:
+        data(data: bytes): bytes arrived. Not while paused, nor after `close()`.
+        end(): the peer finished sending; once; no `data` follows. Unless `allow_half_open` is
+            set, what is queued is then sent and the connection closes.
+        pause(paused: bool): the queue to send went above `high_water` (True), or is below
+            `low_water` again (False).
+        hangup(): the peer is gone, but data that it sent is left and reading is paused: nothing
+            can be written any more, `pause(False)` reads the rest, `abort()` drops it. At most
+            once; `data`, `end`, `close` and `disconnect` can follow.
+        close(): the peer or the network ended the connection; at most once; not after `close()`
+            or `abort()`. Only `disconnect` follows.
+        disconnect(): the socket is closed, whoever began; exactly once, last.
+    """
+
+    #: Marks of the queue to send, in bytes.
+    high_water = HIGH_WATER
+    low_water = LOW_WATER
+    #: Whether the connection stays writable when the peer has finished sending.
+    allow_half_open = False
+
+    _ending_peer = False
+    _lost_with: OSError | None = None
+    _broken = False
+    _hangup_told = False
+    _unread = b""
+    _server: Any = None
+    _sent_marks: list[tuple[int, Any]] | None = None
+    _local_address: Address | None = None
+
+    def __init__(
+        self, sock: socket_module.socket, address: Address, loop: LoopBase | None = None
+    ) -> None:
+        """sock: connected and non-blocking; the connection owns it from now on."""
+        EventSource.__init__(self, loop)
+        self.socket = sock
+        self.address = address
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self._owner: Any = None
+        self._reading = OPEN
+        self._writing = OPEN
+        self._paused = True
+        self._write_paused = False
+        self._flush_due = False
+        self._after_flush = False
+        self._buffer = WriteBuffer()
+        self._set_io(sock)
+        self._register(sock.fileno(), 0)
+
+    def _set_io(self, sock: socket_module.socket) -> None:
+        self._recv = sock.recv
+        self._send = sock.send
+        self._sendmsg = sock.sendmsg
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.address!r} reading {self._reading.value}"
+            f"{' (paused)' if self._paused else ''}, writing {self._writing.value}>"
+        )
+
+    @property
+    def local_address(self) -> Address:
+        """The address of this side. Raises: OSError if it is first asked for after the end"""
+        if self._local_address is None:
+            self._local_address = self.socket.getsockname()
+        return self._local_address
+
+    @property
+    def tcp_connected(self) -> bool:
+        """Whether data may still be written."""
+        return self._writing is OPEN
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def pause(self, paused: bool) -> None:
+        """Stop (True) or resume (False) `data` events. It holds at once, in any listener."""
+        if paused == self._paused or self._reading is CLOSED:
+            return
+        self._paused = paused
+        if paused:
+            self._set_interest(self._interest & ~READABLE)
+        elif self._unread or self._broken:
+            self._loop._soon(self._resume)
+        elif self._reading is OPEN:
+            self._set_interest(self._interest | READABLE)
+
+    def unread(self, data: bytes) -> None:
+        """Give bytes back: they are emitted as `data` before what arrives later.
+
+        For the one who hands the connection on: what is not paused gets them again at once.
+        """
+        if data and self._reading is not CLOSED:
+            self._unread = data + self._unread
+            self._set_interest(self._interest & ~READABLE)
+            if not self._paused:
+                self._loop._soon(self._resume)
+
+    def _resume(self) -> None:
+        """Deliver what was given back, then read on."""
+        if self._paused or self._reading is CLOSED:
+            return
+        if self._broken:
+            self._read_rest()
+            return
+        data, self._unread = self._unread, b""
+        ended = self._reading is ENDED
+        if not ended:
+            self._set_interest(self._interest | READABLE)
+        if data:
+            self._deliver(data)
+            if ended and not self._unread:
+                self._tell_end()  # who gave back what came before the end has it still to come
+
+    def _deliver(self, data: bytes) -> None:
+        owner = self._owner
+        if owner is not None:
+            owner.data(data)
+            if self._reading is CLOSED:
+                return
+        self.emit("data", data)
+
+    def _ready(self, bits: int) -> None:
+        interest = self._interest
+        if interest & READABLE:
+            if bits != WRITABLE:
+                try:
+                    data = self._recv(RECV_BYTES)
+                except (BlockingIOError, InterruptedError):
+                    pass
+                except OSError as why:
+                    self._lose(why)
+                    return
+                else:
+                    if data:
+                        self.bytes_read += len(data)
+                        owner = self._owner
+                        if owner is not None and self._listeners is None:
+                            owner.data(data)
+                        else:
+                            self._deliver(data)
+                    else:
+                        self._end_of_stream()
+        elif bits & ~(READABLE | WRITABLE):
+            self._hang_up()
+            return
+        if bits & WRITABLE and self._interest & WRITABLE:
+            self._flush()
+
+    def _end_of_stream(self) -> None:
+        """The peer's FIN."""
+        self._reading = ENDED
+        self._set_interest(self._interest & ~READABLE)
+        self._tell_end()
+        if self._reading is not ENDED:
+            return
+        if self._writing is ENDED:
+            self._lose(None)
+        elif not self.allow_half_open:
+            self._ending_peer = True
+            if self._writing is OPEN:
+                self._begin_ending()
+
+    def _tell_end(self) -> None:
+        owner = self._owner
+        if owner is not None:
+            owner.end()
+        if self._reading is ENDED:
+            self.emit("end")
+
+    def _hang_up(self) -> None:
+        """Both directions are over, and nobody reads: paused, or after the peer's FIN."""
+        if self._reading is ENDED:
+            code = self.socket.getsockopt(socket_module.SOL_SOCKET, socket_module.SO_ERROR)
+            self._lose(OSError(code, os.strerror(code)) if code else None)
+        else:
+            self._break(None)
+
+    def _break(self, exc: OSError | None) -> None:
+        """Nothing can be sent any more; what has arrived is read first, then it is over."""
+        if not self._broken:
+            self._broken = True
+            self._lost_with = exc
+            self._buffer.clear()
+            self._interest = 0
+            self._loop._mute_fd(self._fd)
+            self._loop._soon(self._read_rest)
+
+    def _read_rest(self) -> None:
+        """Read one piece of what is left of a broken connection; after the last it is lost."""
+        if self._reading is OPEN and not self._unread and not self._read_ahead():
+            return
+        if not self._unread:
+            self._lose(self._lost_with)
+        elif self._paused:
+            self._tell_hangup()
+        else:
+            data, self._unread = self._unread, b""
+            self._loop._soon(self._read_rest)
+            self._deliver(data)
+
+    def _read_ahead(self) -> bool:
+        """Hold one piece of what is left in `_unread`. Returns: False if it is over instead."""
+        try:
+            data = self._recv(RECV_BYTES)
+        except OSError as why:
+            self._lose(self._lost_with or why)
+            return False
+        if data:
+            self.bytes_read += len(data)
+            self._unread = data
+            return True
+        # A reset that was told to a `send` is not told again: reading then finds what looks like
+        # a FIN. Only after EPIPE, which is how a send fails that comes after a FIN, it is one.
+        if self._lost_with is None or isinstance(self._lost_with, BrokenPipeError):
+            self._end_of_stream()
+        self._lose(self._lost_with)
+        return False
+
+    def _tell_hangup(self) -> None:
+        if not self._hangup_told:
+            self._hangup_told = True
+            owner = self._owner
+            if owner is not None:
+                owner.hangup()
+            self.emit("hangup")
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def write(self, data: Data) -> bool:
+        """Queue `data` to be sent; it leaves at the end of the current batch of events.
+
+        data: `str` is sent as UTF-8; a `bytearray` or `memoryview` is copied
+        Returns: False when the queue is above its high mark: wait for `pause(False)`
+        Raises: ValueError on a connection that was closed; the message names its state
+        """
+        if data.__class__ is not bytes:
+            data = to_bytes(data)
+        if self._writing is not OPEN:
+            if self._broken or self._ending_peer:
+                return False  # the program has not been told yet
+            raise ValueError(f"write on a connection that is {self._writing.value}")
+        buffer = self._buffer
+        if data and not self._broken:
+            buffer.chunks.append(data)
+            buffer.size += len(data)
+            if not self._flush_due:
+                self._flush_due = True
+                self._loop._to_flush.append(self)
+            if buffer.size > self.high_water:
+                return self._write_through()
+        return not self._write_paused
+
+    def _write_through(self) -> bool:
+        """The queue is above its high mark: send at once, and if that is not enough, say so."""
+        if not self._interest & WRITABLE:
+            self._send_some()
+        if not self._write_paused and self._buffer.size > self.high_water:
+            self._write_paused = self._after_flush = True
+            self._tell_pause(True)
+        return not self._write_paused
+
+    def _tell_pause(self, paused: bool) -> None:
+        owner = self._owner
+        if owner is not None:
+            owner.pause(paused)
+        self.emit("pause", paused)
+
+    def _send_some(self) -> None:
+        buffer = self._buffer
+        try:
+            self.bytes_written += buffer.send_to(self._send, self._sendmsg)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as why:
+            self._break(why)
+
+    def _flush(self) -> None:
+        """The loop's call: send what is queued."""
+        self._flush_due = False
+        if self._broken:
+            return
+        buffer = self._buffer
+        if buffer.size:
+            try:
+                self.bytes_written += buffer.send_to(self._send, self._sendmsg)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as why:
+                self._break(why)
+                return
+        if buffer.size:
+            self._flush_due = True  # WRITABLE is what will flush it
+            if not self._interest & WRITABLE:
+                self._set_interest(self._interest | WRITABLE)
+                if self._owner is not None:
+                    self._owner.stuck()
+        elif self._interest & WRITABLE:
+            self._set_interest(self._interest & ~WRITABLE)
+        if self._after_flush:
+            self._flushed()
+
+    def _flushed(self) -> None:
+        """After a send: who waits for the queue to get shorter?"""
+        buffer = self._buffer
+        marks = self._sent_marks
+        while marks and marks[0][0] <= self.bytes_written:
+            self._loop._soon(marks.pop(0)[1])
+        if self._write_paused and buffer.size <= self.low_water:
+            self._write_paused = False
+            if self._writing is OPEN:
+                self._tell_pause(False)
+        if not buffer.size and self._writing is FLUSHING:
+            self._ended_writing()
+        self._after_flush = bool(marks) or self._write_paused or self._writing is FLUSHING
+
+    def _when_sent(self, callback: Any) -> None:
+        """Call `callback()` when all that was written until now has been handed to the kernel.
+
+        It is never called if the connection is lost before.
+        """
+        if self._sent_marks is None:
+            self._sent_marks = []
+        self._sent_marks.append((self.bytes_written + self._buffer.size, callback))
+        self._after_flush = True
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop._to_flush.append(self)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is queued, then close. Nothing is read any more; `disconnect` follows."""
+        if self._reading is CLOSED:
+            return
+        self._reading = CLOSED
+        self._ending_peer = False
+        self._unread = b""
+        if self._broken:
+            self._loop._soon(self._finish)
+            return
+        self._set_interest(self._interest & ~READABLE)
+        if self._writing is OPEN:
+            self._begin_ending()
+        elif self._writing is ENDED:
+            self._loop._soon(self._finish)
+
+    def end_writing(self) -> None:
+        """Send what is queued, then tell the peer that no more will come (FIN); reading goes on."""
+        if self._writing is OPEN:
+            self._begin_ending()
+
+    def abort(self) -> None:
+        """Drop what is queued and reset the connection (RST). Only `disconnect` follows."""
+        if self._writing is CLOSED:
+            return
+        try:
+            self.socket.setsockopt(
+                socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        except OSError:
+            pass  # the kernel has ended it already
+        self._release()
+        self._loop._soon(self._tell_disconnect)
+
+    def _begin_ending(self) -> None:
+        self._writing = FLUSHING
+        self._after_flush = True
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop._to_flush.append(self)
+
+    def _ended_writing(self) -> None:
+        """Everything was sent after `close()`, `end_writing()` or the peer's FIN."""
+        self._writing = ENDED
+        if self._reading is CLOSED:
+            self._finish()
+        elif self._reading is ENDED:
+            self._lose(None)
+        else:
+            try:
+                self.socket.shutdown(socket_module.SHUT_WR)
+            except OSError as why:
+                self._break(why)
+
+    def _finish(self) -> None:
+        """Our own close is done."""
+        if self._writing is not CLOSED:
+            self._release()
+            self._tell_disconnect()
+
+    def _lose(self, exc: OSError | None) -> None:
+        """The peer or the network has ended the connection."""
+        if self._writing is CLOSED:
+            return
+        by_us = self._reading is CLOSED
+        self._release()
+        try:
+            if not by_us:
+                owner = self._owner
+                if owner is not None:
+                    owner.close(exc)
+                self.emit("close")
+        finally:
+            self._tell_disconnect()
+
+    def _release(self) -> None:
+        self._reading = self._writing = CLOSED
+        self._broken = self._ending_peer = False
+        self._buffer.clear()
+        self._unread = b""
+        self._sent_marks = None
+        self.unregister_fd()
+        self._loop._close_later(self.socket)
+
+    def _tell_disconnect(self) -> None:
+        owner, self._owner = self._owner, None
+        server, self._server = self._server, None
+        try:
+            if owner is not None:
+                owner.disconnect()
+            self.emit("disconnect")
+        finally:
+            self._forget()
+            if server is not None:
+                server._gone(self)
+
+    def _forgotten(self) -> None:
+        """The loop was stopped: nothing can come of this connection any more."""
+        EventSource._forgotten(self)
+        self._reading = self._writing = CLOSED
+        self._buffer.clear()
+        self.socket.close()
+        if self._server is not None:
+            self._server._connections.discard(self)
+
+    def failed(self, exc: BaseException) -> None:
+        """A listener raised `exc`: what it left undone is unknown, so the connection is reset."""
+        owner = self._owner
+        if owner is not None:
+            owner.failed(exc)
+        else:
+            self.abort()
+
+
+def hand_over(emitter: EventEmitter, conn: TcpConnection) -> None:
+    """Emit `connect(conn)`; a connection that nobody takes, or not properly, is aborted."""
+    try:
+        taken = emitter.emit("connect", conn)
+    except BaseException:
+        conn.abort()
+        raise
+    if not taken:
+        conn.abort()

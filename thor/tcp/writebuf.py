@@ -1,0 +1,98 @@
+"""The bounded queue of what a connection has still to send.
+
+Owns: the chunks and their number of bytes. Must not know sockets' states, events or marks.
+
+Theory of operation: chunks are kept as they were written. Together they leave as one `send` of
+their join while that is small, else as one `sendmsg`, which needs no copy; of very many small ones
+the first are joined, since a `sendmsg` takes only so many. What a short send leaves of a chunk is
+kept as a view of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thor.types import Data
+
+#: Below this many bytes, joining costs less than handing the kernel a list.
+JOIN_BELOW = 32 * 1024
+#: Linux refuses more than 1,024 pieces (IOV_MAX); a send never takes so many at once anyway.
+MAX_PIECES = 64
+
+
+class WriteBuffer:
+    """What is to be sent: `chunks` in order, `size` bytes in all."""
+
+    __slots__ = ("chunks", "size")
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes | memoryview] = []
+        self.size = 0
+
+    def send_to(
+        self, send: Callable[[Any], int], sendmsg: Callable[[list[Any]], int] | None
+    ) -> int:
+        """Make one call to send as much as the kernel takes, and drop that.
+
+        sendmsg: None where the transport has none
+        Returns: the number of bytes that were taken
+        Raises: what the call raises; then nothing is dropped
+        """
+        chunks = self.chunks
+        if len(chunks) == 1:
+            sent = send(chunks[0])
+        elif self.size <= JOIN_BELOW:
+            sent = send(b"".join(chunks))
+        elif sendmsg is not None and len(chunks) <= MAX_PIECES:
+            sent = sendmsg(chunks)
+        else:
+            sent = send(_head(chunks))
+        if sent == self.size:
+            chunks.clear()
+            self.size = 0
+        else:
+            self._drop(sent)
+        return sent
+
+    def _drop(self, sent: int) -> None:
+        self.size -= sent
+        whole = 0
+        chunks = self.chunks
+        for chunk in chunks:
+            if sent < len(chunk):
+                break
+            sent -= len(chunk)
+            whole += 1
+        del chunks[:whole]
+        if sent:
+            chunks[0] = memoryview(chunks[0])[sent:]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.chunks.clear()
+        self.size = 0
+
+
+def to_bytes(data: Data) -> bytes:
+    """What a program wrote, as bytes: `str` in UTF-8, a copy of what can still change.
+
+    Raises: TypeError
+    """
+    if isinstance(data, str):
+        return data.encode("utf-8")
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
+
+
+def _head(chunks: list[bytes | memoryview]) -> bytes | memoryview:
+    """What to send where only one piece can be: a large chunk as it is, small ones joined."""
+    if len(chunks[0]) >= JOIN_BELOW:
+        return chunks[0]
+    room = JOIN_BELOW
+    for count, chunk in enumerate(chunks):
+        room -= len(chunk)
+        if room < 0:
+            return b"".join([*chunks[:count], memoryview(chunk)[:room]])
+    return b"".join(chunks)

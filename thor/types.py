@@ -1,0 +1,26 @@
+"""The type aliases that the rooms of Thor share. No code, no state."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+#: A socket address: `(host, port)`, IPv6's four-tuple, or a Unix path.
+Address: TypeAlias = tuple[Any, ...] | str | bytes
+#: Any callable that listens for an event.
+EventListener: TypeAlias = Callable[..., Any]
+Listener: TypeAlias = EventListener
+#: Fields as they crossed the wire: `[(name, value)]`, in order, repetitions kept.
+RawHeaderListType: TypeAlias = list[tuple[bytes, bytes]]
+RawHeaders: TypeAlias = RawHeaderListType
+#: What a program may pass as fields.
+HeadersIn: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
+#: What a connection is made to: `(scheme, host, port)`.
+OriginType: TypeAlias = tuple[str, str, int]
+Origin: TypeAlias = OriginType
+#: One row of `socket.getaddrinfo`.
+DnsResult: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
+DnsResultList: TypeAlias = list[DnsResult]
+#: What data may be passed as.
+Data: TypeAlias = str | bytes | bytearray | memoryview
