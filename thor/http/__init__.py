@@ -1,0 +1,13 @@
+"""HTTP/1.1: client and server."""
+
+from thor.http.headers import get_header, header_dict, header_names
+from thor.http.server import HttpServer, HttpServerConnection, HttpServerExchange
+
+__all__ = [
+    "HttpServer",
+    "HttpServerConnection",
+    "HttpServerExchange",
+    "get_header",
+    "header_dict",
+    "header_names",
+]

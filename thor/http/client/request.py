@@ -1,0 +1,318 @@
+"""A request on its way out.
+
+Owns: what of a request was written and is kept, so that it can be sent when there is a connection,
+or sent again. Must not know responses, nor when a request is tried again.
+
+Theory of operation: the head is rendered, and thereby checked, at `request_start`, but written
+with what comes next, since whether there is a body decides its framing; if its method or a
+Content-Length says that there is one, it waits only until the present callback is over. All that
+is written goes through `_put` as it will stand on the wire, and is kept in `_held`: everything
+while there is no connection, then up to `retry_body_limit`. `_held_sent` pieces of it were handed
+to the present connection.
+
+With `Expect: 100-continue` the head is written at once and the rest is held until the server says
+100, or has said nothing for a while (RFC 9110 section 10.1.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thor.events import EventEmitter
+from thor.http.connection import BodyWriter, body_bytes
+from thor.http.error import HttpError, OutputStateError, OutputSyntaxError, UrlError
+from thor.http.wire.framing import CHUNKED, NO_BODY
+from thor.http.wire.state import ClientReading, ClientWriting
+from thor.http.wire.writer import last_chunk, request_head
+from thor.tcp.connection import HIGH_WATER
+
+if TYPE_CHECKING:
+    from thor.http.client.client import HttpClient
+    from thor.http.client.connection import HttpClientConnection
+    from thor.http.wire.writer import OutHead
+    from thor.loop import LoopBase
+    from thor.types import Data, HeadersIn, OriginType
+
+IDLE, BODY, DONE, FAILED = (
+    ClientWriting.IDLE,
+    ClientWriting.BODY,
+    ClientWriting.DONE,
+    ClientWriting.FAILED,
+)
+RESPONSE_DUE = (ClientReading.HEAD, ClientReading.BODY)
+
+#: Methods that may be repeated when it is not known whether they were carried out (RFC 9110
+#: section 9.2.2).
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+
+class OutgoingRequest(EventEmitter, BodyWriter):
+    """The part of a client's exchange that is the request."""
+
+    client: HttpClient
+    loop: LoopBase
+    #: As passed; `origin` is (scheme, host, port).
+    method = b""
+    uri = b""
+    origin: OriginType | None = None
+
+    _writing = IDLE
+    _reading = ClientReading.HEAD
+    _conn: HttpClientConnection | None = None
+    #: The head, and until it is written what it was made of.
+    _head = b""
+    _head_parts: tuple[Any, ...] | None = None
+    _asks_upgrade = False
+    _held: list[bytes] | None = None
+    _held_sent = 0
+    _held_bytes = 0
+    _awaits_continue = False
+    _told_pause = False
+
+    def _fail_soon(self, error: HttpError) -> None:
+        raise AssertionError
+
+    def _set_out(self) -> None:
+        raise AssertionError
+
+    # -- what the program calls ----------------------------------------------------------------
+
+    def request_start(
+        self,
+        method: str | bytes,
+        uri: str | bytes,
+        headers: HeadersIn,
+        *,
+        upgrade: str | bytes | None = None,
+        te_trailers: bool = False,
+    ) -> None:
+        """Start the request.
+
+        uri: absolute, http; for CONNECT in authority form, "host:port", which is where the
+            connection goes as well. OPTIONS of a URI without any path asks about the server
+        headers: [(name, value)] in wire order. Fields that concern one connection are dropped;
+            one Host replaces the URI's authority. A Content-Length is the body's promise, else
+            a body is sent chunked
+        upgrade: a protocol to ask for; `upgrade` is emitted if the server switches to it
+        te_trailers: say that trailers are welcome (RFC 9110 section 10.1.4)
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        if self._writing is not IDLE:
+            self._out_of_order("request_start")
+            return
+        try:
+            if method.__class__ is not bytes:
+                method = _ascii(method, "method", OutputSyntaxError)
+            if uri.__class__ is not bytes:
+                uri = _ascii(uri, "URI", UrlError)
+            self.method: bytes = method  # type: ignore[assignment]
+            self.uri: bytes = uri  # type: ignore[assignment]
+            route, target = self.client._locate(method, uri)  # type: ignore[arg-type]
+            self._head_parts = (target, list(headers), route.authority, upgrade, te_trailers)
+            head = self._render_head(None)
+            self.origin = route.group.origin
+            self._writing = BODY
+            self._held = []
+            self._asks_upgrade = upgrade is not None
+            self._set_out()
+            route.group.acquire(self)  # type: ignore[arg-type]
+        except HttpError as why:
+            self._fail_soon(why)
+            return
+        if b"100-continue" in head.data and _has_expectation(head.data):
+            self._expect_continue()
+        elif head.framing != NO_BODY:
+            self.loop._soon(self._start_body)
+
+    def request_body(self, chunk: Data) -> bool:
+        """Send a piece of the request's body.
+
+        chunk: `str` is sent as UTF-8
+        Returns: False when enough is held up already: wait for `pause(False)`
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        if chunk.__class__ is not bytes:
+            chunk = body_bytes(chunk)
+        if self._writing is not BODY:
+            self._out_of_order("request_body")
+            return True
+        if not chunk:
+            return not self._told_pause
+        try:
+            if self._framing == NO_BODY:
+                self._render_head(True)
+            return self._write_body(chunk)  # type: ignore[arg-type]
+        except HttpError as why:
+            self._fail_soon(why)
+            return True
+
+    def request_done(self, trailers: HeadersIn) -> None:
+        """End the request. Every request needs it.
+
+        trailers: [(name, value)], sent if the body is chunked; fields that a trailer must not
+            have (RFC 9110 section 6.5.1) are dropped
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        if self._writing is not BODY:
+            self._out_of_order("request_done")
+            return
+        try:
+            if self._framing != NO_BODY or trailers:
+                self._finish_body(trailers)
+            if self._head_parts is not None:
+                self._write_head()
+        except HttpError as why:
+            self._fail_soon(why)
+            return
+        self._writing = DONE
+        conn = self._conn
+        if conn is not None and not self._awaits_continue:
+            conn.await_response(self)  # type: ignore[arg-type]
+
+    def _finish_body(self, trailers: HeadersIn) -> None:
+        if self._framing == CHUNKED and self._head_parts is None:
+            self._end_body(trailers)
+            return
+        last_chunk(trailers)  # they are not sent, and must be right all the same
+        if self._framing == CHUNKED:
+            self._render_head(False)  # there was no body after all
+        else:
+            self._end_body(trailers)
+
+    def _out_of_order(self, call: str) -> None:
+        """A call at the wrong time; when the exchange is over it is of no concern."""
+        if self._writing is not FAILED and self._reading in RESPONSE_DUE:
+            self._fail_soon(OutputStateError(f"{call} when the request is {self._writing.name}"))
+
+    # -- the head ------------------------------------------------------------------------------
+
+    def _render_head(self, has_body: bool | None) -> OutHead:
+        """Make the head. Raises: OutputSyntaxError, TypeError"""
+        assert self._head_parts is not None
+        target, headers, authority, upgrade, te_trailers = self._head_parts
+        head = request_head(
+            self.method,
+            target,
+            headers,
+            host=authority,
+            has_body=has_body,
+            upgrade=upgrade,
+            te_trailers=te_trailers,
+            keep_alive=bool(self.client.idle_timeout),
+        )
+        self._head = head.data
+        self._framing = head.framing
+        self._left = head.length
+        return head
+
+    def _write_head(self) -> None:
+        self._head_parts = None
+        self._put(self._head)
+
+    def _start_body(self) -> None:
+        """The callback is over in which a request with content was started: its head leaves."""
+        if self._head_parts is not None and self._writing is BODY:
+            self._write_head()
+
+    def _expect_continue(self) -> None:
+        """Write the head now and hold the rest: who expects a 100 has content."""
+        try:
+            if self._framing == NO_BODY:
+                self._render_head(True)
+        except HttpError as why:
+            self._fail_soon(why)
+            return
+        self._awaits_continue = True
+        self._write_head()
+        if self._conn is not None:
+            self._conn.await_continue()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> bool:
+        if self._head_parts is not None:
+            self._write_head()
+        return self._put(data)
+
+    def _put(self, data: bytes) -> bool:
+        """Write `data`, or hold it until it can be. Returns: False when too much is held up"""
+        held = self._held
+        conn = self._conn
+        if held is not None:
+            held.append(data)
+            self._held_bytes += len(data)
+            if conn is None or (self._awaits_continue and self._held_sent):
+                if self._held_bytes > HIGH_WATER:
+                    self._pause_program(True)
+                return not self._told_pause
+            self._held_sent += 1
+            self._keep_or_drop(conn)
+        return conn.write(data) if conn is not None else True
+
+    def _keep_or_drop(self, conn: HttpClientConnection) -> None:
+        """Drop what was written, if it is too much to be sent again, or must not be sent twice."""
+        if self._held_bytes - len(self._head) > self.client.retry_body_limit or (
+            self.method not in IDEMPOTENT and conn.has_sent()
+        ):
+            self._held = None
+
+    def _send_held(self) -> None:
+        """There is a connection, or the wait for a 100 is over: write what is held."""
+        held = self._held
+        conn = self._conn
+        assert held is not None
+        assert conn is not None
+        until = min(1, len(held)) if self._awaits_continue else len(held)
+        for piece in held[self._held_sent : until]:
+            conn.write(piece)
+        self._held_sent = until
+        if self._awaits_continue:
+            conn.await_continue()
+            return
+        self._keep_or_drop(conn)
+        if self._writing is DONE:
+            conn.await_response(self)  # type: ignore[arg-type]
+        elif self._told_pause:
+            self.loop._soon(self._resume_program)
+
+    def _continue(self) -> None:
+        """The server said 100, or takes its time: send the body."""
+        if self._awaits_continue:
+            self._awaits_continue = False
+            self._send_held()
+
+    def _pause_program(self, paused: bool) -> None:
+        """Tell the program that the body is more than the connection takes, or is no more."""
+        if paused != self._told_pause and (self._writing is BODY or not paused):
+            self._told_pause = paused
+            self.emit("pause", paused)
+
+    def _resume_program(self) -> None:
+        conn = self._conn
+        if conn is not None and not conn.is_write_paused():
+            self._pause_program(False)
+
+    def _abandon(self) -> None:
+        """A response came that makes the rest of the request pointless."""
+        self._awaits_continue = False
+        self._head_parts = None
+        if self._writing is BODY:
+            self._writing = FAILED
+
+
+def _has_expectation(head: bytes) -> bool:
+    """Whether a head that holds "100-continue" says so in an Expect field."""
+    _, _, rest = head.lower().partition(b"\r\nexpect:")
+    return b"100-continue" in rest.partition(b"\r\n")[0]
+
+
+def _ascii(text: Any, what: str, error: type[HttpError]) -> bytes:
+    """A program's text as bytes. Raises: TypeError, or `error` if it has other characters"""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"a {what} must be str or bytes, not {type(text).__name__}")
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise error(f"{what} {text!r} is not ASCII") from None

@@ -1,0 +1,90 @@
+"""Lists of fields, and views on them.
+
+Owns: the helpers for `[(name, value)]` lists, and which fields concern one connection only (RFC
+9110 section 7.6.1). Must not know how fields look on the wire.
+
+A list may hold `str` or `bytes`; what is returned is of the list's own type. Names are compared
+without case, and white space around a value is not part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import AnyStr
+
+#: What a program may pass as fields.
+FieldsIn = Sequence[tuple[str | bytes, str | bytes]]
+
+#: Fields that concern one connection, and are made anew for the next (RFC 9110 section 7.6.1).
+#: Proxy-Authenticate and Proxy-Authorization are not among them: they concern a proxy, which may
+#: be several connections away (section 11.7).
+hop_by_hop_hdrs = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+
+#: Fields that a connection option never removes: without them the message is another one.
+_NEVER_NOMINATED = frozenset((b"content-length", b"host"))
+
+
+def header_names(headers: Iterable[tuple[AnyStr, AnyStr]]) -> set[AnyStr]:
+    """The names in a list, in lower case."""
+    return {name.lower() for name, _ in headers}
+
+
+def header_dict(
+    headers: Iterable[tuple[AnyStr, AnyStr]], omit: Collection[str | bytes] | None = None
+) -> dict[AnyStr, list[AnyStr]]:
+    """A list as a dictionary: names in lower case to lists of values.
+
+    Values are split at commas: not for fields whose values may contain them otherwise, such as
+    dates, cookies and quoted strings. Fields named in `omit` are left out.
+    """
+    left_out = {_octets(name).lower() for name in omit or ()}
+    found: dict[AnyStr, list[AnyStr]] = {}
+    for name, value in headers:
+        name = name.lower()
+        if _octets(name) not in left_out:
+            found.setdefault(name, []).extend(_split(value))
+    return found
+
+
+def get_header(headers: Iterable[tuple[AnyStr, AnyStr]], name: str | bytes) -> list[AnyStr]:
+    """The values of one field, in order; empty if it is not there.
+
+    Values are split at commas, as by `header_dict`.
+    """
+    wanted = _octets(name).lower()
+    found: list[AnyStr] = []
+    for field, value in headers:
+        if _octets(field).lower() == wanted:
+            found += _split(value)
+    return found
+
+
+def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[AnyStr, AnyStr]]:
+    """A list without the fields that concern one connection only.
+
+    These are the known ones and those that Connection nominates, but for Content-Length and Host,
+    which it cannot remove (RFC 9110 section 7.6.1).
+    """
+    fields = list(headers)
+    dropped = hop_by_hop_hdrs | nominated_fields(
+        _octets(value) for name, value in fields if _octets(name).lower() == b"connection"
+    )
+    return [field for field in fields if _octets(field[0]).lower() not in dropped]
+
+
+def nominated_fields(values: Iterable[bytes]) -> set[bytes]:
+    """The fields, in lower case, that Connection's values say are for this connection only."""
+    named = {option.strip(b" \t") for value in values for option in value.lower().split(b",")}
+    return named - _NEVER_NOMINATED
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+
+
+def _split(value: AnyStr) -> list[AnyStr]:
+    if isinstance(value, bytes):
+        return [part.strip(b" \t") for part in value.split(b",")]
+    return [part.strip(" \t") for part in value.split(",")]

@@ -1,0 +1,7 @@
+"""The server's side of HTTP."""
+
+from thor.http.server.connection import HttpServerConnection
+from thor.http.server.exchange import HttpServerExchange
+from thor.http.server.server import HttpServer
+
+__all__ = ["HttpServer", "HttpServerConnection", "HttpServerExchange"]

@@ -1,0 +1,190 @@
+"""A request and its response, as the server's program sees them.
+
+Owns: the order in which a response may be written. Must not know the transport's states: it hands
+bytes to its connection, and the connection emits on it.
+
+Theory of operation: the connection makes an exchange for each request whose head was accepted and
+emits the request on it; the program answers with the `response_*` methods, at any time. After the
+terminal event listeners are dropped, or the usual closure over the exchange would keep both alive
+until the collector finds them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thor.events import EventEmitter
+from thor.http.connection import BodyWriter, body_bytes
+from thor.http.error import OutputStateError
+from thor.http.wire.state import ServerWriting
+from thor.http.wire.writer import informational_head
+
+if TYPE_CHECKING:
+    from thor.http.error import HttpError
+    from thor.http.server.connection import HttpServerConnection
+    from thor.http.wire.head import RequestHead
+    from thor.tcp import TcpConnection
+    from thor.types import Data, HeadersIn, RawHeaders
+
+IDLE, BODY, DONE, UPGRADED, FAILED = (
+    ServerWriting.IDLE,
+    ServerWriting.BODY,
+    ServerWriting.DONE,
+    ServerWriting.UPGRADED,
+    ServerWriting.FAILED,
+)
+
+
+class HttpServerExchange(EventEmitter, BodyWriter):
+    """A request that was received, and the response to it.
+
+    Emits:
+        request_start(method: bytes, uri: bytes, headers: [(bytes, bytes)]): once, first.
+        expect_continue(): the client waits before it sends the body; answer with
+            `response_nonfinal(100, ...)` or a final response. Without a listener the
+            100 is sent when the program reads, that is, unless it has paused.
+        request_body(chunk: bytes): any number of times. Not while paused.
+        request_done(trailers: [(bytes, bytes)]): once; the request is complete.
+        pause(paused: bool): the response is more than the client takes (True): stop calling
+            `response_body` until it is emitted with False.
+        error(err: HttpError): the exchange is lost; `close` and `done` follow, nothing else.
+        close(): the exchange is lost; follows `error`.
+        done(err: HttpError | None): exactly once, last: the last byte of the response was
+            handed to the kernel (None), or the exchange is lost.
+    After `response_done` nothing more of the request is emitted, and only `done` follows.
+    """
+
+    def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
+        self.http_conn = conn
+        self.method: bytes = head.method
+        self.uri: bytes = head.target
+        self.req_hdrs: RawHeaders = head.headers
+        self.req_version: bytes = head.version
+        self._head = head
+        self._writing = IDLE
+        self._paused = False
+        self._keep_alive = head.keep_alive
+        self._must_continue = head.expect_continue
+
+    def __repr__(self) -> str:
+        method, uri = self.method.decode("latin-1"), self.uri[:60].decode("latin-1")
+        return f"<HttpServerExchange {method} {uri!r} {self._writing.name}>"
+
+    # -- the request ---------------------------------------------------------------------------
+
+    def pause(self, paused: bool) -> None:
+        """Stop (True) or resume (False) `request_body` and `request_done`. It holds at once."""
+        if paused != self._paused:
+            self._paused = paused
+            self.http_conn._exchange_paused(self, paused)
+
+    @property
+    def host(self) -> bytes:
+        """The authority that the request is for (RFC 9110 section 7.1); empty if unknown."""
+        return self._head.host
+
+    @property
+    def upgrade_offered(self) -> list[bytes]:
+        """The protocols that the client offers to switch to, in its order."""
+        return list(self._head.upgrade)
+
+    # -- the response --------------------------------------------------------------------------
+
+    def response_start(
+        self, status: int | str | bytes, phrase: str | bytes, headers: HeadersIn
+    ) -> None:
+        """Start the response: its head.
+
+        status: 200 to 999; phrase: may be empty; headers: [(name, value)] in wire order;
+            hop-by-hop fields are dropped, the framing is chosen here (RFC 9112 section 6)
+        Raises: OutputStateError if a response was started already, OutputSyntaxError for a
+            field, status or phrase that cannot be written; then nothing was sent
+        """
+        if self._writing is not IDLE:
+            if self._writing is FAILED:
+                return
+            raise OutputStateError(f"response_start when the response is {self._writing.name}")
+        self.http_conn._write_response_head(self, status, phrase, headers)
+
+    def response_nonfinal(
+        self, status: int | str | bytes, phrase: str | bytes, headers: HeadersIn
+    ) -> None:
+        """Send an informational response (1xx, not 101) before the final one.
+
+        A client that speaks HTTP/1.0 does not get it (RFC 9110 section 15.2).
+        Raises: OutputStateError after `response_start`, OutputSyntaxError as `response_start`
+        """
+        if self._writing is not IDLE:
+            if self._writing is FAILED:
+                return
+            raise OutputStateError(f"response_nonfinal when the response is {self._writing.name}")
+        data = informational_head(status, phrase, headers)
+        if self._head.http11:
+            if data.startswith(b"HTTP/1.1 100"):
+                self._must_continue = False
+            self._write(data)
+
+    def response_body(self, chunk: Data) -> bool:
+        """Send a piece of the response's body.
+
+        chunk: `str` is sent as UTF-8
+        Returns: False when the connection's queue is above its mark: wait for `pause(False)`
+        Raises: OutputStateError before `response_start`, after `response_done`, or for more
+            bytes than the declared length; the connection is then not used again
+        """
+        if self._writing is not BODY:
+            if self._writing is FAILED:
+                return True
+            raise OutputStateError(f"response_body when the response is {self._writing.name}")
+        if chunk.__class__ is not bytes:
+            chunk = body_bytes(chunk)
+        try:
+            return self._write_body(chunk)  # type: ignore[arg-type]
+        except OutputStateError:
+            self.http_conn._response_broken(self)
+            raise
+
+    def response_done(self, trailers: HeadersIn, close: bool = False) -> None:
+        """End the response.
+
+        trailers: [(name, value)], sent if the body is chunked; fields that a trailer must not
+            have (RFC 9110 section 6.5.1) are dropped
+        close: close the connection after it
+        Raises: OutputStateError before `response_start`, when called twice, or if bytes are
+            missing of the declared length; the connection is then not used again
+        """
+        if self._writing is not BODY:
+            if self._writing is FAILED:
+                return
+            raise OutputStateError(f"response_done when the response is {self._writing.name}")
+        try:
+            self._end_body(trailers)
+        except OutputStateError:
+            self.http_conn._response_broken(self)
+            raise
+        self._writing = DONE
+        if close:
+            self._keep_alive = False
+        self.http_conn._response_ended()
+
+    def _write(self, data: bytes) -> bool:
+        return self.http_conn.tcp_conn.write(data)  # type: ignore[union-attr]
+
+    def _emit_done(self, error: HttpError | None) -> None:
+        """The terminal event; the listeners go with it."""
+        self.emit("done", error)
+        self._forget()
+
+    def upgrade(self, protocol: str | bytes, headers: HeadersIn = ()) -> TcpConnection:
+        """Switch to another protocol: 101, or 200 to CONNECT, and the connection is the program's.
+
+        protocol: one that the client offered (compared without case); ignored for CONNECT
+        Returns: the connection, paused; bytes that came with the request are its first `data`
+        Raises: OutputStateError if the client did not offer it, a response was started, or the
+            request's body has not been read
+        """
+        if self._writing is not IDLE:
+            raise OutputStateError(f"upgrade when the response is {self._writing.name}")
+        if isinstance(protocol, str):
+            protocol = protocol.encode("latin-1")
+        return self.http_conn._upgrade(self, protocol, headers)

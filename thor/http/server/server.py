@@ -1,0 +1,167 @@
+"""The HTTP server: settings, the listening socket, the connections.
+
+Owns: what is listened on and which connections there are. Must not know messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thor.events import EventEmitter
+from thor.http.server.connection import HttpServerConnection
+from thor.http.wire.limits import Limits
+from thor.loop.source import default_loop
+from thor.tcp import TcpServer
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase
+    from thor.tcp import TcpConnection
+    from thor.types import Address
+
+
+class HttpServer(EventEmitter):
+    """An HTTP/1.1 server.
+
+    The class variables are settings: a subclass or an instance may set them. Times are in
+    seconds; None or 0 is no limit.
+
+    Emits:
+        start(): the server listens.
+        exchange(exchange: HttpServerExchange): a request's head was accepted. Its events follow
+            after the listener returns; answering in the listener works.
+        refused(conn: TcpConnection, error: HttpError): a head was not accepted; it was answered
+            and the connection closes. For logs.
+        accept_paused(errno: int), accept_resumed(): no fd was left to accept with; connections
+            wait in the kernel's queue meanwhile.
+        stop(): the server does not listen any more; after `graceful_shutdown()`, when the last
+            connection is closed. Once.
+    """
+
+    #: What is used as the TCP server; has the interface of `thor.TcpServer`.
+    tcp_server_class: Any = TcpServer
+    #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
+    #: is as documented.
+    idle_timeout: float | None = 60
+    #: How long a whole head may take from its first byte. nginx's client_header_timeout is 60,
+    #: Apache's 20 to 40.
+    head_timeout: float | None = 30
+    #: How long nothing may arrive of a body that the program reads (nginx: 60).
+    body_timeout: float | None = 60
+    #: Fewest bytes a second of a body, measured over 10 s (Apache's RequestReadTimeout: 500).
+    min_body_rate: float = 0
+    #: How long a client may read nothing of its response (nginx's send_timeout: 60).
+    send_timeout: float | None = 60
+    #: How long the program may take to start its response.
+    response_timeout: float | None = None
+    #: How long a client that closed its side is still served when nothing can be sent.
+    half_close_timeout: float | None = 60
+    #: Bytes of a head in all; nginx has 4 buffers of 8 KiB, Node 16 KiB, Apache 100 lines of 8.
+    max_head_bytes = 64 * 1024
+    #: Fields of a head (HAProxy: 101, Apache: 100).
+    max_head_fields = 128
+    #: Bytes of a request target (RFC 9112 section 3 asks for 8,000 at least).
+    max_target_bytes = 8 * 1024
+    #: Bytes of a body; None is no limit.
+    max_body_bytes: int | None = None
+    #: What to do with a folded field line: "refuse", or "unfold" it (RFC 9112 section 5.2).
+    fold = "refuse"
+    #: Whether an absolute target with another authority than Host's is refused.
+    refuse_host_mismatch = False
+    #: Whether a client that finished sending is taken to be gone.
+    abort_on_half_close = False
+    #: Whether a final response that has no Date gets one (RFC 9110 section 6.6.1).
+    send_date = True
+
+    def __init__(
+        self, host: str | bytes, port: int | str, loop: LoopBase | None = None, **tcp_settings: Any
+    ) -> None:
+        """Listen on `host` and `port`.
+
+        tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`)
+        Raises: OSError if that cannot be listened on
+        """
+        self.loop = loop or default_loop()
+        self._connections: set[HttpServerConnection] = set()
+        self._draining = False
+        self._stopped = False
+        self._listening = True
+        self._limits_of: tuple[Any, ...] | None = None
+        self._made_limits: Limits | None = None
+        self.tcp_server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
+        self.tcp_server.on("start", self._started)
+        self.tcp_server.on("connect", self._accepted)
+        self.tcp_server.on("accept_paused", lambda code: self.emit("accept_paused", code))
+        self.tcp_server.on("accept_resumed", lambda: self.emit("accept_resumed"))
+
+    def __repr__(self) -> str:
+        return f"<HttpServer {self.address!r} with {len(self._connections)} connections>"
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the real port when 0 was asked for."""
+        return self.tcp_server.address  # type: ignore[no-any-return]
+
+    @property
+    def connections(self) -> list[HttpServerConnection]:
+        """The connections that are open. Those that were upgraded are the program's."""
+        return list(self._connections)
+
+    @property
+    def _limits(self) -> Limits:
+        """The settings that the wire needs; made anew when one of them was set meanwhile."""
+        now = (
+            self.max_head_bytes,
+            self.max_head_fields,
+            self.max_target_bytes,
+            self.max_body_bytes,
+            self.fold,
+            self.refuse_host_mismatch,
+        )
+        if self._made_limits is None or now != self._limits_of:
+            self._limits_of = now
+            self._made_limits = Limits(
+                max_head_bytes=self.max_head_bytes,
+                max_head_fields=self.max_head_fields,
+                max_target_bytes=self.max_target_bytes,
+                max_body_bytes=self.max_body_bytes,
+                fold=self.fold,
+                refuse_host_mismatch=self.refuse_host_mismatch,
+            )
+        return self._made_limits
+
+    def shutdown(self) -> None:
+        """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
+        self._stop_listening()
+        for connection in self.connections:
+            connection.shutdown()
+        self._stop_soon()
+
+    def graceful_shutdown(self) -> None:
+        """Stop accepting, answer what is in flight with `Connection: close`, then `stop`."""
+        self._stop_listening()
+        self._draining = True
+        for connection in self.connections:
+            connection.drain()
+        if not self._connections:
+            self._stop_soon()
+
+    def _stop_listening(self) -> None:
+        if self._listening:
+            self._listening = False
+            self.tcp_server.close()
+
+    def _stop_soon(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self.loop._soon(self.emit, "stop")
+
+    def _started(self) -> None:
+        self.emit("start")
+
+    def _accepted(self, tcp_conn: TcpConnection) -> None:
+        self._connections.add(HttpServerConnection(tcp_conn, self))
+
+    def _disconnected(self, connection: HttpServerConnection) -> None:
+        self._connections.discard(connection)
+        if self._draining and not self._connections:
+            self._stop_soon()

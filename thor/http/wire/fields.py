@@ -1,0 +1,194 @@
+"""Field lines: names, values, folds.
+
+Owns: one field line taken apart (RFC 9112 section 5), the table of names that this room itself
+looks at, and which fields may not stand in trailers. Must not know messages or buffers.
+
+Theory of operation: `parse_fields` is the hot loop. It trusts its caller that the lines hold no
+control character, and takes only what is a plain field line; anything else makes it give up, and
+`check_field_line` says what is wrong. Two bounded tables spare the work that repeats itself from
+request to request: the spellings of names that were found to be tokens, and whole lines of a few
+fields that say the same in most requests and are nobody's secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thor.http.error import (
+    FieldSectionTooLargeError,
+    HeaderNameError,
+    HeaderNoColonError,
+    HeaderSpaceError,
+    ObsoleteFoldError,
+    TopLineSpaceError,
+)
+from thor.http.wire.grammar import OWS, excerpt, is_token, remember
+
+Field = tuple[bytes, bytes]
+
+#: The kinds of fields: those that say something about the message's way, and all others.
+(
+    PLAIN,
+    HOST,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    CONNECTION,
+    UPGRADE,
+    EXPECT,
+    TE,
+) = range(8)
+
+_KINDS = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"te": TE,
+}
+_NOT_A_NAME = -1
+#: Added to the kind in the table of names: whole lines with this name are kept.
+_KEEP = 16
+
+#: What a trailer section may not say (RFC 9110 section 6.5.1): framing, routing, authentication,
+#: modifiers of a request, and how the content is encoded. Who had already acted on the head and
+#: who had not would disagree.
+FORBIDDEN_IN_TRAILERS = frozenset(
+    b"""
+    connection content-length keep-alive proxy-connection te trailer transfer-encoding upgrade
+    forwarded host max-forwards via
+    x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto
+    authentication-info authorization cookie proxy-authenticate proxy-authentication-info
+    proxy-authorization set-cookie www-authenticate
+    cache-control expect if-match if-modified-since if-none-match if-range if-unmodified-since
+    pragma range
+    content-encoding content-range
+    """.split()
+)
+
+#: Spelling of a name -> its kind. Names come from the peer: the table is bounded, and long names
+#: are not kept.
+_names: dict[bytes, int] = {}
+_MAX_NAMES = 1024
+_MAX_NAME_BYTES = 48
+
+#: Whole field line -> (field, kind), for names of which most clients say always the same. Never
+#: for credentials, cookies, URLs or what else belongs to one user.
+_lines: dict[bytes, tuple[Field, int]] = {}
+_MAX_LINES = 1024
+_MAX_LINE_BYTES = 256
+_KEPT_LINES = frozenset(
+    b"""
+    accept accept-charset accept-encoding accept-language accept-ranges cache-control connection
+    content-encoding content-type dnt host pragma priority sec-ch-ua sec-ch-ua-mobile
+    sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc server te
+    transfer-encoding upgrade upgrade-insecure-requests user-agent vary via x-content-type-options
+    x-frame-options
+    """.split()
+)
+
+
+def _learn_name(name: bytes) -> int:
+    """What the table of names should say of a name; _NOT_A_NAME if it is none."""
+    if not is_token(name):
+        return _NOT_A_NAME
+    lower = name.lower()
+    kind = _KINDS.get(lower, PLAIN)
+    if lower in _KEPT_LINES:
+        kind += _KEEP
+    if len(name) <= _MAX_NAME_BYTES:
+        remember(_names, name, kind, _MAX_NAMES)
+    return kind
+
+
+def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, bytes]]] | None:
+    """Take field lines apart.
+
+    lines: without CRLF and controls but HTAB
+    Returns: (all fields as spelled, values stripped; [(kind, value)] of those that are not PLAIN),
+        or None if some line is not a field line, or is folded
+    """
+    fields: list[Field] = []
+    special: list[tuple[int, bytes]] = []
+    for line in lines:
+        kept = _lines.get(line)
+        if kept is not None:
+            field, kind = kept
+        else:
+            name, colon, value = line.partition(b":")
+            known = _names.get(name)
+            kind = _learn_name(name) if known is None else known
+            if not colon or kind == _NOT_A_NAME:
+                return None
+            field = (name, value.strip(b" \t"))
+            if kind >= _KEEP:
+                kind -= _KEEP
+                if len(line) <= _MAX_LINE_BYTES:
+                    remember(_lines, line, (field, kind), _MAX_LINES)
+        fields.append(field)
+        if kind:
+            special.append((kind, field[1]))
+    return fields, special
+
+
+def check_field_line(line: bytes, *, first: bool, fold: str) -> None:
+    """Let a complete field line pass (RFC 9112 section 5).
+
+    line: without CRLF and controls but HTAB; first: no field line came before it
+    Raises: a HeadSyntaxError
+    """
+    if line[:1] in (b" ", b"\t"):
+        if first:
+            raise TopLineSpaceError(excerpt(line))
+        if fold == "refuse":
+            raise ObsoleteFoldError(excerpt(line))
+        return
+    name, colon, _ = line.partition(b":")
+    if not colon:
+        raise HeaderNoColonError(excerpt(line))
+    if is_token(name):
+        return
+    if is_token(name.rstrip(OWS)):
+        raise HeaderSpaceError(excerpt(line))
+    raise HeaderNameError(excerpt(name))
+
+
+def unfold(lines: Sequence[bytes], max_field_bytes: int) -> list[bytes]:
+    """Join folded lines, each fold replaced by one space (RFC 9112 section 5.2).
+
+    lines: each passed by `check_field_line`
+    Raises: ObsoleteFoldError, where a fold could make a second reading of framing or routing;
+        FieldSectionTooLargeError, since a field does not become smaller by being folded
+    """
+    whole: list[bytes] = []
+    pieces: list[bytes] = []
+    size = 0
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            size += len(line)
+            if size > max_field_bytes:
+                raise FieldSectionTooLargeError(f"a folded line over {max_field_bytes} bytes")
+            pieces.append(line.strip(OWS))
+            continue
+        whole.append(_joined(pieces))
+        pieces = [line]
+        size = len(line)
+    whole.append(_joined(pieces))
+    return whole[1:]
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    """A field line, from its first line and those that continue it."""
+    if len(pieces) < 2:
+        return b"".join(pieces)
+    name = pieces[0].partition(b":")[0]
+    if name.lower() in (b"content-length", b"transfer-encoding", b"host"):
+        raise ObsoleteFoldError(excerpt(pieces[0]))
+    pieces[0] = pieces[0].rstrip(OWS)
+    return b" ".join([piece for piece in pieces if piece])
+
+
+def trailer_fields(fields: list[Field]) -> list[Field]:
+    """What of a trailer section may be passed on (RFC 9110 section 6.5.1)."""
+    return [field for field in fields if field[0].lower() not in FORBIDDEN_IN_TRAILERS]

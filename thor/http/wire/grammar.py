@@ -1,0 +1,79 @@
+"""The octets of HTTP: which may stand where.
+
+Owns: the tables and the smallest tests (RFC 9110 section 5.6, RFC 9112 section 2). Must not know
+what a message is.
+
+Theory of operation: `bytes.translate(None, ALLOWED)` deletes every allowed octet in one pass of C,
+so that what is left, if anything, is what is wrong. It is the cheapest whole-string test that
+Python has, and it knows ASCII only: `str` methods (`isdigit`, `lower`) know too much, `int()`
+accepts signs, underscores, blanks and the digits of every script.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+CRLF = b"\r\n"
+END_OF_HEAD = b"\r\n\r\n"
+#: Optional white space is these two and nothing else: `bytes.strip()` would take VT, FF, CR and
+#: LF as well, and hide what a stricter parser behind this one trips over.
+OWS = b" \t"
+
+DIGITS = b"0123456789"
+HEX_DIGITS = DIGITS + b"abcdefABCDEF"
+ALPHA = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#: `tchar` (RFC 9110 section 5.6.2).
+TOKEN = DIGITS + ALPHA + b"!#$%&'*+-.^_`|~"
+#: What may stand in a line of a head: HTAB, SP, visible ASCII, obs-text.
+LINE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+#: What may stand in a path or query: all visible ASCII but `#`, since browsers leave several
+#: octets raw that RFC 3986 would have encoded.
+TARGET = bytes(range(0x21, 0x7F)).replace(b"#", b"")
+#: `unreserved / sub-delims` (RFC 3986 section 2) without the comma: a list of hosts is no host.
+REG_NAME = DIGITS + ALPHA + b"-._~!$&'()*+;="
+
+#: In the bytes of lines: where one ends, or the first octet that may not stand there. A CR at the
+#: very end matches nothing: what it is, the next octet says.
+LINE_EVENT = re.compile(rb"\r\n|\r(?=[^\n])|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
+
+
+def is_token(octets: bytes) -> bool:
+    """Whether `octets` is a token, so that it can be a method or a field name."""
+    return octets != b"" and not octets.translate(None, TOKEN)
+
+
+def decimal(octets: bytes, max_digits: int = 19) -> int:
+    """The number that 1 to `max_digits` ASCII digits say; -1 if that is not what it is."""
+    if 0 < len(octets) <= max_digits and not octets.translate(None, DIGITS):
+        return int(octets)
+    return -1
+
+
+def list_elements(value: bytes) -> list[bytes]:
+    """The elements of a comma-separated list, stripped; empty ones too (RFC 9110 section 5.6.1).
+
+    Not for lists whose elements may be quoted strings.
+    """
+    return [element.strip(OWS) for element in value.split(b",")]
+
+
+def has_token(value: bytes, token: bytes) -> bool:
+    """Whether a list has the element `token` (lower case), in any case."""
+    value = value.lower()
+    return value == token or token in list_elements(value)
+
+
+def excerpt(octets: bytes | bytearray) -> str:
+    """A short printable form of something the peer sent, for an error's detail."""
+    return repr(bytes(octets[:60]))[1:] + ("..." if len(octets) > 60 else "")
+
+
+def remember(cache: dict[K, V], key: K, value: V, limit: int) -> None:
+    """Put something into a bounded cache; a full one starts anew, so that no peer can fill it."""
+    if len(cache) >= limit:
+        cache.clear()
+    cache[key] = value

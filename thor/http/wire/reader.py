@@ -1,0 +1,395 @@
+"""Messages out of bytes, as they come.
+
+Owns: the buffer, and where in a message its first byte stands. Must not know sockets, time, or
+what is done about an error.
+
+Theory of operation: push in, pull out. `feed` only keeps; `read_head` and `read_body` do the
+work, each as much as its caller wants, so that a connection that is paused simply does not call,
+and requests that are pipelined wait as bytes. Mostly one piece holds one head and nothing else:
+then the piece itself is the buffer, and it is looked at once. A head that is not complete goes to
+a `bytearray` and a `HeadScanner`, which reads each byte once and raises as soon as it can.
+
+An error is final: bytes after a message that was misread mean nothing. What of a body had been
+decoded before it is given out first, so that the cuts between the pieces change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from thor.http.error import (
+    ExtraDataError,
+    HttpError,
+    IncompleteMessageError,
+    RequestLineError,
+    TooManyMsgsError,
+    UpgradeError,
+)
+from thor.http.wire.body import ChunkedDecoder
+from thor.http.wire.fields import Field
+from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
+from thor.http.wire.head import (
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
+from thor.http.wire.limits import Limits
+from thor.http.wire.scan import HeadScanner, Section
+
+
+class MessageReader:
+    """What both readers share: the buffer, the body, the end.
+
+    complete: the message whose head was read last has ended; before the first: False
+    trailers: of that message, what may be passed on; complete once it is
+    """
+
+    __slots__ = (
+        "_at",
+        "_body",
+        "_buf",
+        "_chunks",
+        "_ended",
+        "_error",
+        "_left",
+        "_limits",
+        "_max_body_bytes",
+        "_scanner",
+        "_stuck",
+        "complete",
+        "trailers",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._max_body_bytes: int | None = None
+        self._buf: bytes | bytearray = b""
+        self._at = 0  # the first byte of the buffer that was not pulled
+        self._body = NO_BODY  # the framing of the body that is being read
+        self._left = 0  # of a body of known length
+        self._chunks: ChunkedDecoder | None = None
+        self._scanner: HeadScanner | None = None  # of a head that is not complete
+        self._error: HttpError | None = None
+        self._ended = False
+        self._stuck = -1  # so many bytes are in the buffer and lead nowhere without more
+        self.complete = False
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that have arrived. After an error they are dropped: nothing grows."""
+        if self._error is not None:
+            return
+        if not self._buf:
+            self._buf = data
+            return
+        buf = self._buf
+        if isinstance(buf, bytes):
+            self._buf = buf = bytearray(memoryview(buf)[self._at :])
+        else:
+            del buf[: self._at]
+        self._at = 0
+        buf += data
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were fed and not pulled."""
+        return len(self._buf) - self._at
+
+    @property
+    def started(self) -> bool:
+        """Whether a head has begun, but for empty lines, and was not read."""
+        buf = self._buf
+        return self._body == NO_BODY and buf != b"" and buf[self._at] not in b"\r\n"
+
+    def take_rest(self) -> bytes:
+        """All bytes that were not pulled: what follows a switch of protocols, or a CONNECT."""
+        rest = bytes(memoryview(self._buf)[self._at :])
+        self._use_up(len(self._buf))
+        self._scanner = None
+        return rest
+
+    def read_body(self) -> bytes | None:
+        """Decoded bytes of the body, as many as there are; None if there are none now.
+
+        To be called until it returns None: what is wrong after some good bytes is raised by the
+        call after the one that returned them.
+
+        Raises: a MessageError; IncompleteMessageError after `eof()`
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        body = self._body
+        if body == NO_BODY:
+            return None
+        data: bytes | None = None
+        if body == CHUNKED:
+            if self._buf:
+                data = self._decode_chunks()
+        elif self._buf:
+            data = self._take(self._left if body == LENGTH else len(self._buf))
+            if body == LENGTH:
+                self._left -= len(data)
+                if not self._left:
+                    self._finish()
+        if data is None and self._ended and self._body != NO_BODY:
+            self._end_body()
+        return data
+
+    def eof(self) -> None:
+        """The peer has finished sending. What it sent before may still be pulled.
+
+        Raises: IncompleteMessageError where a message has begun that can no more end. If bytes
+            are left that might yet complete it, the read that finds that they do not raises it.
+        """
+        self._ended = True
+        if self._error is not None or (self._buf and self.buffered != self._stuck):
+            return
+        if self._body != NO_BODY:
+            self._end_body()
+        elif self._waits_for_head():
+            self._fail(IncompleteMessageError("in the head"))
+
+    def _waits_for_head(self) -> bool:
+        """Whether the end of input in front of the next head is too early."""
+        return self.started
+
+    def _find_head(self, section: Section) -> bytes | None:
+        """The next head without its final CRLF CRLF, if it is complete. Not for the hot path."""
+        if self._buf:
+            if self._scanner is None:
+                self._scanner = HeadScanner(section, self._limits)
+            try:
+                end = self._scanner.scan(self._buf, self._at)
+            except HttpError as error:
+                self._fail(error)
+            if end >= 0:
+                block = bytes(self._buf[self._at : end - 4])
+                self._use_up(end)
+                self._scanner = None
+                return block
+            self._stuck = self.buffered
+        if self._ended and self._waits_for_head():
+            self._fail(IncompleteMessageError("in the head"))
+        return None
+
+    def _begin_body(self, framing: int, length: int) -> None:
+        """A head with a body has been read."""
+        self.complete = False
+        self.trailers = []
+        self._body = framing
+        self._left = length
+        self._stuck = -1
+        if framing == CHUNKED:
+            self._chunks = ChunkedDecoder(self._limits, self._max_body_bytes)
+        elif framing == LENGTH and not length:
+            self._finish()
+
+    def _decode_chunks(self) -> bytes | None:
+        chunks = self._chunks
+        assert chunks is not None
+        parts: list[bytes] = []
+        try:
+            self._use_up(chunks.decode(self._buf, self._at, parts))
+        except HttpError as error:
+            self._bury(error)
+            if not parts:
+                raise
+        if chunks.done:
+            self.trailers = chunks.trailers
+            self._chunks = None
+            self._finish()
+        else:
+            self._stuck = self.buffered
+        return b"".join(parts) if parts else None
+
+    def _take(self, most: int) -> bytes:
+        """Up to `most` bytes of the buffer; the buffer itself, if it is taken whole."""
+        buf = self._buf
+        at = self._at
+        end = min(at + most, len(buf))
+        data = bytes(buf if end - at == len(buf) else buf[at:end])
+        self._use_up(end)
+        return data
+
+    def _use_up(self, end: int) -> None:
+        """The buffer has been pulled up to `end`."""
+        if end == len(self._buf):
+            self._buf = b""
+            self._at = 0
+        else:
+            self._at = end
+
+    def _end_body(self) -> None:
+        """The body is over because there is nothing more to come."""
+        if self._body != UNTIL_CLOSE:
+            self._fail(IncompleteMessageError("in the body"))
+        self._finish()
+
+    def _finish(self) -> None:
+        """The message is complete."""
+        self._body = NO_BODY
+        self.complete = True
+
+    def _bury(self, error: HttpError) -> None:
+        """Nothing more can be read, for this reason; nothing more is kept."""
+        self._error = error
+        self._use_up(len(self._buf))
+        self._scanner = None
+        self._chunks = None
+
+    def _fail(self, error: HttpError) -> NoReturn:
+        self._bury(error)
+        raise error
+
+
+class RequestReader(MessageReader):
+    """Reads the requests of one connection."""
+
+    __slots__ = ("_empty_lines",)
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._max_body_bytes = limits.max_body_bytes
+        self._empty_lines = 0  # in front of the next request line
+
+    def read_head(self) -> RequestHead | None:
+        """The next request head; None if it is not complete.
+
+        Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
+            the message before was not read
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._body != NO_BODY:
+            raise RuntimeError("the body of the message before was not read")
+        buf = self._buf
+        at = self._at
+        end = -1
+        if self._scanner is None and buf and buf[at] != 0x0D:
+            end = buf.find(b"\r\n\r\n", at)
+        if end > 0:
+            block = bytes(buf[at:end])
+            end += 4
+            if end == len(buf):
+                self._buf = b""
+                self._at = 0
+            else:
+                self._at = end
+        else:
+            found = self._find_request()
+            if found is None:
+                return None
+            block = found
+        try:
+            head = parse_request_head(block, self._limits)
+        except HttpError as error:
+            self._fail(error)
+        self._empty_lines = 0
+        if head.framing == NO_BODY:
+            self.complete = True
+            self.trailers = []
+        else:
+            self._begin_body(head.framing, head.length)
+        return head
+
+    def _find_request(self) -> bytes | None:
+        """As `_find_head`, after empty lines (RFC 9112 section 2.2)."""
+        while self._scanner is None and self._buf[self._at : self._at + 2] == b"\r\n":
+            self._empty_lines += 1
+            if self._empty_lines > self._limits.max_empty_lines:
+                self._fail(RequestLineError("too many empty lines before it"))
+            self._use_up(self._at + 2)
+        if self._buf[self._at :] == b"\r":  # perhaps half of one more
+            self._stuck = 1
+            return None
+        return self._find_head("request")
+
+
+class ResponseReader(MessageReader):
+    """Reads the responses of one connection, each to the request that `expect` announced."""
+
+    __slots__ = ("_informational", "_method", "_upgrade")
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._method: bytes | None = None
+        self._upgrade = False
+        self._informational = 0  # in front of the next final response
+
+    def expect(self, method: bytes, upgrade: bool = True) -> None:
+        """The next response answers a request with this method.
+
+        upgrade: whether the request asked for another protocol, so that a 101 may answer it
+
+        Bytes that are here already cannot be the answer: the next read raises ExtraDataError.
+        """
+        if self._method is not None:
+            raise RuntimeError("the response before is not complete")
+        if self._buf and self._error is None:
+            self._bury(ExtraDataError("before the request"))
+        self._method = method
+        self._upgrade = upgrade
+        self._informational = 0
+        self.complete = False
+
+    def read_head(self) -> ResponseHead | None:
+        """The next response head; None if it is not complete.
+
+        After an informational one (but 101) `complete` is False and the next one is due.
+
+        Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
+            the message before was not read
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._body != NO_BODY:
+            raise RuntimeError("the body of the message before was not read")
+        buf = self._buf
+        at = self._at
+        method = self._method
+        if method is None:
+            if buf:
+                self._fail(ExtraDataError("no response is due"))
+            return None
+        end = buf.find(b"\r\n\r\n", at) if self._scanner is None else -1
+        if end > 0:
+            block = bytes(buf[at:end])
+            self._use_up(end + 4)
+        else:
+            found = self._find_head("response")
+            if found is None:
+                return None
+            block = found
+        try:
+            head = parse_response_head(block, self._limits, method)
+        except HttpError as error:
+            self._fail(error)
+        if head.status_code < 200:
+            self._read_informational(head)
+        elif head.framing == NO_BODY:
+            self.trailers = []
+            self._finish()
+        else:
+            self._begin_body(head.framing, head.length)
+        return head
+
+    def _read_informational(self, head: ResponseHead) -> None:
+        """RFC 9110 section 15.2: any number of them, within reason, then the final one."""
+        self.trailers = []
+        if head.status_code == 101:
+            if not self._upgrade:
+                self._fail(UpgradeError())
+            self._finish()
+            return
+        self.complete = False
+        self._informational += 1
+        if self._informational > self._limits.max_informational:
+            self._fail(TooManyMsgsError(f"over {self._limits.max_informational}"))
+
+    def _waits_for_head(self) -> bool:
+        return self._method is not None
+
+    def _finish(self) -> None:
+        self._method = None
+        super()._finish()

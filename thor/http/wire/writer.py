@@ -1,0 +1,383 @@
+"""Messages into bytes.
+
+Owns: the framing and the connection fields of what is sent (RFC 9112 sections 6 and 9.6), and
+the check that a program's fields cannot say anything else. Must not know sockets or clocks.
+
+Theory of operation: what a program passes is `str` or `bytes`, and nothing of it is trusted. A
+name is checked once and kept, with its place in the line, in a bounded table. Values are put
+together unchecked; then one `translate` over all of them leaves two bytes for each line that was
+begun here and nothing else, or a value holds a control character or a line of its own. Fields that
+concern one connection are dropped and made here, so that a message that is passed on can never
+say one thing about its end and do another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from thor.http.error import (
+    HttpError,
+    InvalidHostError,
+    LengthRequiredError,
+    OutputSyntaxError,
+)
+from thor.http.headers import FieldsIn, hop_by_hop_hdrs, nominated_fields
+from thor.http.wire.body import LAST_CHUNK, encode_chunk
+from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS
+from thor.http.wire.framing import CHUNKED, LENGTH, MAX_LENGTH, NO_BODY, UNTIL_CLOSE
+from thor.http.wire.grammar import (
+    END_OF_HEAD,
+    LINE,
+    OWS,
+    TARGET,
+    TOKEN,
+    decimal,
+    is_token,
+    remember,
+)
+from thor.http.wire.target import check_host
+
+__all__ = [
+    "LAST_CHUNK",
+    "OutHead",
+    "encode_chunk",
+    "error_response",
+    "informational_head",
+    "last_chunk",
+    "request_head",
+    "response_head",
+    "switching_head",
+]
+
+
+class OutHead(NamedTuple):
+    """A head that is ready to be sent, and what it promises about the body.
+
+    framing and length: as in `wire.framing`; keep_alive: the connection may persist after it
+    """
+
+    data: bytes
+    framing: int
+    length: int
+    keep_alive: bool
+
+
+# What is done with a field: it is passed on, or else.
+_PASS, _DROP, _CONNECTION, _LENGTH, _DATE, _HOST, _UPGRADE = range(7)
+
+_ACTIONS = dict.fromkeys(hop_by_hop_hdrs, _DROP) | {
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"date": _DATE,
+    b"host": _HOST,
+    b"upgrade": _UPGRADE,
+}
+
+#: Name as passed -> (CRLF, name, colon and space; what is done with it). Programs may pass on
+#: names from the network: the table is bounded, and long names are not kept.
+_names: dict[str | bytes, tuple[bytes, int]] = {}
+_MAX_NAMES = 1024
+_MAX_NAME_BYTES = 48
+
+#: (status, phrase) as passed -> (status line, status).
+_status_lines: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
+_MAX_STATUS_LINES = 256
+_MAX_PHRASE_BYTES = 48
+
+#: Methods that define no content (RFC 9110 section 9.3), and those that always have some.
+_WITHOUT_CONTENT = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"))
+_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
+
+_PROTOCOL = TOKEN + b"/"
+
+
+_new_tuple = tuple.__new__  # spares the Python function that a NamedTuple is called through
+
+
+def response_head(
+    status: int | str | bytes,
+    phrase: str | bytes,
+    headers: FieldsIn,
+    *,
+    method: bytes,
+    http11: bool,
+    keep_alive: bool,
+    date: bytes | None,
+) -> OutHead:
+    """A response head (RFC 9112 sections 4, 6 and 9.6).
+
+    method, http11: of the request; http11 says whether it came as HTTP/1.1
+    keep_alive: whether the connection might persist; False in the result where framing forbids
+    date: the value of the Date field that a final response gets if `headers` has none
+    Raises: OutputSyntaxError, TypeError; nothing has been sent then
+    """
+    line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
+    tunnel = code < 200 or (code < 300 and method == b"CONNECT")
+    data, length, has_date, special = _render(line, headers, not tunnel and code != 204)
+    framing = LENGTH
+    if tunnel or method == b"HEAD" or code == 304 or code == 204:
+        framing = NO_BODY
+    elif length < 0:
+        if http11:
+            framing = CHUNKED
+            data += b"\r\nTransfer-Encoding: chunked"
+        else:
+            framing = UNTIL_CLOSE
+            keep_alive = False
+    if code >= 200 and date is not None and not has_date:
+        data += b"\r\nDate: " + date
+    if tunnel:
+        data += END_OF_HEAD
+    elif code == 426 and (protocols := [value for kind, value in special if kind == _UPGRADE]):
+        data += b"\r\nUpgrade: %b\r\nConnection: " % b", ".join(protocols)
+        data += b"upgrade\r\n\r\n" if keep_alive else b"close, upgrade\r\n\r\n"
+    elif not keep_alive:
+        data += b"\r\nConnection: close\r\n\r\n"
+    elif http11:
+        data += END_OF_HEAD
+    else:
+        data += b"\r\nConnection: keep-alive\r\n\r\n"
+    if framing != LENGTH:
+        length = 0
+    return _new_tuple(OutHead, (data, framing, length, keep_alive))
+
+
+def informational_head(status: int | str | bytes, phrase: str | bytes, headers: FieldsIn) -> bytes:
+    """A response that precedes the final one (RFC 9110 section 15.2).
+
+    Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
+    """
+    line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
+    if code >= 200 or code == 101:
+        raise OutputSyntaxError(f"{code} is not an informational status")
+    return _render(line, headers, False)[0] + END_OF_HEAD
+
+
+def switching_head(protocol: str | bytes, headers: FieldsIn) -> bytes:
+    """A 101 that switches to `protocol` (RFC 9110 section 7.8).
+
+    Raises: OutputSyntaxError, TypeError
+    """
+    data = _render(b"HTTP/1.1 101 Switching Protocols", headers, False)[0]
+    return data + b"\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % _protocol(protocol)
+
+
+def request_head(
+    method: str | bytes,
+    target: str | bytes,
+    headers: FieldsIn,
+    *,
+    host: bytes,
+    has_body: bool | None,
+    upgrade: str | bytes | None,
+    te_trailers: bool,
+    keep_alive: bool = True,
+    chunked_ok: bool = True,
+) -> OutHead:
+    """A request head (RFC 9112 sections 3, 6 and 9.6).
+
+    target: in the form that the next hop needs; host: its authority, sent unless `headers` hold
+        one Host
+    has_body: whether the program has a body to send; None if that is not known yet: then methods
+        that define no content have none, and others are chunked
+    chunked_ok: False if the server is known to speak HTTP/1.0 only
+    Raises: OutputSyntaxError, TypeError; LengthRequiredError for a body of unknown length where
+        `chunked_ok` is False. Nothing has been sent then
+    """
+    method = _octets(method, "a method")
+    target = _octets(target, "a target")
+    if not is_token(method):
+        raise OutputSyntaxError(f"method {method!r}")
+    if not target or target.translate(None, TARGET):
+        raise OutputSyntaxError(f"target {target!r}")
+    fields, length, _, special = _render(b"", headers, method != b"CONNECT", request=True)
+    host = _one_host([value for kind, value in special if kind == _HOST], host)
+    tail = b""
+    if length >= 0:
+        framing = LENGTH
+    elif method in _WITHOUT_CONTENT and not has_body:
+        framing = NO_BODY
+    elif has_body is False:
+        framing = NO_BODY
+        if method in _WITH_CONTENT:
+            tail = b"\r\nContent-Length: 0"
+    elif method == b"CONNECT":
+        raise OutputSyntaxError("CONNECT has no content")
+    elif not chunked_ok:
+        raise LengthRequiredError("the server does not take a chunked body")
+    else:
+        framing = CHUNKED
+        tail = b"\r\nTransfer-Encoding: chunked"
+    options = []
+    if not keep_alive:
+        options.append(b"close")
+    if upgrade is not None:
+        options.append(b"upgrade")
+        tail += b"\r\nUpgrade: " + _protocol(upgrade)
+    if te_trailers:
+        options.append(b"TE")
+        tail += b"\r\nTE: trailers"
+    if options:
+        tail += b"\r\nConnection: " + b", ".join(options)
+    start = (method, b" ", target, b" HTTP/1.1\r\nHost: ", host, fields, tail, END_OF_HEAD)
+    if length < 0:
+        length = 0
+    return _new_tuple(OutHead, (b"".join(start), framing, length, keep_alive))
+
+
+def last_chunk(trailers: FieldsIn | None) -> bytes:
+    """The end of a chunked body (RFC 9112 section 7.1.2).
+
+    Trailers that may not be some (RFC 9110 section 6.5.1) are left out.
+
+    Raises: OutputSyntaxError, TypeError
+    """
+    if not trailers:
+        return LAST_CHUNK
+    allowed = [
+        field
+        for field in trailers
+        if _octets(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS
+    ]
+    return _render(b"0", allowed, False)[0] + END_OF_HEAD
+
+
+def error_response(error: HttpError) -> bytes:
+    """The whole answer to a request that cannot be accepted; nothing of the request is in it.
+
+    Returns: b"" for an error that no answer is made to
+    """
+    if error.server_status is None:
+        return b""
+    status, phrase = error.server_status
+    return (
+        b"HTTP/1.1 %b %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+        b"Connection: close\r\n\r\n%b\n" % (status, phrase, len(phrase) + 1, phrase)
+    )
+
+
+def _render(
+    start: bytes, headers: FieldsIn, keep_length: bool, *, request: bool = False
+) -> tuple[bytes, int, bool, list[tuple[int, bytes]]]:
+    """Put a message's fields behind its start.
+
+    keep_length: whether Content-Length is sent at all
+    request: whether Host is one of the fields that are made by the caller
+    Returns: (start and fields without the last CRLF, Content-Length or -1, whether Date is among
+        them, [(action, value)] of Connection, Upgrade and Host, which are not)
+    """
+    parts = [start]
+    append = parts.append
+    length = -1
+    has_date = False
+    special: list[tuple[int, bytes]] = []
+    for name, value in headers:
+        prefix, action = _names.get(name) or _learn_name(name)
+        if type(value) is str and value.isascii():
+            value = value.encode()
+        elif type(value) is not bytes:
+            value = _octets(value, "a field value")
+        value = value.strip(b" \t")
+        if action:
+            if action == _LENGTH:
+                if not keep_length or not _is_new_length(value, length):
+                    continue
+                length = int(value)
+            elif action == _DATE:
+                has_date = True
+            elif action != _HOST or request:
+                special.append((action, value))
+                continue
+        append(prefix)
+        append(value)
+    data = b"".join(parts)
+    if len(data.translate(None, LINE)) != len(parts) - 1:
+        raise OutputSyntaxError(_culprit(parts))
+    if special:
+        if b"".join([value for _, value in special]).translate(None, LINE):
+            raise OutputSyntaxError("control character in a field that is not passed on")
+        options = [value for action, value in special if action == _CONNECTION]
+        if options and (nominated := nominated_fields(options) - hop_by_hop_hdrs):
+            kept = [field for field in headers if _lower(field[0]) not in nominated]
+            if len(kept) < len(headers):
+                return _render(start, kept, keep_length, request=request)
+    return data, length, has_date, special
+
+
+def _is_new_length(value: bytes, length: int) -> bool:
+    """Whether a Content-Length is the first of its message; the others have to say the same."""
+    number = decimal(value)
+    if not 0 <= number <= MAX_LENGTH:
+        raise OutputSyntaxError(f"Content-Length {value!r}")
+    if length not in (-1, number):
+        raise OutputSyntaxError(f"Content-Length {length} and {number}")
+    return length < 0
+
+
+def _culprit(parts: Sequence[bytes]) -> str:
+    """Which field does not fit into a line of its own."""
+    for prefix, value in zip(parts[1::2], parts[2::2], strict=True):
+        if value.translate(None, LINE):
+            return f"value of {prefix[2:-2]!r}: {value[:60]!r}"
+    return "the start line"
+
+
+def _learn_name(name: str | bytes) -> tuple[bytes, int]:
+    octets = _octets(name, "a field name")
+    if not is_token(octets):
+        raise OutputSyntaxError(f"field name {name!r}")
+    known = (b"\r\n%b: " % octets, _ACTIONS.get(octets.lower(), _PASS))
+    if len(octets) <= _MAX_NAME_BYTES:
+        remember(_names, name, known, _MAX_NAMES)
+    return known
+
+
+def _status_line(status: int | str | bytes, phrase: str | bytes) -> tuple[bytes, int]:
+    if isinstance(status, bool):
+        raise TypeError("a status must be int, str or bytes, not bool")
+    digits = b"%d" % status if isinstance(status, int) else _octets(status, "a status")
+    code = decimal(digits)
+    if len(digits) != 3 or code < 100:
+        raise OutputSyntaxError(f"status {status!r}")
+    reason = _octets(phrase, "a phrase")
+    if reason.translate(None, LINE):
+        raise OutputSyntaxError(f"phrase {phrase!r}")
+    known = (b"HTTP/1.1 %b %b" % (digits, reason), code)
+    if len(reason) <= _MAX_PHRASE_BYTES:
+        remember(_status_lines, (status, phrase), known, _MAX_STATUS_LINES)
+    return known
+
+
+def _one_host(hosts: list[bytes], host: bytes) -> bytes:
+    """The Host to send: the one that was passed, else the target's."""
+    if len(hosts) > 1:
+        raise OutputSyntaxError("more than one Host")
+    host = hosts[0] if hosts else host
+    try:
+        check_host(host)
+    except InvalidHostError as error:
+        raise OutputSyntaxError(f"Host {host!r}") from error
+    return host
+
+
+def _protocol(protocol: str | bytes) -> bytes:
+    octets = _octets(protocol, "a protocol").strip(OWS)
+    if not octets or octets.translate(None, _PROTOCOL):
+        raise OutputSyntaxError(f"protocol {protocol!r}")
+    return octets
+
+
+def _octets(text: str | bytes, what: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be str or bytes, not {type(text).__name__}")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise OutputSyntaxError(f"{what} that is not Latin-1: {text!r}") from None
+
+
+def _lower(name: str | bytes) -> bytes:
+    return _octets(name, "a field name").lower()
