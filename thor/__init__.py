@@ -2,8 +2,8 @@
 
 from thor import dns, events, http, loop, tcp, types
 from thor.events import EventEmitter, on
-from thor.http import HttpServer
+from thor.http import HttpClient, HttpServer
 from thor.loop import run, schedule, stop, time
-from thor.tcp import TcpClient, TcpServer
+from thor.tcp import TcpClient, TcpConnection, TcpServer
 
 __version__ = "1.0.0.dev0"

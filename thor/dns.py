@@ -108,9 +108,7 @@ class _Resolver:
             loop._soon(lookup._answer, answer)
 
     def _keep(self, key: _Key, until: float, answer: DnsResultList) -> None:
-        # Put in anew, so that the dict's order is the order of age.
-        self._answers.pop(key, None)
-        if len(self._answers) >= MAX_ANSWERS:
+        if len(self._answers) >= MAX_ANSWERS:  # the dict's order is the order of age
             del self._answers[next(iter(self._answers))]
         self._answers[key] = (until, answer)
 

@@ -1,13 +1,11 @@
 """For tests: connections in memory, a clock that is set by hand, records of what was emitted.
 
-Owns: sockets, a poller and a network that live in memory. They take no fds and never wait, so that
-a test repeats exactly. Must not be imported by anything in Thor.
+Owns: sockets, a poller and a network in memory. They take no fds and never wait, so that a test
+repeats exactly. Must not be imported by anything in Thor.
 
-Theory of operation. Only the kernel is replaced: loops, connections and all above them are the
-real ones. `memory_loop` makes a loop on a `MemoryPoller` with a `ManualClock`; `settle` runs it
-until nothing is left to do at the present time, and `advance` moves the time on, timer by timer.
-A `MemorySocket` behaves as a kernel's does, without the delay of a network: what is sent arrives
-at once, up to the room in the receiver's buffer. For example::
+Theory of operation: only the kernel is replaced; loops, connections and all above are the real
+ones. `settle` runs a loop until nothing is left to do now, `advance` moves the time on, timer by
+timer. What is sent arrives at once, up to the room in the receiver's buffer. For example::
 
     client, server = connection_pair(loop := memory_loop())
     heard = Recorder(server, "data", "end")
@@ -16,10 +14,6 @@ at once, up to the room in the receiver's buffer. For example::
     client.close()
     settle(loop)
     assert heard.take() == [("data", b"hello"), ("end",)]
-
-`MemoryNetwork` has a client class and a server class for what makes its own connections, such as
-`HttpClient.tcp_client_class`. A `Playbook` is a conversation in steps; where it goes wrong, it
-fails with a diff.
 """
 
 from __future__ import annotations
@@ -27,13 +21,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from difflib import ndiff
+from itertools import count
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 from thor.events import EventEmitter
-from thor.loop import LoopBase, ScheduledEvent, make
+from thor.loop import LoopBase, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
 from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
 
@@ -41,8 +36,6 @@ from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
 FIRST_FD = 1_000_000
 #: The size of a socket's receive buffer, in bytes, unless a test sets another.
 BUFFER_BYTES = 64 * 1024
-#: A loop that is busy for so many turns without the time moving on spins.
-MAX_TURNS = 10_000
 
 
 class ManualClock:
@@ -53,11 +46,9 @@ class ManualClock:
         self._time = 1_700_000_000.0
 
     def monotonic(self) -> float:
-        """Seconds since some moment."""
         return self._monotonic
 
     def time(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
         return self._time
 
     def advance(self, seconds: float) -> None:
@@ -68,26 +59,23 @@ class ManualClock:
         self._time += seconds
 
 
-# -- the kernel's part, in memory ----------------------------------------------------------------
-
-
 class MemoryPoller:
     """A `Poller` for fds in memory. It never waits: a wait moves the clock on instead."""
 
     name = "memory"
+    never_waits = True
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock()
         self.polls = 0  #: how many times the loop has asked
-        self._last_fd = FIRST_FD  # the wake-up's
-        self._state: dict[int, Callable[[], int]] = {FIRST_FD: lambda: 0}
+        self._numbers = count(FIRST_FD)
+        self._state: dict[int, Callable[[], int]] = {}
         self._interest: dict[int, int] = {}
 
     def add(self, state: Callable[[], int]) -> int:
         """Open an fd. `state()` says which bits hold. Returns: its number, never used before"""
-        self._last_fd += 1
-        self._state[self._last_fd] = state
-        return self._last_fd
+        self._state[fd := next(self._numbers)] = state
+        return fd
 
     def remove(self, fd: int) -> None:
         """Close an fd: it is watched no longer, as with a kernel."""
@@ -109,9 +97,8 @@ class MemoryPoller:
 
     def ready(self) -> list[tuple[int, int]]:
         """What holds now of what is watched for, in order of registration."""
-        watched = self._interest.items()
-        bits = ((fd, self._state[fd]() & (wanted | ERROR | HANGUP)) for fd, wanted in watched)
-        return [event for event in bits if event[1]]
+        bits = {fd: self._state[fd]() & (i | ERROR | HANGUP) for fd, i in self._interest.items()}
+        return [event for event in bits.items() if event[1]]
 
     def poll(self, timeout_s: float | None) -> list[tuple[int, int]]:
         self.polls += 1
@@ -120,28 +107,14 @@ class MemoryPoller:
             raise RuntimeError("nothing can happen any more: the loop would wait for ever")
         if not events and timeout_s:
             self.clock.advance(timeout_s)
-        return events[:MAX_EVENTS]
+        if len(events) > MAX_EVENTS:
+            del events[MAX_EVENTS:]
+            for fd, _ in events:  # their turn comes again after that of the others
+                self._interest[fd] = self._interest.pop(fd)
+        return events
 
     def close(self) -> None:
         self._interest.clear()
-
-    def wakeup(self) -> _NoWakeup:
-        return _NoWakeup()
-
-
-class _NoWakeup:
-    """A loop's wake-up that does nothing: a memory loop never waits."""
-
-    def fileno(self) -> int:
-        return FIRST_FD
-
-    def signal_fd(self) -> int:
-        return -1
-
-    def wake(self) -> None:
-        pass
-
-    drain = close = wake
 
 
 def _os_error(code: int) -> OSError:
@@ -169,6 +142,7 @@ class MemorySocket:
         self._error = 0  # what SO_ERROR would tell
         self._fin_sent = self._fin_received = False
         self._reset = self._closed = self._lingers = False
+        self._backlog: list[MemorySocket] | None = None  # of a listening socket
         self._peer: MemorySocket = peer or self
         self._peer._peer = self
 
@@ -182,23 +156,23 @@ class MemorySocket:
         self._error = code
 
     def _bits(self) -> int:
+        if self._backlog is not None:
+            return READABLE if self._backlog else 0
         if self._reset:
             return READABLE | WRITABLE | HANGUP | (ERROR if self._error else 0)
         bits = READABLE if self.received or self._fin_received else 0
         if self._fin_sent and self._fin_received:
             bits |= HANGUP
-        return bits | (WRITABLE if self._fin_sent or self._room() > 0 else 0)
+        return bits | (WRITABLE if self._fin_sent or self._peer._room() > 0 else 0)
 
     def _room(self) -> int:
-        peer = self._peer
-        return BUFFER_BYTES if peer._closed else peer.buffer_bytes - len(peer.received)
+        return BUFFER_BYTES if self._closed else self.buffer_bytes - len(self.received)
 
     def _begin(self, call: str) -> None:
         if self._closed:
             raise _os_error(errno.EBADF)
         self.calls[call] += 1
-        fault = self._faults.pop((call, self.calls[call]), None)
-        if fault is not None:
+        if fault := self._faults.pop((call, self.calls[call]), None):
             raise fault
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -223,7 +197,7 @@ class MemorySocket:
         if self._peer._closed:
             self.reset()  # the bytes are lost, and a RST answers them
             return len(data)
-        taken = min(len(data), self._room())
+        taken = min(len(data), self._peer._room())
         if taken <= 0 < len(data):
             raise _os_error(errno.EAGAIN)
         self._peer.received += data[:taken]
@@ -239,37 +213,40 @@ class MemorySocket:
             self._fin_sent = self._peer._fin_received = True
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
         self._poller.remove(self._fd)
-        if not self._reset and not self._peer._closed:
+        for end in self._backlog or ():
+            end._peer.reset()
+        if not (self._closed or self._reset or self._peer._closed):
             if self._lingers or self.received:  # unread bytes make it a RST, as in a kernel
                 self._peer.reset()
             else:
                 self._peer._fin_received = True
+        self._closed = True
+
+    def listen(self, backlog: int) -> None:
+        self._backlog = []
+
+    def accept(self) -> tuple[MemorySocket, Any]:
+        if not self._backlog:
+            raise _os_error(errno.EAGAIN)
+        end = self._backlog.pop(0)
+        return end, end._peer.address
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
-            self._lingers = True  # for no time: nobody sets it to another
+        self._lingers |= option == socket.SO_LINGER and level == socket.SOL_SOCKET  # for no time
 
     def getsockopt(self, level: int, option: int) -> int:
-        code = 0
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
-            code, self._error = self._error, 0
+        code, self._error = self._error, 0
         return code
 
     def setblocking(self, blocking: bool) -> None:
-        pass
+        assert not blocking
 
     def fileno(self) -> int:
         return -1 if self._closed else self._fd
 
     def getsockname(self) -> Any:
         return self.address
-
-
-# -- loops and connections -----------------------------------------------------------------------
 
 
 def memory_loop(clock: ManualClock | None = None) -> LoopBase:
@@ -284,12 +261,9 @@ def memory_loop(clock: ManualClock | None = None) -> LoopBase:
 
 
 def settle(loop: LoopBase) -> None:
-    """Run a memory loop until nothing is left to do at the present time.
-
-    Raises: AssertionError if it never comes to rest; what a callback raised
-    """
+    """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
     poller = _poller_of(loop)
-    for _ in range(MAX_TURNS):
+    for _ in range(10_000):
         if not poller.ready() and loop._patience(None) != 0.0:
             return
         loop.run_once()
@@ -344,40 +318,12 @@ def connection_pair(
     return Pair(TcpConnection(client, address, loop), TcpConnection(server, client_address, loop))
 
 
-# -- a network -----------------------------------------------------------------------------------
-
-
-class MemoryListener(MemorySocket):
-    """A listening socket in memory."""
-
-    def __init__(self, poller: MemoryPoller, address: Any) -> None:
-        self.backlog: deque[MemorySocket] = deque()
-        MemorySocket.__init__(self, poller, address, None)
-
-    def _bits(self) -> int:
-        return READABLE if self.backlog else 0
-
-    def listen(self, backlog: int) -> None:
-        pass
-
-    def accept(self) -> tuple[MemorySocket, Any]:
-        if not self.backlog:
-            raise _os_error(errno.EAGAIN)
-        end = self.backlog.popleft()
-        return end, end._peer.address
-
-    def close(self) -> None:
-        for end in self.backlog:
-            end._peer.reset()
-        MemorySocket.close(self)
-
-
 class MemoryNetwork:
     """Servers and clients that reach each other in memory, by host and port.
 
-    tcp_client_class, tcp_server_class: a `TcpClient` and a `TcpServer` of this network; they use
-        its loop unless another is given
-    pairs: each connection that was made, oldest first
+    tcp_client_class, tcp_server_class: a `TcpClient` and a `TcpServer` of this network, for
+        `HttpClient.tcp_client_class` and the like; they use its loop unless another is given
+    pairs: each connection that was accepted, oldest first
     errors: set `errors[host, port] = (errtype, code)` to have connects fail so, or None to have
         them never end; where nothing listens they fail with (socket.error, errno.ECONNREFUSED)
     """
@@ -386,8 +332,9 @@ class MemoryNetwork:
         self.loop = loop or memory_loop()
         self.pairs: list[Pair] = []
         self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
-        self._doors: dict[tuple[str, int], MemoryListener] = {}
+        self._doors: dict[tuple[str, int], MemorySocket] = {}
         self._clients: dict[MemorySocket, TcpConnection] = {}
+        self._ports = count(50000)
         bound = {"network": self}
         self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), bound)
         self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), bound)
@@ -397,63 +344,47 @@ class MemoryNetwork:
 
         The server accepts it when the loop runs next. Raises: KeyError if nothing listens
         """
-        door = self._doors[host, port]
-        if door.fileno() < 0:
+        door, poller = self._door((host, port)), _poller_of(self.loop)
+        if door is None or door._backlog is None:
             raise KeyError((host, port))
-        poller = _poller_of(self.loop)
-        client: Any = MemorySocket(poller, ("127.0.0.1", 50000 + len(self._clients)), None)
-        door.backlog.append(MemorySocket(poller, door.address, client))
+        client: Any = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
+        door._backlog.append(MemorySocket(poller, door.address, client))
         self._clients[client] = TcpConnection(client, door.address, self.loop)
         return self._clients[client]
 
-    def _listen(self, host: str | bytes, port: int | str) -> MemoryListener:
-        where = _where(host, int(port) or 40000 + len(self._doors))
-        if where in self._doors and self._doors[where].fileno() >= 0:
-            raise _os_error(errno.EADDRINUSE)
-        self._doors[where] = MemoryListener(_poller_of(self.loop), where)
-        return self._doors[where]
+    def _door(self, where: tuple[str, int]) -> MemorySocket | None:
+        door = self._doors.get(where)
+        return None if door is None or door._closed else door
 
 
-def _where(host: str | bytes, port: int | str) -> tuple[str, int]:
-    return (host if isinstance(host, str) else host.decode("ascii"), int(port))
+def _where(host: str | bytes, port: int | str | None) -> tuple[str, int]:
+    return (host if isinstance(host, str) else host.decode("ascii"), int(port or 0))
 
 
 class _Client(TcpClient):
     """A `TcpClient` that connects in memory. `check_ip` is asked about the host as it is."""
 
     network: MemoryNetwork
-    _attempt: ScheduledEvent | None = None
 
     def __init__(self, loop: LoopBase | None = None) -> None:
         TcpClient.__init__(self, loop or self.network.loop)
 
-    def connect(
-        self, host: str | bytes, port: int | str | None, timeout: float | None = None
-    ) -> None:
+    def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
         self.error = None
-        self._attempt = self._loop._schedule(0, self._try, _where(host, port or 0))
+        attempt = self._loop._schedule(0, self._try, _where(host, port))
+        self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
         if timeout is not None:
             self._timer = self._loop._schedule(timeout, self._timed_out)
 
     def _try(self, where: tuple[str, int]) -> None:
-        refused = (ConnectionRefusedError, errno.ECONNREFUSED)
-        error = self.network.errors.get(where, refused)
+        errors = self.network.errors
+        error = errors.get(where, (OSError, errno.ECONNREFUSED))
         if self.check_ip is not None and not self.check_ip(where[0]):
             self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
-        elif error is None:
-            return
-        elif where in self.network.errors:
-            self._fail(error[0](error[1], "set by the test"))
-        else:
-            try:
-                self._succeed(self.network.connect(*where))
-            except KeyError:
-                self._fail(error[0](error[1], "nothing listens"))
-
-    def _end(self) -> None:
-        if self._attempt is not None:
-            self._attempt.delete()
-        TcpClient._end(self)
+        elif where not in errors and self.network._door(where) is not None:
+            self._succeed(self.network.connect(*where))
+        elif error is not None:
+            self._fail(error[0](error[1], f"no connection to {where}"))
 
 
 class _Server(TcpServer):
@@ -461,30 +392,28 @@ class _Server(TcpServer):
 
     network: MemoryNetwork
 
-    def __init__(
-        self, host: str | bytes, port: int | str, loop: LoopBase | None = None, **_: Any
-    ) -> None:
-        door: Any = self.network._listen(host, port)
-        TcpServer.__init__(self, None, None, loop or self.network.loop, sock=door)
+    def __init__(self, host: Any, port: Any, loop: LoopBase | None = None, **_: Any) -> None:
+        network = self.network
+        where = _where(host, int(port) or next(network._ports))
+        if network._door(where) is not None:
+            raise _os_error(errno.EADDRINUSE)
+        door: Any = MemorySocket(_poller_of(network.loop), where, None)
+        network._doors[where] = door
+        TcpServer.__init__(self, None, None, loop or network.loop, sock=door)
 
     def _adopt(self, conn: TcpConnection) -> None:
         end: Any = conn.socket
-        self.network.pairs.append(Pair(self.network._clients[end._peer], conn))
+        self.network.pairs.append(Pair(self.network._clients.pop(end._peer), conn))
         TcpServer._adopt(self, conn)
 
 
-# -- what was emitted ----------------------------------------------------------------------------
-
-
 class Recorder:
-    """Keeps what an emitter emits, in `events`: tuples `(event, *args)`, in order.
+    """Keeps these events of an emitter, in `events`: tuples `(event, *args)`, in order.
 
-    Bytes that follow each other are joined, since where they are cut is chance: what came as
-    `("data", b"ab")`, then `("data", b"c")`, is `("data", b"abc")`.
+    Bytes that follow each other are joined, since where they are cut is chance.
     """
 
     def __init__(self, emitter: EventEmitter, *events: str) -> None:
-        """events: the names of those to record"""
         self.events: list[tuple[Any, ...]] = []
         self._record(emitter, events)
 
@@ -508,14 +437,10 @@ class Recorder:
 class Playbook(Recorder):
     """A conversation, in steps that read one after the other::
 
-        play = Playbook(network.loop)
-        play.peer("browser", network.connect("localhost", 80))
-        play.send("browser", b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
-        play.expect(("browser", "data", ANY), ("browser", "end"))
+        play = Playbook(network.loop).peer("browser", network.connect("localhost", 80))
+        play.send("browser", b"GET / HTTP/1.1...").expect(("browser", "data", ANY))
 
-    Each step is done at once, and the loop runs until nothing is left to do. `expect` fails with
-    a diff unless exactly these events happened since the last one. `unittest.mock.ANY` stands
-    for any argument.
+    Each step is done at once, and the loop runs until nothing is left to do.
     """
 
     def __init__(self, loop: LoopBase) -> None:
@@ -559,9 +484,9 @@ class Playbook(Recorder):
         return self
 
     def expect(self, *events: tuple[Any, ...]) -> Self:
-        """These events, and no others, happened since the last `expect`.
+        """Fail, with a diff, unless these events and no others happened since the last `expect`.
 
-        Raises: AssertionError with the steps so far and a diff
+        `unittest.mock.ANY` stands for any argument.
         """
         settle(self._loop)
         happened = self.take()

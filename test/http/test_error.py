@@ -11,21 +11,45 @@ import pytest
 from thor.http import error
 
 CLASSES = [
-    cls
-    for cls in vars(error).values()
-    if inspect.isclass(cls) and issubclass(cls, error.HttpError)
+    cls for cls in vars(error).values() if inspect.isclass(cls) and issubclass(cls, error.HttpError)
 ]
 
 #: Names that existing programs catch.
-KNOWN_TO_USERS = """
-    ConnectError DnsError AccessError UrlError LengthRequiredError HttpVersionError ReadTimeoutError
-    StartLineError FieldSectionTooLargeError TooManyFieldsError TransferCodeError ChunkError
-    ChunkTerminatorError DuplicateCLError MalformedCLError ExtraDataError HeaderSpaceError
-    HeaderNoColonError HeaderNameError HeaderValueError HeaderLineEndingError ObsoleteFoldError
-    BareCRError TopLineSpaceError TransferEncodingCLError RequestTransferEncodingError
-    TooManyMsgsError HostRequiredError InvalidHostError RequestLineError OutputError
-    OutputSyntaxError OutputStateError
-""".split()
+KNOWN_TO_USERS = [
+    "ConnectError",
+    "DnsError",
+    "AccessError",
+    "UrlError",
+    "LengthRequiredError",
+    "HttpVersionError",
+    "ReadTimeoutError",
+    "StartLineError",
+    "FieldSectionTooLargeError",
+    "TooManyFieldsError",
+    "TransferCodeError",
+    "ChunkError",
+    "ChunkTerminatorError",
+    "DuplicateCLError",
+    "MalformedCLError",
+    "ExtraDataError",
+    "HeaderSpaceError",
+    "HeaderNoColonError",
+    "HeaderNameError",
+    "HeaderValueError",
+    "HeaderLineEndingError",
+    "ObsoleteFoldError",
+    "BareCRError",
+    "TopLineSpaceError",
+    "TransferEncodingCLError",
+    "RequestTransferEncodingError",
+    "TooManyMsgsError",
+    "HostRequiredError",
+    "InvalidHostError",
+    "RequestLineError",
+    "OutputError",
+    "OutputSyntaxError",
+    "OutputStateError",
+]
 
 
 @pytest.mark.parametrize("name", KNOWN_TO_USERS)

@@ -5,20 +5,42 @@ Owns: raw sockets and what is done with them from outside a loop. Must not know 
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from thor.loop import LoopBase
-from thor.tcp import TcpConnection
+from thor.tcp import TcpClient, TcpConnection, TcpServer
+from thor.testing import Recorder
+from thor_support import run_loop
 
+MIB = 1 << 20
 #: Blocking calls of a peer that a test plays end by then; nothing waits for it otherwise.
 PEER_LIMIT_S = 10.0
 
+#: What a client tells of a port that nobody listens on.
+REFUSED = (socket.error, errno.ECONNREFUSED)
+
 #: All that a connection can emit to a program, in the order of the docstring.
 EVENTS = ("data", "end", "pause", "hangup", "close", "disconnect")
+
+
+#: All that a server can emit.
+SERVER_EVENTS = ("start", "connect", "accept_paused", "accept_resumed", "stop")
+
+
+class Heard(Recorder):
+    """All that a connection emits to a program."""
+
+    def __init__(self, conn: TcpConnection) -> None:
+        super().__init__(conn, *EVENTS)
+
+    def names(self) -> list[str]:
+        """The events' names, in order."""
+        return [event[0] for event in self.events]
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -88,3 +110,66 @@ class Owner:
 
     def failed(self, exc: BaseException) -> None:
         self.calls.append(("failed", type(exc)))
+
+
+class Dialler:
+    """A client, and what it emits."""
+
+    def __init__(self, loop: LoopBase, check_ip: Callable[[str], bool] | None = None) -> None:
+        self.loop = loop
+        self.client = TcpClient(loop)
+        self.heard = Recorder(self.client, "connect", "connect_error")
+        if check_ip is not None:
+            self.client.check_ip = check_ip
+
+    def connect(self, *args: Any) -> Any:
+        """Connect, and run the loop until it is known what comes of it."""
+        self.client.connect(*args)
+        assert self.heard.events == []
+        run_loop(self.loop, lambda: self.heard.events)
+        [(event, *rest)] = self.heard.take()
+        return rest[0] if event == "connect" else tuple(rest)
+
+
+class Party:
+    """A server on the loopback interface, what it emits, and clients that the test plays."""
+
+    def __init__(self, loop: LoopBase, stack: ExitStack) -> None:
+        self.loop = loop
+        self.stack = stack
+        self.conns: list[TcpConnection] = []
+        self.server = self.serve("127.0.0.1", 0)
+        self.heard = Recorder(self.server, *SERVER_EVENTS)
+
+    def serve(self, *args: Any, **kwargs: Any) -> TcpServer:
+        server = TcpServer(*args, loop=self.loop, **kwargs)
+        self.stack.callback(server.shutdown)
+        server.on("connect", self.conns.append)
+        return server
+
+    def dial(self, server: TcpServer | None = None) -> socket.socket:
+        """A client of the server; the kernel connects it before the server accepts."""
+        address: Any = (server or self.server).address
+        family = socket.AF_INET
+        if isinstance(address, str):
+            family = socket.AF_UNIX
+        elif ":" in address[0]:
+            family = socket.AF_INET6
+        client = self.stack.enter_context(socket.socket(family))
+        client.settimeout(PEER_LIMIT_S)
+        client.connect(address)
+        return client
+
+    def meet(self) -> tuple[socket.socket, TcpConnection]:
+        """A client, and the server's connection to it."""
+        count = len(self.conns)
+        client = self.dial()
+        run_loop(self.loop, lambda: len(self.conns) > count)
+        return client, self.conns[-1]
+
+    def names(self) -> list[str]:
+        return [event[0] for event in self.heard.events]
+
+    def turns(self, count: int = 3) -> None:
+        for _ in range(count):
+            self.loop.run_once()

@@ -10,8 +10,9 @@ What a page may have:
 - Python blocks with a `:caption:`, which is a file's name. They are written to that file, in a
   directory that the rest of the page runs in.
 - `console` blocks: lines that begin with `$ ` are commands, the lines below are what is printed,
-  where a line `...` stands for any number of others. With `:class: background` the command goes on
-  until the page ends; then it gets a SIGINT, and has to end with status 0.
+  where `...` stands for anything, and alone on its line for any number of lines. With
+  `:class: background` the command goes on until the page ends; then it gets a SIGINT, and has to
+  end with status 0, or of the interrupt.
 - Comments `.. invisible-code-block: python`, in which the page checks what a reader would see.
 - `:class: norun`, for what a test cannot do.
 
@@ -172,14 +173,20 @@ class Page:
         for block, process in self.background:
             process.send_signal(signal.SIGINT)
             printed, _ = process.communicate(timeout=20)
-            assert process.returncode == 0, f"{block.page}:{block.line}: {printed}"
+            ended_well = process.returncode in (0, -signal.SIGINT)
+            assert ended_well, f"{block.page}:{block.line}: {printed}"
 
 
 def _matches(printed: str, expected: str) -> bool:
-    """Whether this was to be printed; a line `...` stands for any number of lines."""
-    lines = [line.rstrip() for line in expected.strip().splitlines()]
-    pattern = "".join("(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in lines)
-    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed.splitlines())) is not None
+    """Whether this was to be printed: `...` stands for anything, alone on its line for lines."""
+    pattern = ""
+    for line in expected.strip().splitlines():
+        if line.rstrip() == "...":
+            pattern += "(?:.*\n)*?"
+        else:
+            pattern += re.escape(line.rstrip()).replace(re.escape("..."), ".*") + "\n"
+    lines = "".join(f"{line.rstrip()}\n" for line in printed.splitlines())
+    return re.fullmatch(pattern, lines) is not None
 
 
 # -- what a page's checks use -------------------------------------------------------------------

@@ -79,7 +79,7 @@ def _id(value: object) -> str:
     return value.name if isinstance(value, State) else str(value)
 
 
-@pytest.mark.parametrize(("state", "event"), product(READING_STATES, READING_EVENTS), ids=_id)
+@pytest.mark.parametrize(("state", "event"), [*product(READING_STATES, READING_EVENTS)], ids=_id)
 def test_reading_follows_its_table(pair: Pair, state: State, event: str) -> None:
     READING_STATES[state](pair)
     assert pair.server._reading is state
@@ -87,7 +87,7 @@ def test_reading_follows_its_table(pair: Pair, state: State, event: str) -> None
     assert pair.server._reading is READING.get((state, event), state)
 
 
-@pytest.mark.parametrize(("state", "event"), product(WRITING_STATES, WRITING_EVENTS), ids=_id)
+@pytest.mark.parametrize(("state", "event"), [*product(WRITING_STATES, WRITING_EVENTS)], ids=_id)
 def test_writing_follows_its_table(pair: Pair, state: State, event: str) -> None:
     WRITING_STATES[state](pair)
     assert pair.server._writing is state

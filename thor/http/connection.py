@@ -1,6 +1,6 @@
 """What an HTTP connection of either side does with its transport.
 
-Owns: how a message's body is framed on the way out, and what a date header says. Must not know
+Owns: how a message's body is framed on the way out, and what a Date field says. Must not know
 which side it is, nor the events of exchanges.
 """
 
@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from thor.http.error import OutputStateError
 from thor.http.wire.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from thor.http.wire.writer import encode_chunk, last_chunk
+from thor.tcp.state import OPEN
+from thor.tcp.writebuf import to_bytes
 
 if TYPE_CHECKING:
-    from thor.http.wire.writer import OutHead
-    from thor.types import Data
+    from thor.tcp import TcpConnection
 
-#: A chunk from this size on is written in three pieces: copying it to join them costs more.
+#: A chunk from this size on is written in pieces: copying it to join them costs more.
 SPLIT_CHUNK_FROM = 16 * 1024
 #: How much of later requests is read ahead while one is dealt with, in bytes; then reading pauses.
 READ_AHEAD_BYTES = 64 * 1024
+
+#: A body's chunk as a program passed it, as bytes: `str` becomes UTF-8, what may change is copied.
+body_bytes = to_bytes
 
 _date_second = -1
 _date = b""
@@ -42,17 +46,15 @@ def date_value(now: float) -> bytes:
 class BodyWriter:
     """The framing of a body on its way out; mixed into what has a `_write`."""
 
-    __slots__ = ()
-
     _framing: int
     _left: int
 
     def _write(self, data: bytes) -> bool:
         raise AssertionError
 
-    def _begin_body(self, head: OutHead) -> None:
-        self._framing = head.framing
-        self._left = head.length
+    def _write_pieces(self, *pieces: bytes) -> bool:
+        """Write all of them with nothing in between; may be overridden to spare the copy."""
+        return self._write(b"".join(pieces))
 
     def _write_body(self, data: bytes) -> bool:
         """Write `data` in the message's framing.
@@ -72,9 +74,7 @@ class BodyWriter:
                 return True  # an empty chunk would end the body
             if len(data) < SPLIT_CHUNK_FROM:
                 return self._write(encode_chunk(data))
-            self._write(b"%x\r\n" % len(data))
-            self._write(data)
-            return self._write(b"\r\n")
+            return self._write_pieces(b"%x\r\n" % len(data), data, b"\r\n")
         if framing == UNTIL_CLOSE:
             return self._write(data)
         return True  # NO_BODY: HEAD, 204, 304
@@ -92,13 +92,14 @@ class BodyWriter:
             raise OutputStateError(f"{self._left} bytes less than the declared Content-Length")
 
 
-def body_bytes(chunk: Data) -> bytes:
-    """What a program passed as body: `str` becomes UTF-8, what may change is copied.
+def write_together(tcp_conn: TcpConnection, *pieces: bytes) -> bool:
+    """Write `pieces` with nothing in between: no listener for `pause`, which a write may call,
+    can come between a chunk's size and its data.
 
-    Raises: TypeError for anything else
+    Returns: False when the connection's queue is above its high mark
     """
-    if isinstance(chunk, str):
-        return chunk.encode("utf-8")
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return bytes(chunk)
-    raise TypeError(f"a body chunk must be str or bytes-like, not {type(chunk).__name__}")
+    if tcp_conn._writing is OPEN and not tcp_conn._broken:
+        buffer = tcp_conn._buffer
+        buffer.chunks += pieces[:-1]
+        buffer.size += sum(map(len, pieces[:-1]))
+    return tcp_conn.write(pieces[-1])

@@ -343,13 +343,14 @@ class LoopBase(Caller):
             from thor.loop.source import EventSource
 
             poller = self._make_poller()
-            # A backend whose fds are not the kernel's brings a wake-up of its own.
-            wakeup: Wakeup = getattr(poller, "wakeup", Wakeup)()
-            poller.register(wakeup.fileno(), READABLE)
-            alarm = EventSource(self)
-            alarm._ready = lambda bits: self._woken()  # type: ignore[method-assign]
-            self._table[wakeup.fileno()] = alarm
-            self._poller, self._wakeup = poller, wakeup
+            if not getattr(poller, "never_waits", False):  # else there is nothing to wake from
+                wakeup = Wakeup()
+                poller.register(wakeup.fileno(), READABLE)
+                alarm = EventSource(self)
+                alarm._ready = lambda bits: self._woken()  # type: ignore[method-assign]
+                self._table[wakeup.fileno()] = alarm
+                self._wakeup = wakeup
+            self._poller = poller
 
     def _woken(self) -> None:
         assert self._wakeup is not None

@@ -88,5 +88,9 @@ class KqueuePoller:
         return bits
 
     def close(self) -> None:
-        self._queue.close()
         self._interest.clear()
+        try:
+            self._queue.close()
+        except OSError:
+            # In a forked child: the number was the parent's.
+            pass

@@ -14,6 +14,7 @@ Some facts about poll(2), and what they mean for us:
 
 from __future__ import annotations
 
+import os
 import select
 
 from thor.loop.poller import ERROR, MAX_EVENTS
@@ -26,11 +27,14 @@ class PollPoller:
 
     def __init__(self) -> None:
         self._object = select.poll()
-        self.modify = self._object.modify
         self._offset = 0
 
     def register(self, fd: int, bits: int) -> None:
+        os.fstat(fd)  # EBADF now, as from the other backends, and not at the next wait
         self._object.register(fd, bits)
+
+    def modify(self, fd: int, bits: int) -> None:
+        self._object.modify(fd, bits)
 
     def unregister(self, fd: int) -> None:
         try:

@@ -155,14 +155,15 @@ class TcpConnection(EventSource):
         if data:
             self._deliver(data)
             if ended and not self._unread:
-                self._tell_end()  # who gave back what came before the end has it still to come
+                # Who gave back what came before the end has it still to come.
+                self._end_of_stream()
 
     def _deliver(self, data: bytes) -> None:
         owner = self._owner
         if owner is not None:
             owner.data(data)
-            if self._reading is CLOSED:
-                return
+            if self._reading is CLOSED or self._owner is not owner:
+                return  # it was that owner's; who has the connection now gets what comes next
         self.emit("data", data)
 
     def _ready(self, bits: int) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
+from pathlib import Path
 
 from thor import dns
 from thor.tcp.address import unix_path
@@ -132,10 +132,7 @@ def _open_unix(path: str, backlog: int | None) -> socket.socket:
 
 def _is_abandoned(path: str) -> bool:
     """Whether this is the file of a socket that nobody listens on."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return False
-    except OSError:
+    if not Path(path).is_socket():
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

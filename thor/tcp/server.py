@@ -126,6 +126,9 @@ class TcpServer(EventEmitter):
         return f"<{type(self).__name__} {self.address!r} {state}>"
 
     def _started(self) -> None:
+        """The loop runs. Connections are accepted from now on: not before `start`."""
+        for door in self._doors:
+            door._set_interest(READABLE)
         if self._doors:
             self.emit("start")
 
@@ -271,7 +274,7 @@ class _Door(EventSource):
         if sock.family in (socket_module.AF_INET, socket_module.AF_INET6):
             # Accepted sockets inherit it: one system call less for each.
             sock.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
-        self._register(sock.fileno(), READABLE)
+        self._register(sock.fileno(), 0)
 
     def _ready(self, bits: int) -> None:
         if bits & (ERROR | HANGUP):

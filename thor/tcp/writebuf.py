@@ -90,9 +90,11 @@ def _head(chunks: list[bytes | memoryview]) -> bytes | memoryview:
     """What to send where only one piece can be: a large chunk as it is, small ones joined."""
     if len(chunks[0]) >= JOIN_BELOW:
         return chunks[0]
+    head: list[bytes | memoryview] = []
     room = JOIN_BELOW
-    for count, chunk in enumerate(chunks):
+    for chunk in chunks:
+        head.append(chunk if len(chunk) <= room else memoryview(chunk)[:room])
         room -= len(chunk)
-        if room < 0:
-            return b"".join([*chunks[:count], memoryview(chunk)[:room]])
-    return b"".join(chunks)
+        if room <= 0:
+            break
+    return b"".join(head)

@@ -19,7 +19,7 @@ from thor.http.client.pool import Group, Pool, Route, pool_of
 from thor.http.error import InvalidHostError, UrlError
 from thor.http.uri import parse_uri
 from thor.http.wire.grammar import TARGET, excerpt
-from thor.http.wire.limits import FoldPolicy, Limits
+from thor.http.wire.limits import Limits
 from thor.http.wire.target import split_authority
 from thor.loop.source import default_loop
 from thor.tcp import TcpClient
@@ -75,7 +75,7 @@ class HttpClient:
     max_head_fields = 128
     #: What to do with a folded field line: "unfold" it, as a user agent must, or "refuse" the
     #: response, as a proxy may (RFC 9112 section 5.2).
-    fold: FoldPolicy = "unfold"
+    fold = "unfold"
 
     _pool: Pool | None = None
 

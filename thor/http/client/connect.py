@@ -51,11 +51,14 @@ class Connecting:
 
     def _is_allowed(self, address: str) -> bool:
         assert self._check_ip is not None
-        allowed = self._check_ip(address)
-        if allowed:
-            self._allowed += 1
-        else:
-            self._refused += 1
+        allowed = False
+        try:
+            allowed = self._check_ip(address)
+        finally:
+            if allowed:
+                self._allowed += 1
+            else:
+                self._refused += 1
         return allowed
 
     def _end(self) -> None:

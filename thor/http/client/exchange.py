@@ -15,10 +15,9 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from thor.http.client.request import BODY, DONE, FAILED, IDEMPOTENT, RESPONSE_DUE, OutgoingRequest
+from thor.http.client.request import DONE, FAILED, IDEMPOTENT, RESPONSE_DUE, OutgoingRequest
 from thor.http.error import (
     ConnectError,
-    ConnectTimeoutError,
     ExchangeTimeoutError,
     HttpError,
     OutputStateError,
@@ -131,6 +130,7 @@ class HttpClientExchange(OutgoingRequest):
     # -- waiting for a connection --------------------------------------------------------------
 
     def _set_out(self) -> None:
+        """The exchange begins, and has a limit in all."""
         total = self.client.exchange_timeout
         if total is not None:
             self._expires_at = self.loop.clock.monotonic() + total
@@ -186,7 +186,8 @@ class HttpClientExchange(OutgoingRequest):
         reused: an earlier exchange had the connection, so that it may just have timed out
         """
         self._conn = None
-        if self._held is None or (sent and self.method not in IDEMPOTENT):
+        dropped = self._held is None and self._head_parts is None
+        if dropped or (sent and self.method not in IDEMPOTENT):
             self._fail(error)
         elif reused and not self._restarted:
             self._restarted = True
@@ -258,6 +259,3 @@ class HttpClientExchange(OutgoingRequest):
     def failed(self, exc: BaseException) -> None:
         """A listener raised `exc`, which was logged: what it left undone is unknown."""
         self._fail(OutputStateError(f"the program failed: {type(exc).__name__}"))
-
-
-__all__ = ["BODY", "ExchangeConnection", "HttpClientExchange"]

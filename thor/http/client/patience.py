@@ -47,6 +47,8 @@ class ClientPatience:
     #: When the present wait began, or something last moved; when the request was complete.
     _since: float
     _sent_at: float
+    #: Whether a send was short and the rest waits; how much had left at the last look.
+    _stuck: bool
     _written: int
     _idle_until: float
     _deadline_at: float
@@ -78,8 +80,25 @@ class ClientPatience:
 
     def stuck(self) -> None:
         """A send was short: the server does not read as fast as we write."""
-        self._since = self._loop._now
-        self._wait()
+        tcp_conn = self.tcp_conn
+        if tcp_conn is not None and not self._stuck:
+            self._stuck = True
+            self._since = self._loop._now
+            self._written = tcp_conn.bytes_written
+            tcp_conn._when_sent(self._drained)
+            self._wait()
+
+    def _drained(self) -> None:
+        """What was queued when the server fell behind has left."""
+        tcp_conn = self.tcp_conn
+        if tcp_conn is None:
+            return
+        self._since = self._sent_at = self._loop._now
+        if tcp_conn._buffer.size:
+            tcp_conn._when_sent(self._drained)
+        else:
+            self._stuck = False
+            self._wait()
 
     def _wait(self) -> None:
         """Set the dead-line of what the connection waits for."""
@@ -100,12 +119,12 @@ class ClientPatience:
             return (until, exchange._continue) if until < when else (when, then)
         if exchange._paused:
             return when, then
-        sent = exchange._writing is DONE and not tcp_conn._buffer.size
+        sent = exchange._writing is DONE and not self._stuck
         if client.response_timeout is not None and exchange._reading is HEAD and sent:
             until = self._sent_at + client.response_timeout
             if until < when:
                 when, then = until, self._time_out_head
-        if client.read_timeout is not None and (sent or tcp_conn._buffer.size):
+        if client.read_timeout is not None and (sent or self._stuck):
             until = self._since + client.read_timeout
             if until < when:
                 when, then = until, self._time_out_read
@@ -113,9 +132,9 @@ class ClientPatience:
 
     def _deadline_due(self, now: float) -> None:
         tcp_conn = self.tcp_conn
-        if tcp_conn is not None and tcp_conn.bytes_written != self._written:
-            self._written = tcp_conn.bytes_written  # the server reads
-            self._since = max(self._since, now)
+        if self._stuck and tcp_conn is not None and tcp_conn.bytes_written != self._written:
+            self._written = tcp_conn.bytes_written  # slow, but it reads
+            self._since = now
         when, then = self._next_deadline()
         if when > now:
             self._loop._deadlines.arm(self, when)

@@ -62,7 +62,8 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     #: The head, and until it is written what it was made of.
     _head = b""
     _head_parts: tuple[Any, ...] | None = None
-    _asks_upgrade = False
+    #: The protocol that was asked for, in lower case.
+    _protocol: bytes | None = None
     _held: list[bytes] | None = None
     _held_sent = 0
     _held_bytes = 0
@@ -105,16 +106,17 @@ class OutgoingRequest(EventEmitter, BodyWriter):
                 method = _ascii(method, "method", OutputSyntaxError)
             if uri.__class__ is not bytes:
                 uri = _ascii(uri, "URI", UrlError)
-            self.method: bytes = method  # type: ignore[assignment]
-            self.uri: bytes = uri  # type: ignore[assignment]
-            route, target = self.client._locate(method, uri)  # type: ignore[arg-type]
+            self.method = method
+            self.uri = uri
+            route, target = self.client._locate(method, uri)
             self._head_parts = (target, list(headers), route.authority, upgrade, te_trailers)
             head = self._render_head(None)
             self.origin = route.group.origin
             self._writing = BODY
-            self._held = []
-            self._asks_upgrade = upgrade is not None
-            self._set_out()
+            if upgrade is not None:
+                self._protocol = _ascii(upgrade, "protocol", OutputSyntaxError).strip().lower()
+            if self.client.exchange_timeout is not None:
+                self._set_out()
             route.group.acquire(self)  # type: ignore[arg-type]
         except HttpError as why:
             self._fail_soon(why)
@@ -141,7 +143,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         try:
             if self._framing == NO_BODY:
                 self._render_head(True)
-            return self._write_body(chunk)  # type: ignore[arg-type]
+            return self._write_body(chunk)
         except HttpError as why:
             self._fail_soon(why)
             return True
@@ -156,14 +158,14 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         if self._writing is not BODY:
             self._out_of_order("request_done")
             return
-        try:
-            if self._framing != NO_BODY or trailers:
+        if self._framing != NO_BODY or trailers:
+            try:
                 self._finish_body(trailers)
-            if self._head_parts is not None:
-                self._write_head()
-        except HttpError as why:
-            self._fail_soon(why)
-            return
+            except HttpError as why:
+                self._fail_soon(why)
+                return
+        if self._head_parts is not None:
+            self._write_head()
         self._writing = DONE
         conn = self._conn
         if conn is not None and not self._awaits_continue:
@@ -207,7 +209,12 @@ class OutgoingRequest(EventEmitter, BodyWriter):
 
     def _write_head(self) -> None:
         self._head_parts = None
-        self._put(self._head)
+        head = self._head
+        self._held = [head]
+        self._held_bytes = len(head)
+        if self._conn is not None:
+            self._held_sent = 1
+            self._conn.write(head)
 
     def _start_body(self) -> None:
         """The callback is over in which a request with content was started: its head leaves."""

@@ -11,13 +11,15 @@ until the collector finds them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING
 
 from thor.events import EventEmitter
-from thor.http.connection import BodyWriter, body_bytes
-from thor.http.error import OutputStateError
+from thor.http.connection import BodyWriter, body_bytes, write_together
+from thor.http.error import ExchangeTimeoutError, OutputStateError, OutputSyntaxError
 from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import informational_head
+from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from thor.http.wire.head import RequestHead
     from thor.tcp import TcpConnection
     from thor.types import Data, HeadersIn, RawHeaders
+
+log = logging.getLogger("thor.http")
 
 IDLE, BODY, DONE, UPGRADED, FAILED = (
     ServerWriting.IDLE,
@@ -37,6 +41,9 @@ IDLE, BODY, DONE, UPGRADED, FAILED = (
 
 class HttpServerExchange(EventEmitter, BodyWriter):
     """A request that was received, and the response to it.
+
+    method, uri: as sent; req_hdrs: [(name, value)] in wire order, where the Host is that of an
+        absolute `uri`; req_version: b"1.1", b"1.0"; http_conn: the connection
 
     Emits:
         request_start(method: bytes, uri: bytes, headers: [(bytes, bytes)]): once, first.
@@ -51,7 +58,8 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         close(): the exchange is lost; follows `error`.
         done(err: HttpError | None): exactly once, last: the last byte of the response was
             handed to the kernel (None), or the exchange is lost.
-    After `response_done` nothing more of the request is emitted, and only `done` follows.
+    After `response_done` nothing more of the request is emitted, and only `done` follows. An
+    exchange that is lost accepts `response_*` calls and drops them.
     """
 
     def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
@@ -76,7 +84,8 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         """Stop (True) or resume (False) `request_body` and `request_done`. It holds at once."""
         if paused != self._paused:
             self._paused = paused
-            self.http_conn._exchange_paused(self, paused)
+            if not paused:
+                self.http_conn._loop._soon(self.http_conn._resume, self)
 
     @property
     def host(self) -> bytes:
@@ -101,9 +110,8 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             field, status or phrase that cannot be written; then nothing was sent
         """
         if self._writing is not IDLE:
-            if self._writing is FAILED:
-                return
-            raise OutputStateError(f"response_start when the response is {self._writing.name}")
+            self._out_of_order("response_start")
+            return
         self.http_conn._write_response_head(self, status, phrase, headers)
 
     def response_nonfinal(
@@ -115,14 +123,13 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         Raises: OutputStateError after `response_start`, OutputSyntaxError as `response_start`
         """
         if self._writing is not IDLE:
-            if self._writing is FAILED:
-                return
-            raise OutputStateError(f"response_nonfinal when the response is {self._writing.name}")
+            self._out_of_order("response_nonfinal")
+            return
         data = informational_head(status, phrase, headers)
         if self._head.http11:
-            if data.startswith(b"HTTP/1.1 100"):
-                self._must_continue = False
             self._write(data)
+            if data.startswith(b"HTTP/1.1 100"):
+                self.http_conn._continued(self)
 
     def response_body(self, chunk: Data) -> bool:
         """Send a piece of the response's body.
@@ -133,15 +140,14 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             bytes than the declared length; the connection is then not used again
         """
         if self._writing is not BODY:
-            if self._writing is FAILED:
-                return True
-            raise OutputStateError(f"response_body when the response is {self._writing.name}")
+            self._out_of_order("response_body")
+            return True
         if chunk.__class__ is not bytes:
             chunk = body_bytes(chunk)
         try:
-            return self._write_body(chunk)  # type: ignore[arg-type]
-        except OutputStateError:
-            self.http_conn._response_broken(self)
+            return self._write_body(chunk)
+        except OutputStateError as why:
+            self.http_conn._response_broken(self, why)
             raise
 
     def response_done(self, trailers: HeadersIn, close: bool = False) -> None:
@@ -151,29 +157,25 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             have (RFC 9110 section 6.5.1) are dropped
         close: close the connection after it
         Raises: OutputStateError before `response_start`, when called twice, or if bytes are
-            missing of the declared length; the connection is then not used again
+            missing of the declared length; the connection is then not used again.
+            OutputSyntaxError for a trailer that cannot be written; then nothing was sent
         """
         if self._writing is not BODY:
-            if self._writing is FAILED:
-                return
-            raise OutputStateError(f"response_done when the response is {self._writing.name}")
+            self._out_of_order("response_done")
+            return
+        self._writing = DONE
         try:
             self._end_body(trailers)
-        except OutputStateError:
-            self.http_conn._response_broken(self)
+        except OutputStateError as why:
+            self._writing = BODY
+            self.http_conn._response_broken(self, why)
             raise
-        self._writing = DONE
+        except (OutputSyntaxError, TypeError):
+            self._writing = BODY
+            raise
         if close:
             self._keep_alive = False
         self.http_conn._response_ended()
-
-    def _write(self, data: bytes) -> bool:
-        return self.http_conn.tcp_conn.write(data)  # type: ignore[union-attr]
-
-    def _emit_done(self, error: HttpError | None) -> None:
-        """The terminal event; the listeners go with it."""
-        self.emit("done", error)
-        self._forget()
 
     def upgrade(self, protocol: str | bytes, headers: HeadersIn = ()) -> TcpConnection:
         """Switch to another protocol: 101, or 200 to CONNECT, and the connection is the program's.
@@ -188,3 +190,52 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         if isinstance(protocol, str):
             protocol = protocol.encode("latin-1")
         return self.http_conn._upgrade(self, protocol, headers)
+
+    def _out_of_order(self, call: str) -> None:
+        """A call at the wrong time; when the exchange is lost it is of no concern."""
+        if self._writing is not FAILED:
+            raise OutputStateError(f"{call} when the response is {self._writing.name}")
+
+    # -- for the connection --------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> bool:
+        tcp_conn = self.http_conn.tcp_conn
+        if tcp_conn is None or tcp_conn._writing is not OPEN:
+            self._writing = FAILED  # the program is told when the connection has noticed
+            return True
+        return tcp_conn.write(data)
+
+    def _write_pieces(self, *pieces: bytes) -> bool:
+        tcp_conn = self.http_conn.tcp_conn
+        if tcp_conn is None or tcp_conn._writing is not OPEN:
+            self._writing = FAILED
+            return True
+        return write_together(tcp_conn, *pieces)
+
+    def _hears(self, event: str) -> bool:
+        """Whether somebody listens for `event`."""
+        listeners = self._listeners
+        if listeners is not None and event in listeners:
+            return True
+        return self._sink is not None and hasattr(self._sink, event)
+
+    def _lose(self, error: HttpError) -> None:
+        """Tell the program that the exchange is lost."""
+        try:
+            if not self.emit("error", error):
+                # All but this are the client's fault, or were logged where they happened.
+                late = isinstance(error, ExchangeTimeoutError)
+                level = logging.WARNING if late else logging.INFO
+                log.log(level, "%r from %s: %s", self, self.http_conn.address, error)
+        finally:
+            try:
+                self.emit("close")
+            finally:
+                self._end(error)
+
+    def _end(self, error: HttpError | None) -> None:
+        """The terminal event; the listeners go with it."""
+        try:
+            self.emit("done", error)
+        finally:
+            self._forget()

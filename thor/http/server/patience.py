@@ -1,21 +1,25 @@
 """What a client's connection waits for, and for how long.
 
-Owns: the one dead-line of an `HttpServerConnection` and the reactions to it. Must not know messages.
+Owns: the one dead-line of an `HttpServerConnection` and the reactions to it. Must not know
+messages.
 
 Theory of operation: the dead-line follows from the connection's state (`_next_deadline`). It is set
 when the connection begins to wait for something (`_wait`), and worked out again when it comes up:
 a request that was answered at once leaves no trace here. Time during which the program itself has
-paused counts against nobody.
+paused counts against nobody. Whether anything leaves is looked at when a dead-line comes up, so
+that a client that stops reading is told from one that reads slowly after one to two times the
+setting.
 
 | state | waits for | setting | reaction |
 |---|---|---|---|
-| no byte of a request | a request | idle_timeout | close |
+| new, no byte of a request | a request | idle_timeout, head_timeout | close |
+| no byte of the next request | a request | idle_timeout | close |
 | part of a head | the rest of it | head_timeout | 408 |
 | request not complete, not paused | more of the body | body_timeout, min_body_rate | 408 |
 | request complete, no response | the program | response_timeout | 504 |
 | the client closed its side | its answers to leave | half_close_timeout | reset |
 | bytes queued, none leaves | the client to read | send_timeout | reset |
-| answered, closing | the client to close | LINGER_S | close |
+| answered, closing | the client to close | linger_timeout | close |
 """
 
 from __future__ import annotations
@@ -39,12 +43,12 @@ if TYPE_CHECKING:
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
 
-READ_BODY = ServerReading.BODY
-IDLE = ServerWriting.IDLE
+HEAD, READ_BODY = ServerReading.HEAD, ServerReading.BODY
+IDLE, DONE = ServerWriting.IDLE, ServerWriting.DONE
 
-#: How long a client that was answered may take to close: a reset would destroy the answer on its
-#: way (RFC 9112 section 9.6). nginx's lingering_timeout is 5 s, Apache's 2 s.
-LINGER_S = 2.0
+#: What there is of the next head: nothing on a connection that is new, nothing yet, its beginning.
+NEW, QUIET, BEGUN = range(3)
+
 #: Over how long `min_body_rate` is measured, in seconds.
 RATE_WINDOW_S = 10.0
 
@@ -56,21 +60,23 @@ class Patience:
     server: HttpServer
     _loop: LoopBase
     _reader: RequestReader
-    _reading: ServerReading
-    _exchange: HttpServerExchange | None
-    _half_closed: bool
-    _closing: bool
-    _lingering: bool
-    #: When the present wait began.
-    _since: float
-    _body_bytes: int
-    _window_start: float
-    _window_bytes: int
-    #: Since when bytes wait to be sent; and how many had left at the last look.
-    _stuck_at: float
-    _stuck_bytes: int
-    _deadline_at: float
-    _deadline_entry: float
+    _exchange: HttpServerExchange | None = None
+    _reading = HEAD
+    _head = NEW
+    _half_closed = False
+    _closing = False
+    _lingering = False
+    #: When the present wait began, or what it waits for last moved.
+    _since = 0.0
+    _body_bytes = 0
+    _window_start = 0.0
+    _window_bytes = 0
+    #: A send was short; when bytes last left, as far as is known, and how many had by then.
+    _stuck = False
+    _moved_at = 0.0
+    _moved_bytes = 0
+    _deadline_at: float = inf
+    _deadline_entry: float = inf
 
     def _refuse(self, error: HttpError) -> None:
         raise AssertionError
@@ -81,43 +87,87 @@ class Patience:
     def _close(self) -> None:
         raise AssertionError
 
-    def _begin_wait(self) -> None:
-        """A wait begins now."""
-        self._since = self._loop._now
-        self._wait()
+    # -- waiting -------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """Set the dead-line of what the connection waits for."""
-        self._loop._deadlines.arm(self, self._next_deadline()[0])
+        if self.tcp_conn is not None:
+            self._loop._deadlines.arm(self, self._next_deadline()[0])
+
+    def _begin_wait(self) -> None:
+        """A wait begins now."""
+        # Not the time of the turn: a program may have called from outside of one.
+        self._since = self._loop.clock.monotonic()
+        self._wait()
+
+    def _begin_body_wait(self) -> None:
+        """From now on the client is due to send a body, and fast enough."""
+        self._window_start = self._loop.clock.monotonic()
+        self._window_bytes = self._body_bytes
+        self._begin_wait()
+
+    def stuck(self) -> None:
+        """A send was short: the client does not read as fast as we write."""
+        if not self._stuck and self.tcp_conn is not None:
+            self._stuck = True
+            self._mark_progress(self.tcp_conn)
+            self._wait()
+
+    def _mark_progress(self, tcp_conn: TcpConnection) -> None:
+        self._moved_at = self._loop._now
+        self._moved_bytes = tcp_conn.bytes_written
+
+    # -- for how long --------------------------------------------------------------------------
 
     def _next_deadline(self) -> tuple[float, Any]:
         """When waiting is over, and what is done then."""
         server = self.server
-        when, then = inf, self._time_out_client
         exchange = self._exchange
+        when: float = inf
+        then: Any = None
         if self._lingering:
-            when, then = self._since + LINGER_S, self._close
+            when, then = self._since + (server.linger_timeout or 0.0), self._time_out_quiet
         elif self._closing:
             pass  # what is queued is being sent
         elif exchange is None:
-            if self._reader.started:
-                if server.head_timeout:
-                    when, then = self._since + server.head_timeout, self._time_out_head
-            elif server.idle_timeout:
-                when, then = self._deadline_at, self._close
-                if when == inf:
-                    when = self._loop._now + server.idle_timeout
-        elif self._half_closed and server.half_close_timeout:
-            when, then = self._since + server.half_close_timeout, self._time_out_client
-        elif self._reading is READ_BODY:
-            if not exchange._paused:
+            when, then = self._request_deadline()
+        elif exchange._writing is not DONE:
+            when, then = self._exchange_deadline(exchange)
+        if self._stuck and server.send_timeout:
+            stalled = self._moved_at + server.send_timeout
+            if stalled < when:
+                when, then = stalled, self._time_out_send
+        return when, then
+
+    def _request_deadline(self) -> tuple[float, Any]:
+        """There is no exchange: until when a request has to be there."""
+        server = self.server
+        if self._reading is READ_BODY:  # the rest of one that is answered
+            return self._body_deadline()
+        if self._head == BEGUN:
+            when = self._since + server.head_timeout if server.head_timeout else inf
+            return when, self._time_out_head
+        patience = server.idle_timeout or inf
+        if self._head == NEW and server.head_timeout:
+            patience = min(patience, server.head_timeout)
+        return self._since + patience, self._time_out_quiet
+
+    def _exchange_deadline(self, exchange: HttpServerExchange) -> tuple[float, Any]:
+        """Until when the client or the program has to go on with this exchange."""
+        server = self.server
+        when: float = inf
+        then: Any = None
+        if self._reading is READ_BODY:
+            if exchange._paused:
+                return inf, None
+            if not exchange._must_continue:
                 when, then = self._body_deadline()
         elif server.response_timeout and exchange._writing is IDLE:
             when, then = self._since + server.response_timeout, self._time_out_program
-        if self._stuck_at != inf and server.send_timeout:
-            stuck = self._stuck_at + server.send_timeout
-            if stuck < when:
-                when, then = stuck, self._time_out_send
+        if self._half_closed and server.half_close_timeout:
+            stalled = self._moved_at + server.half_close_timeout
+            if stalled < when:
+                when, then = stalled, self._time_out_half_closed
         return when, then
 
     def _body_deadline(self) -> tuple[float, Any]:
@@ -127,13 +177,28 @@ class Patience:
             when = min(when, self._window_start + RATE_WINDOW_S)
         return when, self._time_out_body
 
+    # -- when it is over -----------------------------------------------------------------------
+
     def _deadline_due(self, now: float) -> None:
-        self._deadline_at = now  # what `_next_deadline` takes for an idle connection's own
+        tcp_conn = self.tcp_conn
+        if tcp_conn is None:
+            return
+        if tcp_conn.bytes_written != self._moved_bytes:
+            self._mark_progress(tcp_conn)
+        if not tcp_conn._buffer.size:
+            self._stuck = False
         when, then = self._next_deadline()
         if when > now:
             self._loop._deadlines.arm(self, when)
         else:
             then()
+
+    def _time_out_quiet(self) -> None:
+        """The client does nothing; if it could not know yet that it is its turn, wait anew."""
+        if self.tcp_conn is not None and self.tcp_conn._buffer.size:
+            self._begin_wait()
+        else:
+            self._close()
 
     def _time_out_head(self) -> None:
         self._refuse(RequestTimeoutError("the head did not come in time"))
@@ -142,9 +207,8 @@ class Patience:
         server = self.server
         now = self._loop._now
         stopped = server.body_timeout and now >= self._since + server.body_timeout
-        if not stopped and self._body_bytes - self._window_bytes >= (
-            server.min_body_rate * RATE_WINDOW_S
-        ):
+        came = self._body_bytes - self._window_bytes
+        if not stopped and came >= server.min_body_rate * RATE_WINDOW_S:
             self._window_start = now
             self._window_bytes = self._body_bytes
             self._wait()
@@ -154,27 +218,8 @@ class Patience:
     def _time_out_program(self) -> None:
         self._refuse(ExchangeTimeoutError("the program did not answer in time"))
 
-    def _progressed(self) -> bool:
-        """Whether bytes have left since we last looked."""
-        tcp_conn = self.tcp_conn
-        if tcp_conn is None or tcp_conn.bytes_written <= self._stuck_bytes:
-            return False
-        self._stuck_bytes = tcp_conn.bytes_written
-        return True
-
-    def _time_out_client(self) -> None:
-        if self._progressed():
-            self._begin_wait()
-        else:
-            self._gone(ConnectError("the client closed its side, and nothing can be sent"))
+    def _time_out_half_closed(self) -> None:
+        self._gone(ConnectError("the client closed its side, and nothing could be sent"))
 
     def _time_out_send(self) -> None:
-        tcp_conn = self.tcp_conn
-        if tcp_conn is None or not tcp_conn._buffer.size:
-            self._stuck_at = inf
-        elif self._progressed():
-            self._stuck_at = self._loop._now
-        else:
-            self._gone(SendTimeoutError("the client does not read its response"))
-            return
-        self._wait()
+        self._gone(SendTimeoutError("the client does not read its response"))

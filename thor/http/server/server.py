@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from thor.tcp import TcpConnection
     from thor.types import Address
 
+#: The settings that are the wire's.
+LIMITS = (
+    "max_head_bytes",
+    "max_head_fields",
+    "max_field_bytes",
+    "max_target_bytes",
+    "max_method_bytes",
+    "max_empty_lines",
+    "max_chunk_extension_bytes",
+    "max_chunk_extensions_bytes",
+    "max_body_bytes",
+    "fold",
+    "refuse_host_mismatch",
+)
+
 
 class HttpServer(EventEmitter):
     """An HTTP/1.1 server.
@@ -33,8 +48,8 @@ class HttpServer(EventEmitter):
             and the connection closes. For logs.
         accept_paused(errno: int), accept_resumed(): no fd was left to accept with; connections
             wait in the kernel's queue meanwhile.
-        stop(): the server does not listen any more; after `graceful_shutdown()`, when the last
-            connection is closed. Once.
+        stop(): the server has stopped: at once after `shutdown()`, when the last connection has
+            closed after `graceful_shutdown()`. Once.
     """
 
     #: What is used as the TCP server; has the interface of `thor.TcpServer`.
@@ -55,12 +70,29 @@ class HttpServer(EventEmitter):
     response_timeout: float | None = None
     #: How long a client that closed its side is still served when nothing can be sent.
     half_close_timeout: float | None = 60
+    #: How long a client that was answered may take to close (nginx: 5, Apache: 2); None or 0 is
+    #: not at all.
+    linger_timeout: float | None = 2.0
+    #: What is read and dropped meanwhile, in bytes, before the connection is closed all the same.
+    linger_bytes = 64 * 1024
+    #: The rest of a request that is read after its response, in bytes, for the sake of keeping the
+    #: connection (Go: 256 KiB).
+    drain_bytes = 256 * 1024
     #: Bytes of a head in all; nginx has 4 buffers of 8 KiB, Node 16 KiB, Apache 100 lines of 8.
     max_head_bytes = 64 * 1024
     #: Fields of a head (HAProxy: 101, Apache: 100).
     max_head_fields = 128
+    #: Bytes of one field line (Apache and nginx: 8 KiB, often raised).
+    max_field_bytes = 32 * 1024
     #: Bytes of a request target (RFC 9112 section 3 asks for 8,000 at least).
     max_target_bytes = 8 * 1024
+    #: Bytes of a method (the longest registered one has 17).
+    max_method_bytes = 64
+    #: Empty lines before a request line (RFC 9112 section 2.2 asks for one at least).
+    max_empty_lines = 4
+    #: Bytes of extensions of one chunk, and of all chunks of a message (Node: 16 KiB).
+    max_chunk_extension_bytes = 4 * 1024
+    max_chunk_extensions_bytes = 64 * 1024
     #: Bytes of a body; None is no limit.
     max_body_bytes: int | None = None
     #: What to do with a folded field line: "refuse", or "unfold" it (RFC 9112 section 5.2).
@@ -73,20 +105,24 @@ class HttpServer(EventEmitter):
     send_date = True
 
     def __init__(
-        self, host: str | bytes, port: int | str, loop: LoopBase | None = None, **tcp_settings: Any
+        self,
+        host: str | bytes,
+        port: int | str,
+        loop: LoopBase | None = None,
+        **tcp_settings: Any,
     ) -> None:
         """Listen on `host` and `port`.
 
         tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`)
-        Raises: OSError if that cannot be listened on
+        Raises: OSError if that cannot be listened on, ValueError for a setting
         """
         self.loop = loop or default_loop()
         self._connections: set[HttpServerConnection] = set()
         self._draining = False
         self._stopped = False
         self._listening = True
-        self._limits_of: tuple[Any, ...] | None = None
-        self._made_limits: Limits | None = None
+        self._limits_of: tuple[Any, ...] = ()
+        self._made_limits = self._limits
         self.tcp_server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
         self.tcp_server.on("start", self._started)
         self.tcp_server.on("connect", self._accepted)
@@ -109,24 +145,10 @@ class HttpServer(EventEmitter):
     @property
     def _limits(self) -> Limits:
         """The settings that the wire needs; made anew when one of them was set meanwhile."""
-        now = (
-            self.max_head_bytes,
-            self.max_head_fields,
-            self.max_target_bytes,
-            self.max_body_bytes,
-            self.fold,
-            self.refuse_host_mismatch,
-        )
-        if self._made_limits is None or now != self._limits_of:
+        now = tuple(getattr(self, name) for name in LIMITS)
+        if now != self._limits_of:
+            self._made_limits = Limits(**dict(zip(LIMITS, now, strict=True)))
             self._limits_of = now
-            self._made_limits = Limits(
-                max_head_bytes=self.max_head_bytes,
-                max_head_fields=self.max_head_fields,
-                max_target_bytes=self.max_target_bytes,
-                max_body_bytes=self.max_body_bytes,
-                fold=self.fold,
-                refuse_host_mismatch=self.refuse_host_mismatch,
-            )
         return self._made_limits
 
     def shutdown(self) -> None:
@@ -161,7 +183,7 @@ class HttpServer(EventEmitter):
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._connections.add(HttpServerConnection(tcp_conn, self))
 
-    def _disconnected(self, connection: HttpServerConnection) -> None:
+    def _disconnected(self, connection: Any) -> None:
         self._connections.discard(connection)
         if self._draining and not self._connections:
             self._stop_soon()

@@ -89,6 +89,7 @@ class ChunkedDecoder:
                     end = self._line_end(buf, at)
                     if end < 0:
                         break
+                self._scanned = 0
                 self._left = self._read_size(bytes(buf[at:end]))
                 state = _DATA if self._left else _TRAILERS
                 at = end + 2
@@ -133,7 +134,6 @@ class ChunkedDecoder:
             if buf[end] == 0x0A:
                 raise HeaderLineEndingError("in a chunk size line")
             raise ChunkError(f"octet 0x{buf[end]:02x} in a chunk size line")
-        self._scanned = 0
         return end
 
     def _read_size(self, line: bytes) -> int:

@@ -76,19 +76,14 @@ def message_framing(
 def _one_length(lengths: Sequence[bytes], *, repeatable: bool) -> int:
     """The one length that the fields agree on.
 
-    repeatable: the same length may be repeated, as responses of some servers do; a request in
-        which it is must have passed something that adds fields without looking.
+    repeatable: the same length may stand in several fields, as in responses of some servers; a
+        request in which it does must have passed something that adds fields without looking
     """
-    values = lengths
-    first = values[0]
+    first = lengths[0]
     length = decimal(first)
-    if repeatable and (length < 0 or len(values) > 1):
-        values = [element for value in lengths for element in list_elements(value)]
-        first = values[0]
-        length = decimal(first)
     if not 0 <= length <= MAX_LENGTH:
         raise MalformedCLError(excerpt(first))
-    if len(values) > 1 and not (repeatable and all(value == first for value in values)):
+    if len(lengths) > 1 and not (repeatable and all(value == first for value in lengths)):
         raise DuplicateCLError(excerpt(b", ".join(lengths)))
     return length
 

@@ -99,8 +99,9 @@ class MessageReader:
     @property
     def started(self) -> bool:
         """Whether a head has begun, but for empty lines, and was not read."""
-        buf = self._buf
-        return self._body == NO_BODY and buf != b"" and buf[self._at] not in b"\r\n"
+        if self._body != NO_BODY or not self._buf:
+            return False
+        return bool(self._buf[self._at :].lstrip(b"\r\n"))
 
     def take_rest(self) -> bytes:
         """All bytes that were not pulled: what follows a switch of protocols, or a CONNECT."""

@@ -27,7 +27,7 @@ from thor.http.error import (
     TooManyFieldsError,
 )
 from thor.http.wire.fields import check_field_line
-from thor.http.wire.grammar import LINE_EVENT, excerpt
+from thor.http.wire.grammar import LINE_EVENT, OWS, excerpt
 from thor.http.wire.limits import Limits
 from thor.http.wire.startline import (
     check_request_line_size,
@@ -122,7 +122,7 @@ class HeadScanner:
             return HeaderLineEndingError(where)
         detail = f"octet 0x{octet:02x} {where}"
         if self._fields >= 0:
-            in_value = b":" in buf[line:at]
+            in_value = b":" in buf[line:at] or buf[line] in OWS
             return HeaderValueError(detail) if in_value else HeaderNameError(detail)
         if self._section == "request":
             return RequestLineError(detail)

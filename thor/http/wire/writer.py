@@ -193,22 +193,7 @@ def request_head(
         raise OutputSyntaxError(f"target {target!r}")
     fields, length, _, special = _render(b"", headers, method != b"CONNECT", request=True)
     host = _one_host([value for kind, value in special if kind == _HOST], host)
-    tail = b""
-    if length >= 0:
-        framing = LENGTH
-    elif method in _WITHOUT_CONTENT and not has_body:
-        framing = NO_BODY
-    elif has_body is False:
-        framing = NO_BODY
-        if method in _WITH_CONTENT:
-            tail = b"\r\nContent-Length: 0"
-    elif method == b"CONNECT":
-        raise OutputSyntaxError("CONNECT has no content")
-    elif not chunked_ok:
-        raise LengthRequiredError("the server does not take a chunked body")
-    else:
-        framing = CHUNKED
-        tail = b"\r\nTransfer-Encoding: chunked"
+    framing, tail = _request_framing(method, length, has_body, chunked_ok)
     options = []
     if not keep_alive:
         options.append(b"close")
@@ -224,6 +209,23 @@ def request_head(
     if length < 0:
         length = 0
     return _new_tuple(OutHead, (b"".join(start), framing, length, keep_alive))
+
+
+def _request_framing(
+    method: bytes, length: int, has_body: bool | None, chunked_ok: bool
+) -> tuple[int, bytes]:
+    """How a request's body will end, and the field line that says so (RFC 9112 section 6.3)."""
+    if length >= 0:
+        return LENGTH, b""
+    if method in _WITHOUT_CONTENT and not has_body:
+        return NO_BODY, b""
+    if has_body is False:
+        return NO_BODY, b"\r\nContent-Length: 0" if method in _WITH_CONTENT else b""
+    if method == b"CONNECT":
+        raise OutputSyntaxError("CONNECT has no content")
+    if not chunked_ok:
+        raise LengthRequiredError("the server does not take a chunked body")
+    return CHUNKED, b"\r\nTransfer-Encoding: chunked"
 
 
 def last_chunk(trailers: FieldsIn | None) -> bytes:
@@ -316,11 +318,10 @@ def _is_new_length(value: bytes, length: int) -> bool:
 
 
 def _culprit(parts: Sequence[bytes]) -> str:
-    """Which field does not fit into a line of its own."""
-    for prefix, value in zip(parts[1::2], parts[2::2], strict=True):
-        if value.translate(None, LINE):
-            return f"value of {prefix[2:-2]!r}: {value[:60]!r}"
-    return "the start line"
+    """Which field does not fit into a line of its own; the start of a message always does."""
+    fields = zip(parts[1::2], parts[2::2], strict=True)
+    prefix, value = next(field for field in fields if field[1].translate(None, LINE))
+    return f"value of {prefix[2:-2]!r}: {value[:60]!r}"
 
 
 def _learn_name(name: str | bytes) -> tuple[bytes, int]:

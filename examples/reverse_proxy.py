@@ -1,0 +1,39 @@
+"""A reverse proxy from two exchanges. Usage: reverse_proxy.py HOST PORT ORIGIN"""
+
+import signal
+import sys
+
+import thor
+
+
+def relay(exchange):
+    upstream = client.exchange()
+    # What the one emits is a method of the other: bodies, their ends, and `pause`, both ways.
+    exchange.sink(upstream)
+    upstream.sink(exchange)
+
+    @thor.on(exchange)
+    def request_start(method, uri, headers):
+        upstream.request_start(method, origin + uri, [*headers, ("Via", "1.1 example")])
+
+    @thor.on(exchange, "error")
+    def client_is_gone(err):
+        upstream.cancel()
+
+    @thor.on(upstream, "error")
+    def origin_failed(err):
+        try:
+            exchange.response_start(502, "Bad Gateway", [])
+            exchange.response_done([])
+        except thor.http.error.OutputStateError:  # Half of it has left: it must not look whole.
+            exchange.http_conn.tcp_conn.abort()
+
+
+host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()
+client = thor.HttpClient()
+server = thor.HttpServer(host, port)
+server.on("exchange", relay).on("stop", thor.stop)
+server.on("start", lambda: print(f"listening on http://{host}:{server.address[1]}/", flush=True))
+signal.signal(signal.SIGINT, lambda *_: server.graceful_shutdown())
+signal.signal(signal.SIGTERM, lambda *_: server.graceful_shutdown())
+thor.run()

@@ -1,0 +1,246 @@
+"""`thor fetch`, against a server of the standard library's."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cli_support import complains, here, thor
+
+import thor as package
+from thor_support import ROOT
+
+LARGE = 8 * 1024 * 1024
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+    def answer(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        sent = self.rfile.read(length)
+        name = self.path.partition("?")[0].strip("/")
+        body = f"{self.command} {self.path}\n".encode() + sent
+        status = 200
+        fields = []
+        if name.startswith("status-"):
+            status = int(name.removeprefix("status-"))
+        elif name == "fields":
+            body = str(self.headers).encode()
+        elif name == "large":
+            body = b"x" * LARGE
+        elif name.startswith("to-"):
+            _, code, target = name.split("-", 2)
+            status = int(code)
+            fields.append(("Location", target.replace("|", "/")))
+        elif name == "loop":
+            status = 302
+            fields.append(("Location", "/loop"))
+        self.send_response(status)
+        for field in fields:
+            self.send_header(*field)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Where the server is."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_body_goes_to_stdout(url: str) -> None:
+    assert thor("fetch", f"{url}/a?b") == (0, b"GET /a?b\n", "")
+
+
+def test_what_is_sent_by_default(url: str) -> None:
+    _, out, _ = thor("fetch", f"{url}/fields")
+    assert f"User-Agent: thor/{package.__version__}\n".encode() in out
+    assert b"Accept: */*\n" in out
+
+
+def test_fields_of_one_s_own(url: str) -> None:
+    _, out, _ = thor("fetch", f"{url}/fields", "-H", "X-A: 1", "-H", "user-agent: me")
+    assert b"X-A: 1\n" in out
+    assert b"user-agent: me\n" in out
+    assert b"thor" not in out
+
+
+def test_data_makes_a_post(url: str) -> None:
+    assert thor("fetch", f"{url}/", "-d", "a=1").out == b"POST /\na=1"
+    assert thor("fetch", f"{url}/", "-d", "", "-X", "PUT").out == b"PUT /\n"
+    assert thor("fetch", f"{url}/", "-X", "DELETE").out == b"DELETE /\n"
+
+
+def test_the_head_is_written_when_asked(url: str) -> None:
+    head, _, body = thor("fetch", "-i", f"{url}/status-404").out.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b"\r\nContent-Length: 16" in head
+    assert body == b"GET /status-404\n"
+    assert thor("fetch", "-i", "-X", "HEAD", f"{url}/").out.endswith(b"\r\n\r\n")
+
+
+def test_an_error_of_the_server_is_an_answer_unless_told_otherwise(url: str) -> None:
+    assert thor("fetch", f"{url}/status-500").code == 0
+    complains(here("fetch", "--fail", f"{url}/status-500"), 1, "the server answered 500")
+    assert thor("fetch", "--fail", f"{url}/").code == 0
+
+
+def test_a_body_goes_to_a_file(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("something longer that was there")
+    assert thor("fetch", "-o", str(file), f"{url}/a") == (0, b"", "")
+    assert file.read_bytes() == b"GET /a\n"
+
+
+def test_a_failure_spoils_no_file(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("kept")
+    assert thor("fetch", "-o", str(file), "--fail", f"{url}/status-404").code == 1
+    assert file.read_text() == "kept"
+
+
+def test_a_file_that_cannot_be_written(url: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing" / "out")
+    complains(here("fetch", "-o", missing, f"{url}/a"), 1, "No such file or directory")
+
+
+def test_a_large_body_streams(url: str) -> None:
+    assert thor("fetch", f"{url}/large").out == b"x" * LARGE
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_traceback(url: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thor", "fetch", f"{url}/large"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(10) == b"x" * 10
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(30) == 1
+    assert err == "thor fetch: cannot write the response: Broken pipe\n"
+
+
+# -- redirects ----------------------------------------------------------------------------------
+
+
+def test_a_redirect_is_an_answer_unless_told_otherwise(url: str) -> None:
+    assert thor("fetch", f"{url}/to-302-|a").out == b"GET /to-302-|a\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "sends"),
+    [
+        pytest.param("301", b"GET /a\n", id="301"),
+        pytest.param("302", b"GET /a\n", id="302"),
+        pytest.param("303", b"GET /a\n", id="303"),
+        pytest.param("307", b"POST /a\nx=1", id="307"),
+        pytest.param("308", b"POST /a\nx=1", id="308"),
+    ],
+)
+def test_redirects_are_followed_when_asked(url: str, code: str, sends: bytes) -> None:
+    assert thor("fetch", "-L", "-d", "x=1", f"{url}/to-{code}-|a") == (0, sends, "")
+
+
+def test_redirects_have_an_end(url: str) -> None:
+    complains(here("fetch", "-L", f"{url}/loop"), 1, "more than 10 redirects")
+
+
+def test_a_redirect_to_what_is_not_http(url: str) -> None:
+    complains(here("fetch", "-L", f"{url}/to-302-https:||x|"), 2, "https is not supported yet")
+
+
+def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
+    port = url.rpartition(":")[2]
+    secret = ("-H", "Authorization: x", "-H", "X-A: 1")
+    _, out, _ = thor("fetch", "-L", *secret, f"{url}/to-302-|fields")
+    assert b"Authorization: x" in out
+    _, out, _ = thor("fetch", "-L", *secret, f"{url}/to-302-http:||localhost:{port}|fields")
+    assert b"Authorization" not in out
+    assert b"X-A: 1" in out
+
+
+# -- failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        pytest.param(["https://a/"], "https is not supported yet", id="https"),
+        pytest.param(["a.example"], "must begin with http://", id="no-scheme"),
+        pytest.param(["ftp://a/"], "must begin with http://", id="scheme"),
+        pytest.param(["http://a:x/"], "URI", id="port"),
+        pytest.param(["http:///"], "URI", id="no-host"),
+        pytest.param(["http://127.0.0.1/", "-H", "x"], "'Name: value'", id="field"),
+        pytest.param(["http://127.0.0.1/", "-H", "a b: c"], "Cannot be sent", id="field-name"),
+        pytest.param(["http://127.0.0.1/", "-X", "A B"], "Cannot be sent", id="method"),
+        pytest.param(["http://127.0.0.1/", "--timeout", "x"], "seconds", id="timeout"),
+    ],
+)
+def test_wrong_use(args: list[str], says: str) -> None:
+    complains(here("fetch", *args), 2, says)
+
+
+def test_a_server_that_is_not_there() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        result = here("fetch", f"http://127.0.0.1:{probe.getsockname()[1]}/")
+    complains(result, 1, "Connection refused")
+
+
+def test_a_name_that_is_not_there() -> None:
+    complains(here("fetch", "http://no-such-name.invalid/"), 1, "Name resolution failed")
+
+
+def test_a_server_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        complains(here("fetch", "--timeout", "0.2", where), 1, "not done within 0.2 s")
+
+
+def test_a_server_that_answers_garbage() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            conn, _ = server.accept()
+            with conn:
+                conn.recv(65536)
+                conn.sendall(b"garbage\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        result = here("fetch", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    complains(result, 1, "Malformed status line")

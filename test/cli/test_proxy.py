@@ -1,0 +1,127 @@
+"""`thor proxy` and `thor demo`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+from collections import Counter
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from cli_support import complains, here, running, thor
+
+
+def get(url: str) -> bytes:
+    with urlopen(url, timeout=10) as response:
+        data: bytes = response.read()
+    return data
+
+
+def test_requests_go_to_the_origins_in_turn(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    anywhere = ("--listen", "127.0.0.1:0")
+    with (
+        running("serve", str(tmp_path / "one"), *anywhere) as one,
+        running("serve", str(tmp_path / "two"), *anywhere) as two,
+        running("proxy", "--to", one.url, "--to", two.url, "--access-log", *anywhere) as proxy,
+    ):
+        assert proxy.said == f"thor: forwarding {proxy.url}/ to {one.url}, {two.url}\n"
+        seen = Counter(get(f"{proxy.url}/name") for _ in range(4))
+        assert seen == {b"one": 2, b"two": 2}
+        proxy.signal(signal.SIGTERM)
+        code, out, err = proxy.end()
+    assert (code, err) == (0, "")
+    lines = out.decode().splitlines()
+    assert len(lines) == 4
+    assert all('"GET /name HTTP/1.1" 200 3' in line for line in lines)
+
+
+def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        origin = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with running("proxy", "--to", origin, "--listen", "127.0.0.1:0") as proxy:
+            for _ in range(2):
+                result = thor("fetch", "-i", proxy.url)
+                assert result.out.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+                assert b"error=connection_refused" in result.out
+            proxy.signal(signal.SIGTERM)
+            assert proxy.end() == (0, b"", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        pytest.param(["--to", "https://a"], "https is not supported yet", id="https"),
+        pytest.param(["--to", "a:80"], "must be http://", id="no-scheme"),
+        pytest.param(["--to", "http://a:x"], "port", id="port"),
+        pytest.param(["--to", "http://a", "--to", "http://a:80"], "twice", id="twice"),
+        pytest.param(["--to", "http://127.0.0.1:9", "--trust", "x"], "'x'", id="trust"),
+    ],
+)
+def test_wrong_use(args: list[str], says: str) -> None:
+    complains(here("proxy", *args), 2, says)
+
+
+def test_an_origin_that_does_not_resolve() -> None:
+    result = here("proxy", "--to", "http://127.0.0.1:9", "--to", "http://no-such-name.invalid")
+    complains(result, 1, "cannot resolve 'no-such-name.invalid'")
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = here("proxy", "--to", "http://127.0.0.1:9", "--listen", where)
+    complains(result, 1, f"cannot listen on {where}: Address already in use")
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as origin,
+        running(
+            "proxy",
+            "--to",
+            f"http://127.0.0.1:{origin.getsockname()[1]}",
+            "--listen",
+            "127.0.0.1:0",
+        ) as proxy,
+        socket.create_connection((proxy.host, proxy.port), 10) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        upstream, _ = origin.accept()
+        with upstream:
+            upstream.settimeout(10)
+            assert upstream.recv(65536).startswith(b"GET / HTTP/1.1\r\n")
+            proxy.signal(signal.SIGTERM)
+            # It has begun to stop when it accepts no more.
+            while True:
+                try:
+                    socket.create_connection((proxy.host, proxy.port), 10).close()
+                except ConnectionError:
+                    break
+            assert proxy.process.poll() is None
+            proxy.signal(signal.SIGTERM)
+            assert proxy.end() == (0, b"", "")
+
+
+def test_the_demo_shows_the_proxy_at_work() -> None:
+    code, out, err = thor("demo", "--once")
+    assert (code, err) == (0, "")
+    text = out.decode()
+    assert len(re.findall(r"GET /request/\d -> origin [AB]: 200", text)) == 6
+    assert "Answers by origin: A: 3, B: 3." in text
+    assert text.endswith("Stopped.\n")
+
+
+def test_the_demo_ends_by_itself_or_by_a_signal() -> None:
+    assert thor("demo", "--seconds", "0.5").out.endswith(b"Stopped.\n")
+
+
+def test_the_demo_s_port_may_be_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        complains(here("demo", "--once", "--listen", where), 1, "Address already in use")

@@ -1,0 +1,521 @@
+"""What the client makes of the bytes of responses, right and wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from client_support import HELLO, HELLO_EVENTS, Peer, Stage
+from thor.http import error as errors
+
+MakeStage = Callable[..., Stage]
+Feed = Callable[[Peer, bytes], Any]
+
+
+@pytest.fixture(params=["whole", "bytewise", "lines"])
+def feed(request: pytest.FixtureRequest) -> Feed:
+    """Ways to cut what the origin sends."""
+    if request.param == "whole":
+        return lambda peer, data: peer.send(data)
+    if request.param == "bytewise":
+        return lambda peer, data: peer.send_bytewise(data)
+    return lambda peer, data: [
+        peer.send(line) for line in data.splitlines(keepends=True) if not peer.closed
+    ]
+
+
+def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes:
+    """A response's bytes."""
+    return "\r\n".join([start, *fields, "", ""]).encode("latin-1") + body
+
+
+# -- good ones ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "body", "reusable"),
+    [
+        pytest.param(HELLO, b"hello", True, id="length"),
+        pytest.param(ok("Content-Length: 0"), b"", True, id="length-of-zero"),
+        pytest.param(
+            ok("Content-Length: 2", "Content-Length: 2", body=b"ab"), b"ab", True, id="same-lengths"
+        ),
+        pytest.param(
+            ok("Transfer-Encoding: chunked", body=b"2\r\nab\r\n1;x=y\r\nc\r\n000\r\n\r\n"),
+            b"abc",
+            True,
+            id="chunked",
+        ),
+        pytest.param(
+            ok("Content-Length: 2", "Connection: close", body=b"ab"), b"ab", False, id="close"
+        ),
+        pytest.param(
+            ok("Content-Length: 2", body=b"ab", start="HTTP/1.0 200 OK"), b"ab", False, id="1.0"
+        ),
+        pytest.param(
+            ok(
+                "Content-Length: 2",
+                "Connection: keep-alive",
+                body=b"ab",
+                start="HTTP/1.0 200 OK",
+            ),
+            b"ab",
+            True,
+            id="1.0-keep-alive",
+        ),
+        pytest.param(
+            ok("Content-Length: 2", body=b"ab", start="HTTP/1.7 200 OK"), b"ab", True, id="1.7"
+        ),
+        pytest.param(ok(start="HTTP/1.1 204 No"), b"", True, id="204"),
+        pytest.param(ok("Content-Length: 9", start="HTTP/1.1 304 No"), b"", True, id="304"),
+        pytest.param(
+            ok("Content-Length: 2", body=b"ab", start="HTTP/1.1 999 Odd"), b"ab", True, id="999"
+        ),
+    ],
+)
+def test_responses(
+    stage: Stage, feed: Feed, response: bytes, body: bytes, reusable: bool
+) -> None:
+    watched = stage.request()
+    feed(stage.peer, response)
+    assert watched.body() == body
+    assert watched.events[-1] == ("response_done", [])
+    watched.ends_once()
+    assert stage.idle == int(reusable)
+    assert stage.peer.closed is not reusable
+
+
+@pytest.mark.parametrize(
+    ("line", "phrase"),
+    [
+        pytest.param("HTTP/1.1 200 OK", b"OK", id="phrase"),
+        pytest.param("HTTP/1.1 200 ", b"", id="no-phrase"),
+        pytest.param("HTTP/1.1 200", b"", id="no-phrase-no-space"),
+        pytest.param("HTTP/1.1 200 \xe9 \t x", b"\xe9 \t x", id="obs-text"),
+    ],
+)
+def test_reasons(stage: Stage, feed: Feed, line: str, phrase: bytes) -> None:
+    watched = stage.request()
+    feed(stage.peer, ok("Content-Length: 0", start=line))
+    assert watched.events[0][:3] == ("response_start", b"200", phrase)
+
+
+def test_fields_come_as_they_were_sent(stage: Stage, feed: Feed) -> None:
+    watched = stage.request()
+    feed(stage.peer, ok("a: 1 ", "A:\t\xe9", "B:", "Content-Length: 0"))
+    assert watched.events[0][3] == [
+        (b"a", b"1"),
+        (b"A", b"\xe9"),
+        (b"B", b""),
+        (b"Content-Length", b"0"),
+    ]
+
+
+def test_trailers(stage: Stage, feed: Feed) -> None:
+    watched = stage.request()
+    body = b"1\r\nx\r\n0\r\nA: b\r\nContent-Length: 7\r\n\r\n"
+    feed(stage.peer, ok("Transfer-Encoding: chunked", body=body))
+    assert watched.events[-1] == ("response_done", [(b"A", b"b")])
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(ok("Content-Length: 9"), id="length"),
+        pytest.param(ok("Transfer-Encoding: chunked"), id="chunked"),
+        pytest.param(ok(), id="neither"),
+    ],
+)
+def test_the_response_to_head_has_no_body(stage: Stage, feed: Feed, response: bytes) -> None:
+    watched = stage.request("HEAD")
+    feed(stage.peer, response)
+    assert watched.names == ["response_start", "response_done"]
+    watched = stage.request()  # and what follows is the next response
+    assert stage.answer(watched).body() == b"hello"
+
+
+def test_informational_responses_come_in_order(stage: Stage, feed: Feed) -> None:
+    watched = stage.request()
+    early = ok("Link: </a>", start="HTTP/1.1 103 Early Hints")
+    feed(stage.peer, ok(start="HTTP/1.1 100 Continue") + early + early + HELLO)
+    hint = ("response_nonfinal", b"103", b"Early Hints", [(b"Link", b"</a>")])
+    nothing = ("response_nonfinal", b"100", b"Continue", [])
+    assert watched.events == [nothing, hint, hint, *HELLO_EVENTS]
+    assert stage.idle == 1
+
+
+def test_a_folded_field_is_unfolded(stage: Stage, feed: Feed) -> None:
+    watched = stage.request()
+    feed(stage.peer, ok("A: b", " \t c", "Content-Length: 0"))
+    assert watched.events[0][3][0] == (b"A", b"b c")
+
+
+# -- until the connection ends --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(ok(), id="neither-length-nor-coding"),
+        pytest.param(ok(start="HTTP/1.0 200 OK"), id="1.0"),
+        pytest.param(ok("Transfer-Encoding: gzip"), id="coding-that-is-not-chunked"),
+    ],
+)
+def test_a_body_until_the_end_is_complete_after_a_clean_one(
+    stage: Stage, feed: Feed, head: bytes
+) -> None:
+    watched = stage.request()
+    feed(stage.peer, head + b"hello")
+    watched.is_silent()
+    stage.peer.finish()
+    assert watched.body() == b"hello"
+    assert watched.events[-1] == ("response_done", [])
+    assert stage.open == 0
+
+
+def test_a_body_until_the_end_is_not_complete_after_a_reset(stage: Stage) -> None:
+    watched = stage.request()
+    stage.peer.send(ok(body=b"hello")).reset()
+    assert watched.body() == b"hello"
+    assert isinstance(watched.error, errors.ConnectError)
+
+
+@pytest.mark.parametrize("careful", [True, False])
+def test_careless_takes_an_end_without_close_notify_for_one(
+    make_stage: MakeStage, careful: bool
+) -> None:
+    stage = make_stage(careful=careful)
+    watched = stage.request()
+    stage.peer.send(ok(body=b"hello"))
+    truncated = type("SSLEOFError", (OSError,), {})()  # what TLS says
+    stage.peer.client_side._lose(truncated)
+    assert watched.names[-1] == ("error" if careful else "response_done")
+    watched.ends_once()
+
+
+@pytest.mark.parametrize("careful", [True, False])
+def test_careless_is_no_excuse_for_a_truncated_body(make_stage: MakeStage, careful: bool) -> None:
+    stage = make_stage(careful=careful)
+    watched = stage.request()
+    stage.peer.send(ok("Content-Length: 9", body=b"hello"))
+    stage.peer.client_side._lose(type("SSLEOFError", (OSError,), {})())
+    assert isinstance(watched.error, (errors.ConnectError, errors.IncompleteMessageError))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(b"H", id="first-byte"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n", id="head"),
+        pytest.param(ok("Content-Length: 9", body=b"hello"), id="length"),
+        pytest.param(ok("Content-Length: 9"), id="length-nothing"),
+        pytest.param(ok("Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"), id="no-last-chunk"),
+        pytest.param(ok("Transfer-Encoding: chunked", body=b"5\r\nhel"), id="inside-chunk"),
+        pytest.param(ok("Transfer-Encoding: chunked", body=b"0\r\nA: b\r\n"), id="trailers"),
+        pytest.param(ok(start="HTTP/1.1 100 Continue"), id="only-informational"),
+    ],
+)
+@pytest.mark.parametrize("how", ["finish", "reset"])
+def test_a_truncated_response_is_an_error(
+    stage: Stage, feed: Feed, part: bytes, how: str
+) -> None:
+    watched = stage.request()
+    feed(stage.peer, part)
+    getattr(stage.peer, how)()
+    kind = errors.IncompleteMessageError if how == "finish" else errors.ConnectError
+    assert isinstance(watched.error, kind)
+    assert stage.open == 0
+    assert len(stage.peers) == 1  # nothing is tried again once a byte has come
+
+
+# -- bad ones -------------------------------------------------------------------------------------
+
+
+BAD = [
+    ("status-two-digits", ok(start="HTTP/1.1 20 OK"), errors.StartLineError),
+    ("status-four-digits", ok(start="HTTP/1.1 2000 OK"), errors.StartLineError),
+    ("status-099", ok(start="HTTP/1.1 099 OK"), errors.StartLineError),
+    ("status-000", ok(start="HTTP/1.1 000 OK"), errors.StartLineError),
+    ("status-not-a-number", ok(start="HTTP/1.1 2x0 OK"), errors.StartLineError),
+    ("version-2", ok(start="HTTP/2.0 200 OK"), errors.StartLineError),
+    ("not-http", ok(start="ICY 200 OK"), errors.StartLineError),
+    ("lower-case", ok(start="http/1.1 200 OK"), errors.StartLineError),
+    ("control-in-reason", ok(start="HTTP/1.1 200 O\x01K"), errors.StartLineError),
+    ("empty-line-first", b"\r\n" + HELLO, errors.StartLineError),
+    ("html", b"<html>\r\n\r\n", errors.StartLineError),
+    ("bare-lf", b"HTTP/1.1 200 OK\n\n", errors.HeaderLineEndingError),
+    ("bare-cr", b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", errors.BareCRError),
+    ("nul", ok("A: b\0c"), errors.HeaderValueError),
+    ("no-colon", ok("nonsense"), errors.HeaderNoColonError),
+    ("space-before-colon", ok("A : b"), errors.HeaderSpaceError),
+    ("name-not-a-token", ok("A(: b"), errors.HeaderNameError),
+    ("space-first", ok(" A: b"), errors.TopLineSpaceError),
+    (
+        "coding-and-length",
+        ok("Transfer-Encoding: chunked", "Content-Length: 5"),
+        errors.TransferEncodingCLError,
+    ),
+    (
+        "coding-in-1.0",
+        ok("Transfer-Encoding: chunked", start="HTTP/1.0 200 OK"),
+        errors.TransferEncodingVersionError,
+    ),
+    ("coding-under-chunked", ok("Transfer-Encoding: gzip, chunked"), errors.TransferCodeError),
+    ("chunked-twice", ok("Transfer-Encoding: chunked, chunked"), errors.TransferCodingError),
+    ("lengths-differ", ok("Content-Length: 1", "Content-Length: 2"), errors.DuplicateCLError),
+    ("length-plus", ok("Content-Length: +1"), errors.MalformedCLError),
+    ("length-huge", ok("Content-Length: 9223372036854775808"), errors.MalformedCLError),
+    ("chunk-size", ok("Transfer-Encoding: chunked", body=b"x\r\n"), errors.ChunkError),
+    (
+        "chunk-end",
+        ok("Transfer-Encoding: chunked", body=b"1\r\nxy\r\n"),
+        errors.ChunkTerminatorError,
+    ),
+    ("101-unasked", ok("Upgrade: x", start="HTTP/1.1 101 Go"), errors.UpgradeError),
+    ("flood", ok(start="HTTP/1.1 102 P") * 17, errors.TooManyMsgsError),
+    (
+        "endless-line",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 40_000,
+        errors.FieldSectionTooLargeError,
+    ),
+    (
+        "endless-trailers",
+        ok("Transfer-Encoding: chunked", body=b"0\r\n" + b"A: b\r\n" * 129),
+        errors.TooManyFieldsError,
+    ),
+    ("too-many-fields", ok(*["A: b"] * 129), errors.TooManyFieldsError),
+]
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"), [pytest.param(data, kind, id=name) for name, data, kind in BAD]
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
+def test_bad_responses(
+    stage: Stage, response: bytes, kind: type[errors.HttpError], whole: bool
+) -> None:
+    watched = stage.request()
+    if whole:
+        stage.peer.send(response)
+    else:
+        size = 1 if len(response) < 500 else 97
+        for at in range(0, len(response), size):
+            if not stage.peer.closed:
+                stage.peer.send(response[at : at + size])
+    assert isinstance(watched.error, kind)
+    assert stage.peer.lost
+    assert stage.open == 0
+    assert len(stage.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "response", "kind"),
+    [
+        ("max_head_bytes", 100, ok("A: " + "b" * 100), errors.FieldSectionTooLargeError),
+        ("max_head_fields", 1, ok("A: b", "C: d"), errors.TooManyFieldsError),
+        ("fold", "refuse", ok("A: b", " c"), errors.ObsoleteFoldError),
+    ],
+)
+def test_limits_are_settings(
+    make_stage: MakeStage, setting: str, value: Any, response: bytes, kind: type[Exception]
+) -> None:
+    stage = make_stage()
+    lenient = stage.request()
+    stage.peer.send(response).finish()
+    assert lenient.names[-1] == "response_done"
+    setattr(stage.client, setting, value)
+    strict = stage.request()
+    stage.peer.send(response)
+    assert isinstance(strict.error, kind)
+
+
+# -- more than was asked for ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "response"),
+    [
+        pytest.param("GET", HELLO + b"!", id="after-length"),
+        pytest.param("GET", HELLO + HELLO, id="a-second-response"),
+        pytest.param(
+            "GET", ok("Transfer-Encoding: chunked", body=b"0\r\n\r\n") + b"x", id="after-chunked"
+        ),
+        pytest.param("HEAD", ok("Content-Length: 5", body=b"hello"), id="body-to-head"),
+        pytest.param("GET", ok(start="HTTP/1.1 204 No", body=b"x"), id="body-of-204"),
+        pytest.param("GET", ok(start="HTTP/1.1 304 No", body=b"x"), id="body-of-304"),
+    ],
+)
+def test_extra_bytes_end_the_connection_and_not_the_response(
+    stage: Stage, feed: Feed, method: str, response: bytes
+) -> None:
+    watched = stage.request(method)
+    feed(stage.peer, response)
+    assert watched.events[-1] == ("response_done", [])
+    watched.ends_once()
+    assert stage.open == 0
+    assert stage.peer.closed
+    following = stage.request()
+    assert len(stage.peers) == 2
+    assert stage.answer(following).events == HELLO_EVENTS
+
+
+def test_bytes_before_the_request_are_not_its_response(stage: Stage) -> None:
+    watched = stage.start()
+    stage.peer.send(HELLO)
+    watched.is_silent()
+    assert stage.peers[0].lost
+    watched.exchange.request_done([])
+    stage.advance(1)
+    assert len(stage.peers) == 2
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+def test_bytes_of_a_head_before_the_request_do_not_become_its_response(stage: Stage) -> None:
+    watched = stage.start()
+    stage.peer.send(HELLO[:10])
+    watched.exchange.request_done([])
+    stage.advance(1)
+    assert stage.peers[0].lost
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+# -- before the request is complete ---------------------------------------------------------------
+
+
+def test_a_response_that_says_close_abandons_the_request(stage: Stage) -> None:
+    watched = stage.start("POST")
+    watched.exchange.request_body("a")
+    stage.peer.take()
+    stage.peer.send(ok("Content-Length: 5", "Connection: close", body=b"he"))
+    assert watched.names == ["response_start", "response_body"]
+    assert watched.exchange.request_body("b") is True
+    watched.exchange.request_done([])
+    assert stage.peer.take() == b""
+    stage.peer.send(b"llo")
+    assert watched.body() == b"hello"
+    watched.ends_once()
+    assert stage.open == 0
+
+
+def test_a_request_goes_on_during_its_response(stage: Stage) -> None:
+    watched = stage.start("POST")
+    watched.exchange.request_body("a")
+    stage.peer.take()
+    stage.peer.send(HELLO[:-1])
+    watched.exchange.request_body("b")
+    watched.exchange.request_done([])
+    assert stage.peer.take() == b"1\r\nb\r\n0\r\n\r\n"
+    stage.peer.send(HELLO[-1:])
+    assert watched.body() == b"hello"
+    assert stage.idle == 1
+
+
+def test_a_complete_response_ends_a_request_that_is_not(stage: Stage) -> None:
+    watched = stage.start("POST")
+    watched.exchange.request_body("a")
+    stage.answer(watched)
+    assert watched.events == HELLO_EVENTS
+    assert watched.exchange.request_body("b") is True
+    watched.exchange.request_done([])
+    watched.ends_once()
+    assert stage.peer.lost
+    assert stage.open == 0
+
+
+@pytest.mark.parametrize("said", [b"", HELLO[:30], HELLO], ids=["nothing", "half", "all"])
+def test_when_sending_fails_what_has_arrived_is_read_first(stage: Stage, said: bytes) -> None:
+    watched = stage.start("POST")
+    watched.exchange.request_body("a")
+    peer = stage.peer
+    peer.take()
+    client_side = peer.client_side
+    client_side.socket.fail("send", BrokenPipeError(32, "Broken pipe"))  # type: ignore[attr-defined]
+    client_side.socket.received += said  # type: ignore[attr-defined]
+    client_side.socket._fin_received = True  # type: ignore[attr-defined]
+    watched.exchange.request_body("b")
+    if said == HELLO:
+        assert watched.events == HELLO_EVENTS
+    else:
+        assert isinstance(watched.error, errors.NetworkError)
+    assert stage.open == 0
+
+
+# -- other protocols ------------------------------------------------------------------------------
+
+SWITCH = ok("Upgrade: WebSocket", "Connection: upgrade", start="HTTP/1.1 101 Switching")
+
+
+def test_a_switch_hands_the_connection_over(stage: Stage, feed: Feed) -> None:
+    watched = stage.request(upgrade="websocket")
+    feed(stage.peer, SWITCH)
+    assert watched.names == ["response_nonfinal", "upgrade"]
+    watched.ends_once()
+    conn = watched.events[-1][1]
+    assert conn is stage.peer.client_side
+    assert watched.exchange.conn is None
+    assert stage.open == 0
+    stage.peer.take()
+    heard: list[bytes] = []
+    conn.on("data", heard.append)
+    conn.write(b"to the server")
+    assert stage.peer.take() == b"to the server"
+    stage.peer.send(b"to the client")
+    assert heard == []  # it is paused
+    conn.pause(False)
+    stage.settle()
+    assert heard == [b"to the client"]
+    conn.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_what_came_behind_the_switch_is_the_first_data(stage: Stage, method: str) -> None:
+    if method == "GET":
+        watched = stage.request(upgrade="websocket")
+        stage.peer.send(SWITCH + b"first")
+    else:
+        watched = stage.request("CONNECT", "origin:80")
+        stage.peer.send(ok("Content-Length: 5", start="HTTP/1.1 200 Tunnel") + b"first")
+        assert watched.names == ["response_start", "upgrade"]  # the length means nothing here
+    stage.peer.send(b" second")
+    heard: list[bytes] = []
+    conn = watched.events[-1][1]
+    conn.on("data", heard.append)
+    conn.pause(False)
+    stage.settle()
+    assert b"".join(heard) == b"first second"
+    conn.close()
+
+
+def test_a_connect_that_is_refused_is_answered(stage: Stage) -> None:
+    watched = stage.request("CONNECT", "origin:80")
+    stage.peer.send(ok("Content-Length: 2", body=b"no", start="HTTP/1.1 403 No"))
+    assert watched.names == ["response_start", "response_body", "response_done"]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket2"])
+def test_a_switch_to_another_protocol_is_an_error(stage: Stage, protocol: str) -> None:
+    watched = stage.request(upgrade=protocol)
+    stage.peer.send(SWITCH)
+    assert isinstance(watched.error, errors.UpgradeError)
+
+
+def test_a_switch_before_the_request_is_complete_is_an_error(stage: Stage) -> None:
+    watched = stage.start("POST", upgrade="websocket")
+    stage.peer.send(SWITCH)
+    assert isinstance(watched.error, errors.UpgradeError)
+
+
+def test_a_server_may_ignore_the_wish(stage: Stage) -> None:
+    watched = stage.request(upgrade="websocket")
+    assert stage.answer(watched).events == HELLO_EVENTS
+    assert stage.idle == 1
+
+
+def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
+    exchange = stage.client.exchange()
+    exchange.request_start("GET", "http://origin/", [], upgrade="websocket")
+    exchange.request_done([])
+    stage.peer.send(SWITCH)
+    assert stage.peer.lost

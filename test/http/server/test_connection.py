@@ -1,0 +1,310 @@
+"""Requests and responses on one connection: their order, what keeps it open, what bounds it."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+from server_support import (
+    CHUNKED,
+    HELLO,
+    Client,
+    Stage,
+    answer,
+    answering,
+    answering_done,
+    chunks,
+    request,
+)
+
+from thor.http.server import HttpServerExchange
+from thor.http.wire.state import (
+    SERVER_READING,
+    SERVER_WRITING,
+    Event,
+    ServerReading,
+    ServerWriting,
+)
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def test_a_request_is_emitted_in_its_parts() -> None:
+    stage = Stage()
+    stage.client().send(CHUNKED, chunks(b"ab"), chunks(b"cd"), b"0\r\nX: y\r\n\r\n")
+    assert stage.events() == [
+        ("request_start", b"POST", b"/", stage.exchange.req_hdrs),
+        ("request_body", b"abcd"),
+        ("request_done", [(b"X", b"y")]),
+    ]
+    assert stage.exchange.req_hdrs == [(b"Host", b"origin"), (b"Transfer-Encoding", b"chunked")]
+
+
+@pytest.mark.parametrize("way", ["whole", "bytewise"])
+def test_bodies_arrive_whole_however_they_are_cut(way: str) -> None:
+    stage = Stage(answering_done)
+    client = stage.client()
+    data = request(method="PUT", body=b"x" * 1000) + CHUNKED + chunks(b"yy", b"z") + b"0\r\n\r\n"
+    client.send(data) if way == "whole" else client.send_bytewise(data)
+    assert client.take() == HELLO * 2
+    bodies = [dict(e[:2] for e in h.events).get("request_body") for h in stage.heard]
+    assert bodies == [b"x" * 1000, b"yyz"]
+
+
+def test_an_exchange_knows_its_request_before_it_starts() -> None:
+    seen: list[Any] = []
+
+    def look(exchange: HttpServerExchange) -> None:
+        seen.extend([exchange.method, exchange.uri, exchange.req_hdrs, exchange.req_version])
+        seen.append(exchange.http_conn.tcp_conn)
+
+    client = Stage(look).client().send(request("/a?b", "X: y"))
+    assert seen[:2] == [b"GET", b"/a?b"]
+    assert seen[2:4] == [[(b"Host", b"origin"), (b"X", b"y")], b"1.1"]
+    assert seen[4] is client.server_side
+
+
+def test_empty_bodies_have_no_request_body() -> None:
+    stage = Stage()
+    stage.client().send(request("/", "Content-Length: 0", method="POST"))
+    assert stage.names() == ["request_start", "request_done"]
+
+
+# -- answers, at any moment ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"some body"], ids=["bodyless", "body"])
+def test_answering_in_exchange(body: bytes) -> None:
+    stage = Stage(answer)
+    client = stage.client().send(request(method="POST", body=body))
+    assert client.take() == HELLO
+    assert stage.names() == ["done"]  # no request_start after response_done
+    client.send(request())
+    assert client.take() == HELLO
+
+
+@pytest.mark.parametrize("body", [b"", b"some body"], ids=["bodyless", "body"])
+def test_answering_in_request_start(body: bytes) -> None:
+    stage = Stage(answering)
+    client = stage.client().send(request(method="POST", body=body))
+    assert client.take() == HELLO
+    assert stage.names() == ["request_start", "done"]
+    assert client.send(request()).take() == HELLO
+
+
+def test_answering_later_from_a_timer() -> None:
+    stage = Stage()
+    client = stage.client().send(request())
+    stage.loop.schedule(5, lambda: answer(stage.exchange))
+    stage.advance(4)
+    assert client.take() == b""
+    stage.advance(1)
+    assert client.take() == HELLO
+    assert stage.events()[-1] == ("done", None)
+
+
+def test_answering_in_parts_over_time() -> None:
+    stage = Stage()
+    client = stage.client().send(request())
+    exchange = stage.exchange
+    exchange.response_start(200, "OK", [])
+    assert client.take().endswith(b"Transfer-Encoding: chunked\r\n\r\n")
+    exchange.response_body("ab")
+    assert client.take() == b"2\r\nab\r\n"
+    exchange.response_done([("X", "y")])
+    assert client.take() == b"0\r\nX: y\r\n\r\n"
+
+
+def test_a_whole_response_leaves_in_one_segment() -> None:
+    stage = Stage(answering)
+    client = stage.client()
+    before = client.server_side.socket.calls["send"]
+    client.send(request())
+    assert client.take() == HELLO
+    assert client.server_side.socket.calls["send"] == before + 1
+
+
+# -- pipelining ---------------------------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    stage = Stage()
+    client = stage.client().send(request("/1") + request("/2") + request("/3"))
+    for number in (1, 2, 3):
+        assert len(stage.exchanges) == number
+        answer(stage.exchange, b"%d" % number)
+        stage.settle()
+    bodies = client.take().split(b"\r\n\r\n")[1:]
+    assert [body[:1] for body in bodies] == [b"1", b"2", b"3"]
+    assert [exchange.uri for exchange in stage.exchanges] == [b"/1", b"/2", b"/3"]
+    assert all(stage.events(i)[-1] == ("done", None) for i in range(3))
+
+
+def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.send(request() * 10_000)  # 370,000 bytes
+    conn = client.server_side
+    assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
+    assert conn._paused
+    while len(stage.exchanges) < 10_000 or stage.exchange._writing is not ServerWriting.DONE:
+        answer(stage.exchange)
+        stage.settle()
+    assert client.take() == HELLO * 10_000
+    assert not conn._paused
+
+
+def test_the_next_request_waits_until_the_client_takes_the_answers() -> None:
+    """A client that pipelines and never reads must not fill the memory with answers."""
+    stage = Stage(lambda exchange: exchange.on("request_start", lambda *_: answer(exchange, big)))
+    big = b"x" * 300_000
+    client = stage.client().stop_reading().send(request() * 50)
+    assert len(stage.exchanges) == 1
+    client.read_on()
+    assert len(stage.exchanges) == 50
+    assert client.take().count(b"HTTP/1.1 200") == 50
+
+
+def test_many_pipelined_requests_do_not_recurse() -> None:
+    stage = Stage(answer)
+    assert stage.client().send(request() * 1500).take() == HELLO * 1500
+
+
+# -- pausing the request ------------------------------------------------------------------------
+
+
+def test_a_paused_request_stops_at_once_and_goes_on_where_it_was() -> None:
+    stage = Stage(lambda exchange: exchange.on("request_body", lambda _: exchange.pause(True)))
+    client = stage.client().send(
+        CHUNKED, chunks(b"ab"), chunks(b"cd"), chunks(b"ef") + b"0\r\n\r\n"
+    )
+    assert stage.events()[1:] == [("request_body", b"ab")]
+    stage.exchange.pause(False)
+    client.stage.settle()
+    assert stage.events()[1:] == [("request_body", b"abcdef")]
+    stage.exchange.pause(False)
+    stage.settle()
+    assert stage.names() == ["request_start", "request_body", "request_done"]
+
+
+def test_pausing_bounds_the_memory_and_stops_the_client() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True))
+    size = 3_000_000
+    client = stage.client().send(request("/", f"Content-Length: {size}", method="PUT"))
+    client.send(b"x" * size)
+    assert client.server_side._paused
+    assert stage.exchange.http_conn._reader.buffered <= 3 * 64 * 1024
+    assert stage.names() == ["request_start"]
+    stage.exchange.pause(False)
+    stage.settle()
+    assert stage.events()[1:] == [("request_body", b"x" * size), ("request_done", [])]
+
+
+def test_request_done_waits_while_paused() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True))
+    client = stage.client().send(request() + request("/2"))
+    assert stage.names() == ["request_start"]
+    stage.exchange.pause(False)
+    assert stage.names() == ["request_start"]  # a method never emits
+    stage.settle()
+    assert stage.names() == ["request_start", "request_done"]
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    assert stage.exchange.uri == b"/2"
+
+
+def test_a_paused_request_can_be_answered() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True))
+    client = stage.client().send(request(method="POST", body=b"hello") + request("/2"))
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    assert stage.exchange.uri == b"/2"
+    assert stage.names(0) == ["request_start", "done"]
+
+
+# -- cost ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["answered", "with done", "refused", "client gone"])
+def test_exchanges_leave_no_reference_cycles(how: str) -> None:
+    def handler(exchange: HttpServerExchange) -> None:
+        @exchange_on(exchange, "request_start")
+        def request_start(*_: Any) -> None:
+            if how != "client gone":
+                answer(exchange)
+            assert exchange.http_conn
+
+        if how != "answered":
+            exchange.on("done", lambda _: exchange.method)
+            exchange.on("error", lambda _: exchange.method)
+
+    stage = Stage()
+    stage.server.remove_listeners("exchange")
+    stage.server.on("exchange", handler)
+    data = b"X\n" if how == "refused" else request(method="POST", body=b"hello")
+
+    def once(clients: list[Client]) -> None:
+        for client in clients:
+            client.send(data)
+            client.reset() if how == "client gone" else client.close()
+
+    once([stage.client()])
+    clients = [stage.client() for _ in range(20)]
+    gc.collect()
+    gc.disable()
+    try:
+        once(clients)
+        for client in clients:
+            client.stage = client.server_side = None  # type: ignore[assignment]
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def exchange_on(exchange: HttpServerExchange, event: str) -> Any:
+    def register(listener: Any) -> Any:
+        exchange.on(event, listener)
+        return None  # the name in the handler's frame would be a cycle of the test's own
+
+    return register
+
+
+# -- the tables ---------------------------------------------------------------------------------
+
+
+def test_the_states_go_as_the_tables_say() -> None:
+    """Each row of the server's tables, as far as a connection persists to show it."""
+    reading: list[tuple[ServerReading, Event, ServerReading]] = []
+    writing: list[tuple[ServerWriting, Event, ServerWriting]] = []
+    stage = Stage()
+    client = stage.client()
+    connection = stage.server.connections[0]
+
+    def step(event: Event, do: Any, *args: Any) -> None:
+        before = connection._reading
+        do(*args)
+        stage.settle()
+        reading.append((before, event, connection._reading))
+
+    def write(event: Event, do: Any, *args: Any) -> None:
+        before = stage.exchange._writing
+        do(*args)
+        writing.append((before, event, stage.exchange._writing))
+
+    step(Event.START, client.send, CHUNKED)
+    step(Event.BODY, client.send, chunks(b"ab"))
+    step(Event.END, client.send, b"0\r\n\r\n")
+    exchange = stage.exchange
+    write(Event.NONFINAL, exchange.response_nonfinal, 103, "", [])
+    write(Event.START, exchange.response_start, 200, "", [])
+    write(Event.BODY, exchange.response_body, b"x")
+    write(Event.END, exchange.response_done, [])
+    step(Event.NEXT, stage.settle)
+    assert all(SERVER_READING[before, event] is after for before, event, after in reading)
+    assert all(SERVER_WRITING[before, event] is after for before, event, after in writing)
+    client.send(request())
+    stage.exchange.response_start(200, "", [])
+    client.reset()
+    assert stage.exchange._writing is SERVER_WRITING[ServerWriting.BODY, Event.FAIL]
+    assert len(reading) == 4

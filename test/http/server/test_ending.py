@@ -1,0 +1,473 @@
+"""How exchanges and connections end: the client goes, a listener raises, the server is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from server_support import (
+    CHUNKED,
+    HELLO,
+    HELLO_CLOSE,
+    Client,
+    Stage,
+    answer,
+    answering,
+    answering_done,
+    chunks,
+    request,
+)
+
+from thor.http.server import HttpServerExchange
+
+POST = request(method="POST", body=b"hello")
+LOST = [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
+
+
+def start(exchange: HttpServerExchange) -> None:
+    exchange.response_start(200, "OK", [])
+    exchange.response_body("some")
+
+
+#: How far an exchange is when something happens to it: (what was sent, what the program did).
+MOMENTS: dict[str, tuple[bytes, Callable[[HttpServerExchange], Any] | None]] = {
+    "in the body": (CHUNKED + chunks(b"ab"), None),
+    "in the body, answering": (CHUNKED + chunks(b"ab"), start),
+    "waiting for the answer": (request(), None),
+    "in the answer": (request(), start),
+    "paused": (CHUNKED + chunks(b"ab"), lambda exchange: exchange.pause(True)),
+    "expecting": (request("/", "Expect: 100-continue", "Content-Length: 5"), None),
+}
+
+
+@pytest.fixture(params=MOMENTS.keys())
+def moment(request: pytest.FixtureRequest) -> tuple[Stage, Client]:
+    data, handler = MOMENTS[request.param]
+    stage = Stage(handler)
+    return stage, stage.client().send(data)
+
+
+def assert_lost(stage: Stage, error: str = "ConnectError") -> None:
+    """The exchange was lost, once, and may be answered by a program that does not know it yet."""
+    assert stage.events()[-3:] == [("error", error), ("close",), ("done", error)]
+    assert [stage.names().count(name) for name in ("error", "close", "done")] == [1, 1, 1]
+    exchange = stage.exchange
+    for _ in range(2):
+        exchange.response_nonfinal(103, "Early Hints", [])
+        exchange.response_start(200, "OK", [])
+        assert exchange.response_body(b"late") is True
+        exchange.response_done([("X", "y")])
+        exchange.pause(True)
+        exchange.pause(False)
+    stage.settle()
+    assert stage.names().count("done") == 1
+    assert exchange.events() == []
+
+
+# -- the client goes ----------------------------------------------------------------------------
+
+
+def test_a_reset_is_told_in_the_same_turn_and_later_answers_are_dropped(
+    moment: tuple[Stage, Client],
+) -> None:
+    stage, client = moment
+    client.conn.abort()
+    stage.loop.run_once()
+    assert_lost(stage)
+    assert stage.exchange.http_conn.tcp_conn is None
+    assert stage.server.connections == []
+
+
+def test_a_reset_before_a_request_is_told_to_nobody() -> None:
+    stage = Stage()
+    stage.client().reset()
+    stage.client().send(b"GET / HT").reset()
+    assert (stage.exchanges, stage.refused, stage.server.connections) == ([], [], [])
+
+
+def test_a_reset_while_reading_is_paused_is_told_too() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True))
+    client = stage.client().send(CHUNKED + chunks(b"x" * 300_000))
+    assert client.server_side._paused
+    client.reset()
+    assert_lost(stage)
+
+
+def test_a_client_gone_before_a_pipelined_answer_gets_no_more() -> None:
+    stage = Stage()
+    client = stage.client().send(request("/1") + request("/2"))
+    client.reset()
+    assert_lost(stage)
+    assert len(stage.exchanges) == 1
+
+
+def test_a_client_gone_before_the_last_byte_left_is_told_by_done_alone() -> None:
+    stage = Stage()
+    client = stage.client().stop_reading().send(request())
+    answer(stage.exchange, b"x" * 1000)
+    stage.settle()
+    assert stage.names()[-1] == "request_done"
+    client.reset()
+    assert stage.events()[-2:] == [("request_done", []), ("done", "ConnectError")]
+
+
+def test_done_tells_which_of_several_answers_have_left() -> None:
+    stage = Stage(answering)
+    client = stage.client()
+    client.conn.socket.buffer_bytes = len(HELLO) + 10
+    client.conn.pause(True)
+    client.send(request() * 3)
+    assert stage.events(0)[-1] == ("done", None)
+    assert "done" not in stage.names(1) + stage.names(2)
+    client.reset()
+    assert [stage.events(i)[-1] for i in (1, 2)] == [("done", "ConnectError")] * 2
+
+
+def test_done_comes_when_the_last_byte_left_and_not_before() -> None:
+    stage = Stage(answering)
+    client = stage.client().stop_reading().send(request())
+    assert stage.names() == ["request_start"]
+    client.read_on()
+    assert stage.events()[-1] == ("done", None)
+
+
+def test_done_can_be_listened_for_after_the_response() -> None:
+    done: list[Any] = []
+
+    def handler(exchange: HttpServerExchange) -> None:
+        answer(exchange)
+        exchange.on("done", done.append)
+
+    Stage(handler).client().send(request())
+    assert done == [None]
+
+
+def test_done_reaches_a_sink() -> None:
+    class Log:
+        entries: list[Any] = []
+
+        def done(self, error: Any) -> None:
+            self.entries.append(error)
+
+    def handler(exchange: HttpServerExchange) -> None:
+        exchange.sink(Log())
+        answer(exchange)
+
+    stage = Stage()
+    stage.server.remove_listeners("exchange")
+    stage.server.on("exchange", handler)
+    stage.client().send(request())
+    assert Log.entries == [None]
+
+
+def test_done_of_a_response_that_closes_is_done_without_error() -> None:
+    stage = Stage(answering)
+    stage.client().send(request("/", "Connection: close"))
+    assert stage.events()[-1] == ("done", None)
+    assert stage.names().count("done") == 1
+
+
+def test_an_error_that_nobody_hears_is_logged_for_information(expected_logs: Any) -> None:
+    stage = Stage()
+    stage.server.remove_listeners("exchange")
+    stage.server.on("exchange", lambda exchange: None)
+    stage.client().send(request("/x")).reset()
+    [record] = expected_logs.records
+    assert record.levelname == "INFO"
+    assert "GET '/x'" in record.getMessage()
+    assert "Connection failed" in record.getMessage()
+
+
+# -- half-close ---------------------------------------------------------------------------------
+
+
+def test_what_was_asked_before_a_fin_is_answered_in_full() -> None:
+    stage = Stage()
+    client = stage.client().send(request("/1") + request("/2")).finish()
+    assert not client.closed
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    answer(stage.exchange)
+    assert client.take() == HELLO_CLOSE
+    assert client.ended
+    assert stage.server.connections == []
+    assert [exchange.uri for exchange in stage.exchanges] == [b"/1", b"/2"]
+    assert all(stage.events(i)[-1] == ("done", None) for i in range(2))
+
+
+def test_a_fin_with_the_request_is_no_end_for_the_answer() -> None:
+    stage = Stage(answering_done)
+    client = stage.client()
+    client.conn.write(request() + request())
+    client.finish()
+    assert client.take() in (HELLO + HELLO, HELLO + HELLO_CLOSE)
+    assert client.ended
+
+
+def test_a_fin_of_an_idle_client_closes() -> None:
+    stage = Stage(answering)
+    client = stage.client().send(request()).finish()
+    assert client.take() == HELLO
+    assert client.ended
+    assert stage.server.connections == []
+
+
+def test_a_fin_before_any_byte_is_answered_with_nothing() -> None:
+    stage = Stage()
+    client = stage.client().finish()
+    assert client.take() == b""
+    assert client.ended
+    assert stage.refused == []
+
+
+def test_a_fin_inside_a_head_is_a_bad_request() -> None:
+    stage = Stage()
+    client = stage.client().send(b"GET / HTTP/1.1\r\nHost: ori").finish()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert client.ended
+    assert (stage.refused, stage.exchanges) == (["IncompleteMessageError"], [])
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_cut_short_is_never_taken_for_complete(framing: str) -> None:
+    stage = Stage()
+    data = b"abc" if "L" in framing else chunks(b"abc")
+    client = stage.client().send(request("/", framing, method="POST"), data).finish()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert stage.events()[1:] == [
+        ("request_body", b"abc"),
+        ("error", "IncompleteMessageError"),
+        ("close",),
+        ("done", "IncompleteMessageError"),
+    ]
+
+
+def test_a_body_cut_short_in_the_answer_resets() -> None:
+    stage = Stage(start)
+    client = stage.client().send(CHUNKED + chunks(b"abc")).finish()
+    assert client.lost
+    assert_lost(stage, "IncompleteMessageError")
+
+
+def test_a_body_cut_short_while_paused_is_found_on_resuming() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True))
+    stage.client().send(CHUNKED + chunks(b"abc")).finish()
+    assert stage.names() == ["request_start"]
+    stage.exchange.pause(False)
+    stage.settle()
+    assert stage.names()[1:] == ["request_body", "error", "close", "done"]
+
+
+def test_a_fin_in_the_rest_of_an_answered_request_closes() -> None:
+    stage = Stage(answering)
+    client = stage.client().send(CHUNKED + chunks(b"abc")).finish()
+    assert client.take() == HELLO
+    assert client.ended
+    assert stage.server.connections == []
+    assert stage.events()[-1] == ("done", None)
+
+
+def test_a_fin_can_be_taken_for_going_away() -> None:
+    stage = Stage(start, abort_on_half_close=True)
+    client = stage.client().send(request()).finish()
+    assert client.lost
+    assert_lost(stage)
+
+
+def test_a_fin_after_the_answer_is_no_going_away() -> None:
+    stage = Stage(answering, abort_on_half_close=True)
+    client = stage.client().send(request()).finish()
+    assert client.take() == HELLO
+    assert client.ended
+    assert stage.events()[-1] == ("done", None)
+
+
+# -- a listener raises --------------------------------------------------------------------------
+
+SERVER_ERROR = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
+    b"Connection: close\r\n\r\nInternal Server Error\n"
+)
+
+
+class Boom(Exception):
+    pass
+
+
+def boom(*_: Any) -> None:
+    raise Boom
+
+
+def raising_stage(handler: Callable[[HttpServerExchange], Any] | None = None) -> Stage:
+    stage = Stage(handler)
+    stage.loop.on_exception = "log"
+    return stage
+
+
+@pytest.mark.parametrize("event", ["exchange", "request_start", "request_body", "request_done"])
+@pytest.mark.usefixtures("expected_logs")
+def test_a_listener_that_raises_before_the_answer_is_a_500(event: str) -> None:
+    stage = raising_stage(boom if event == "exchange" else lambda exch: exch.on(event, boom))
+    client = stage.client().send(POST + request())
+    assert client.take() == SERVER_ERROR
+    assert client.ended
+    assert not client.lost
+    assert len(stage.exchanges) == 1
+    assert_lost(stage, "OutputStateError")
+
+
+@pytest.mark.parametrize("event", ["request_start", "request_body", "request_done", "pause"])
+@pytest.mark.usefixtures("expected_logs")
+def test_a_listener_that_raises_in_the_answer_resets(event: str) -> None:
+    def handler(exchange: HttpServerExchange) -> None:
+        exchange.response_start(200, "OK", [])
+        exchange.on(event, boom)
+        if event == "pause":
+            exchange.on("request_done", lambda _: exchange.response_body(b"x" * 1_000_000))
+
+    stage = raising_stage(handler)
+    client = stage.client().send(POST)
+    assert client.lost
+    assert_lost(stage, "OutputStateError")
+
+
+@pytest.mark.parametrize("event", ["exchange", "request_start", "request_body", "request_done"])
+@pytest.mark.usefixtures("expected_logs")
+def test_a_listener_that_raises_after_the_answer_harms_nobody(event: str) -> None:
+    def answer_and_raise(exchange: HttpServerExchange) -> None:
+        answer(exchange)
+        raise Boom
+
+    def handler(exchange: HttpServerExchange) -> None:
+        if event == "exchange":
+            answer_and_raise(exchange)
+        exchange.on(event, lambda *_: answer_and_raise(exchange))
+
+    stage = raising_stage(handler)
+    client = stage.client().send(POST)
+    assert client.take() == HELLO
+    assert stage.events()[-1] == ("done", None)
+    assert stage.names().count("done") == 1
+    client.send(POST)
+    assert client.take() == HELLO
+
+
+@pytest.mark.parametrize("event", ["error", "close", "done"])
+@pytest.mark.usefixtures("expected_logs")
+def test_a_listener_that_raises_at_the_end_keeps_nobody_else_from_hearing_of_it(event: str) -> None:
+    stage = raising_stage(lambda exchange: exchange.on(event, boom))
+    stage.client().send(request()).reset()
+    assert_lost(stage)
+    assert stage.server.connections == []
+
+
+@pytest.mark.usefixtures("expected_logs")
+def test_a_raising_done_does_not_reach_the_next_exchange() -> None:
+    stage = raising_stage()
+    client = stage.client().send(request("/1") + request("/2"))
+    stage.exchanges[0].on("done", boom)
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    answer(stage.exchange)
+    assert client.take() == HELLO
+
+
+@pytest.mark.usefixtures("expected_logs")
+def test_a_raising_refused_does_not_take_back_the_answer() -> None:
+    stage = raising_stage()
+    stage.server.on("refused", boom)
+    client = stage.client().send(b"X\n")
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert client.ended
+    assert not client.lost
+
+
+def test_what_a_program_raises_of_the_http_errors_is_its_own_fault(expected_logs: Any) -> None:
+    stage = raising_stage(lambda exchange: exchange.response_start(200, "OK", [("a b", "c")]))
+    client = stage.client().send(request())
+    assert client.take() == SERVER_ERROR
+    assert stage.refused == []
+    assert any("OutputSyntaxError" in text for text in expected_logs.at_least(40))
+
+
+@pytest.mark.usefixtures("expected_logs")
+def test_the_500_to_head_has_no_body() -> None:
+    client = raising_stage(boom).client().send(request(method="HEAD"))
+    assert client.take() == SERVER_ERROR.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+# -- the program ends the connection ------------------------------------------------------------
+
+ENDINGS: dict[str, Callable[[Stage, HttpServerExchange], Any]] = {
+    "tcp abort": lambda _, exchange: exchange.http_conn.tcp_conn.abort(),
+    "tcp close": lambda _, exchange: exchange.http_conn.tcp_conn.close(),
+    "connection shutdown": lambda _, exchange: exchange.http_conn.shutdown(),
+    "server shutdown": lambda stage, _: stage.server.shutdown(),
+    "graceful shutdown": lambda stage, _: stage.server.graceful_shutdown(),
+    "loop stop": lambda stage, _: stage.loop.stop(),
+    "pause": lambda _, exchange: (exchange.pause(True), exchange.pause(False)),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+@pytest.mark.parametrize("then", ["answer", "leave"])
+@pytest.mark.parametrize(
+    "event", ["exchange", "request_start", "request_body", "request_done", "error", "close", "done"]
+)
+def test_anything_may_be_ended_inside_any_listener(
+    event: str, then: str, ending: Callable[[Stage, HttpServerExchange], Any]
+) -> None:
+    ended: list[str] = []
+
+    def end(exchange: HttpServerExchange) -> None:
+        ended.append(event)
+        if exchange.http_conn.tcp_conn is not None or ending not in TCP_ENDINGS:
+            ending(stage, exchange)
+        if then == "answer" and event.startswith(("ex", "req")):
+            answer(exchange)
+
+    def handler(exchange: HttpServerExchange) -> None:
+        if event == "exchange":
+            end(exchange)
+        else:
+            exchange.on(event, lambda *_: end(exchange))
+
+    stage = Stage(handler)
+    client = stage.client().send(POST + request("/2"))
+    client.reset()
+    stopped = ending is ENDINGS["loop stop"] and ended
+    if stage.exchange._head.target == b"/" and not stopped:
+        assert stage.names().count("done") == 1
+    assert all(heard.count("done") <= 1 for heard in map(stage.names, range(len(stage.heard))))
+    assert event in ("error", "close", "done") or ended
+
+
+TCP_ENDINGS = (ENDINGS["tcp abort"], ENDINGS["tcp close"])
+
+
+@pytest.mark.parametrize("ending", TCP_ENDINGS, ids=["abort", "close"])
+def test_an_exchange_whose_connection_the_program_ends_is_lost(
+    ending: Callable[[Stage, HttpServerExchange], Any],
+) -> None:
+    stage = Stage()
+    stage.client().send(request())
+    ending(stage, stage.exchange)
+    stage.exchange.response_start(200, "OK", [])
+    stage.exchange.response_body(b"x" * 100_000)
+    stage.exchange.response_done([])
+    stage.settle()
+    assert_lost(stage)
+
+
+def test_an_answer_followed_by_a_close_of_the_connection_is_sent() -> None:
+    def handler(exchange: HttpServerExchange) -> None:
+        answer(exchange)
+        assert exchange.http_conn.tcp_conn is not None
+        exchange.http_conn.tcp_conn.close()
+
+    stage = Stage(handler)
+    client = stage.client().send(request())
+    assert client.take() == HELLO
+    assert client.ended
+    assert stage.events() == [("done", None)]

@@ -1,0 +1,482 @@
+"""The server: where it listens, its settings, how it stops; and all of it over real sockets."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from server_support import (
+    CHUNKED,
+    HELLO,
+    HELLO_CLOSE,
+    Stage,
+    answer,
+    answering,
+    answering_done,
+    chunks,
+    request,
+)
+from tcp_support import PEER_LIMIT_S, read_all, reset
+
+import thor
+from thor.events import on
+from thor.http.server import HttpServer, HttpServerConnection, HttpServerExchange
+from thor.loop import LoopBase
+from thor_support import run_loop
+
+PART = b"GET / HTTP/1.1\r\nHost: ori"
+
+
+# -- settings -----------------------------------------------------------------------------------
+
+
+def test_settings_are_class_variables_of_a_subclass_or_an_instance() -> None:
+    stage = Stage(answering, max_head_bytes=100)
+    assert HttpServer.max_head_bytes == 64 * 1024
+    large = request("/", "X: " + "y" * 100)
+    assert stage.client().send(large).take().startswith(b"HTTP/1.1 431 ")
+    stage.server.max_head_bytes = 1000
+    assert stage.client().send(large).take() == HELLO
+    stage.server.idle_timeout = 3
+    client = stage.client().send(request())
+    stage.advance(3.1)
+    assert client.ended
+
+
+LIMITS: dict[str, tuple[int, bytes, int]] = {
+    "max_head_bytes": (60, request("/", "X: " + "y" * 60), 431),
+    "max_head_fields": (2, request("/", "A: 1", "B: 2"), 431),
+    "max_field_bytes": (20, request("/", "X: " + "y" * 20), 431),
+    "max_target_bytes": (10, request("/" + "x" * 10), 414),
+    "max_method_bytes": (5, request(method="METHOD"), 400),
+    "max_empty_lines": (1, b"\r\n\r\n" + request(), 400),
+    "max_chunk_extension_bytes": (5, CHUNKED + b"1;abcdefg\r\nx\r\n", 400),
+    "max_chunk_extensions_bytes": (5, CHUNKED + b"1;abc\r\nx\r\n1;abc\r\nx\r\n", 400),
+    "max_body_bytes": (3, request(method="PUT", body=b"four"), 413),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_each_limit_can_be_set(name: str) -> None:
+    limit, data, status = LIMITS[name]
+    assert Stage(answering_done).client().send(data).take()[:12] in (b"", HELLO[:12])
+    response = Stage(**{name: limit}).client().send(data).take()
+    assert int(response[9:12]) == status
+
+
+def test_a_setting_that_makes_no_sense_raises_at_once() -> None:
+    with pytest.raises(ValueError, match="fold"):
+        Stage(fold="ignore")
+
+
+# -- connections --------------------------------------------------------------------------------
+
+
+def test_the_server_knows_its_connections() -> None:
+    stage = Stage()
+    assert stage.server.address == ("origin", 80)
+    assert stage.server_events.events == [("start",)]
+    clients = [stage.client() for _ in range(3)]
+    connections = stage.server.connections
+    assert len(connections) == 3
+    assert all(isinstance(connection, HttpServerConnection) for connection in connections)
+    assert {c.address for c in connections} == {c.server_side.address for c in clients}
+    clients[0].close()
+    assert len(stage.server.connections) == 2
+    assert "2 connections" in repr(stage.server)
+    assert "127.0.0.1" in repr(connections[0])
+
+
+def test_connections_do_not_share_their_exchanges() -> None:
+    stage = Stage()
+    one, two = stage.client().send(request("/1")), stage.client().send(request("/2"))
+    answer(stage.exchanges[1], b"two")
+    answer(stage.exchanges[0], b"one")
+    assert one.take().endswith(b"one")
+    assert two.take().endswith(b"two")
+
+
+# -- graceful shutdown --------------------------------------------------------------------------
+
+
+def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
+    stage = Stage()
+    idle, new = stage.client(), stage.client()
+    busy = stage.client().send(request())
+    idle.send(request())
+    answer(stage.exchange)
+    assert idle.take() == HELLO
+    stage.server.graceful_shutdown()
+    assert stage.server_events.take() == [("start",)]
+    stage.settle()
+    assert (idle.ended, new.ended, busy.closed) == (True, True, False)
+    answer(stage.exchanges[0])
+    assert busy.take() == HELLO_CLOSE
+    assert busy.ended
+    assert stage.server_events.take() == [("stop",)]
+    with pytest.raises(KeyError):
+        stage.client()
+
+
+def test_a_graceful_shutdown_closes_a_response_that_had_begun_after_its_end() -> None:
+    stage = Stage()
+    client = stage.client().send(request())
+    stage.exchange.response_start(200, "OK", [("Content-Length", "5")])
+    stage.server.graceful_shutdown()
+    stage.exchange.response_body("hello")
+    stage.exchange.response_done([])
+    assert client.take() == HELLO
+    assert client.ended
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
+def test_a_graceful_shutdown_reads_a_request_that_had_begun() -> None:
+    stage = Stage(answering_done)
+    head, body = stage.client().send(PART), stage.client().send(CHUNKED)
+    stage.server.graceful_shutdown()
+    stage.settle()
+    head.send(b"gin\r\n\r\n")
+    body.send(chunks(b"abc") + b"0\r\n\r\n")
+    assert head.take() == HELLO_CLOSE
+    assert body.take() == HELLO_CLOSE
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
+def test_a_graceful_shutdown_does_not_wait_for_who_closed_its_side() -> None:
+    stage = Stage()
+    early = stage.client().send(request()).finish()
+    late = stage.client().send(request())
+    stage.server.graceful_shutdown()
+    stage.settle()
+    assert early.lost
+    assert not late.closed
+    late.finish()
+    assert late.lost
+    assert [stage.events(i)[-1] for i in (0, 1)] == [("done", "ConnectError")] * 2
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
+def test_a_graceful_shutdown_waits_for_the_last_byte() -> None:
+    stage = Stage()
+    client = stage.client().stop_reading().send(request())
+    answer(stage.exchange)
+    stage.server.graceful_shutdown()
+    stage.settle()
+    assert stage.server_events.events == [("start",)]
+    client.read_on()
+    assert client.take() in (HELLO, HELLO_CLOSE)
+    assert stage.server_events.events == [("start",), ("stop",)]
+    assert stage.events()[-1] == ("done", None)
+
+
+def test_a_graceful_shutdown_without_connections_stops_after_the_callback() -> None:
+    stage = Stage()
+    stage.server.graceful_shutdown()
+    assert stage.server_events.events == [("start",)]
+    stage.settle()
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
+def test_a_graceful_shutdown_leaves_upgraded_connections_to_the_program() -> None:
+    stage = Stage(lambda exchange: exchange.upgrade("x"))
+    client = stage.client().send(request("/", "Connection: upgrade", "Upgrade: x"))
+    stage.server.graceful_shutdown()
+    stage.settle()
+    assert stage.server_events.events == [("start",), ("stop",)]
+    assert not client.closed
+
+
+def test_a_client_that_drops_its_rest_is_closed_in_a_graceful_shutdown() -> None:
+    stage = Stage(answering)
+    client = stage.client().send(CHUNKED)
+    stage.server.graceful_shutdown()
+    assert client.take() == HELLO
+    assert client.ended
+    client.close()
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
+# -- shutdown -----------------------------------------------------------------------------------
+
+
+def test_a_shutdown_sends_what_is_queued_and_loses_what_is_in_progress() -> None:
+    stage = Stage()
+    answered, busy, idle = stage.client(), stage.client(), stage.client()
+    answered.send(request())
+    busy.send(request())
+    answer(stage.exchanges[0])
+    stage.exchanges[1].response_start(200, "OK", [])
+    stage.exchanges[1].response_body("part")
+    stage.server.shutdown()
+    stage.exchanges[1].response_body("late")  # accepted and dropped
+    assert stage.names(1)[-1] == "request_done"  # a method never emits
+    stage.settle()
+    assert answered.take() == HELLO
+    assert busy.take().endswith(b"4\r\npart\r\n")  # no last chunk: it is not complete
+    assert all(client.ended for client in (answered, busy, idle))
+    assert stage.events(0)[-1] == ("done", None)
+    assert stage.events(1)[-3:] == [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
+    assert stage.server_events.events == [("start",), ("stop",)]
+    assert stage.server.connections == []
+
+
+def test_a_shutdown_resets_a_response_that_ends_with_the_connection() -> None:
+    stage = Stage()
+    client = stage.client().send(request(version="1.0"))
+    stage.exchange.response_start(200, "OK", [])
+    stage.exchange.response_body("part")
+    stage.settle()
+    stage.server.shutdown()
+    stage.settle()
+    assert client.lost  # a clean end would make it complete
+    assert stage.events()[-1] == ("done", "ConnectError")
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ["shutdown", "shutdown"],
+        ["graceful_shutdown", "shutdown"],
+        ["shutdown", "graceful_shutdown"],
+        ["graceful_shutdown", "graceful_shutdown"],
+    ],
+)
+@pytest.mark.parametrize("busy", [False, True])
+def test_stop_is_emitted_once(calls: list[str], busy: bool) -> None:
+    stage = Stage()
+    if busy:
+        stage.client().send(request()).stage.client()
+    for call in calls:
+        getattr(stage.server, call)()
+        stage.settle()
+    if busy and "shutdown" not in calls:
+        assert stage.server_events.take() == [("start",)]
+        answer(stage.exchange)
+        stage.settle()
+        assert stage.server_events.take() == [("stop",)]
+    else:
+        assert stage.server_events.take() == [("start",), ("stop",)]
+    stage.advance(1000)
+    assert stage.server_events.take() == []
+
+
+def test_after_the_loop_was_stopped_nothing_raises() -> None:
+    stage = Stage()
+    stage.client().send(request())
+    exchange = stage.exchange
+    stage.loop.stop()
+    exchange.response_start(200, "OK", [])
+    exchange.response_body("x")
+    exchange.response_done([])
+    assert stage.names() == ["request_start", "request_done"]
+    stage.server.shutdown()  # and the loop runs again
+    stage.settle()
+    assert stage.events()[-3:] == [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
+
+
+# -- over real sockets, on every poller ---------------------------------------------------------
+
+
+class Served:
+    """A server on a loop with real sockets, and raw clients of it."""
+
+    def __init__(self, loop: LoopBase, handler: Any, **settings: Any) -> None:
+        self.loop = loop
+        self.exchanges: list[HttpServerExchange] = []
+        self.done: list[Any] = []
+        self.stopped: list[bool] = []
+        self.server = type("Server", (HttpServer,), {"send_date": False, **settings})(
+            "127.0.0.1", 0, loop
+        )
+        self.server.on("exchange", self._exchange)
+        self.server.on("stop", lambda: self.stopped.append(True))
+        self.handler = handler
+
+    def _exchange(self, exchange: HttpServerExchange) -> None:
+        self.exchanges.append(exchange)
+        exchange.on("done", self.done.append)
+        self.handler(exchange)
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection(self.server.address, timeout=PEER_LIMIT_S)
+        run_loop(self.loop, lambda: self.server.connections)
+        return sock
+
+    def until(self, condition: Any) -> None:
+        run_loop(self.loop, condition)
+
+    def end(self) -> None:
+        self.server.shutdown()
+        run_loop(self.loop, lambda: self.stopped and not self.server.connections)
+        self.loop.run_once()
+
+
+@pytest.fixture
+def serve(loop: LoopBase) -> Any:
+    served: list[Served] = []
+
+    def make(handler: Any, **settings: Any) -> Served:
+        served.append(Served(loop, handler, **settings))
+        return served[-1]
+
+    yield make
+    for each in served:
+        each.end()
+
+
+def test_pipelined_requests_over_sockets(serve: Any) -> None:
+    served = serve(answering_done)
+    with served.connect() as sock:
+        sock.sendall(request() * 99 + request("/", "Connection: close"))
+        served.until(lambda: len(served.done) == 100)
+        assert read_all(sock) == HELLO * 99 + HELLO_CLOSE
+    assert served.done == [None] * 100
+    served.until(lambda: not served.server.connections)
+
+
+def test_a_large_body_both_ways_over_sockets(serve: Any) -> None:
+    """An echo that heeds `pause` in both directions."""
+
+    def echo(exchange: HttpServerExchange) -> None:
+        exchange.response_start(200, "OK", [("Connection", "close")])
+        exchange.on("request_body", exchange.response_body)
+        exchange.on("pause", exchange.pause)
+        exchange.on("request_done", lambda _: exchange.response_done([], close=True))
+
+    served = serve(echo)
+    body = bytes(range(256)) * 8192
+    data = memoryview(request("/", f"Content-Length: {len(body)}", method="PUT") + body)
+    got = bytearray()
+    with served.connect() as sock:
+        sock.setblocking(False)
+
+        def pass_on() -> bool:
+            nonlocal data
+            try:
+                data = data[sock.send(data[:65536]) :] if data else data
+            except BlockingIOError:
+                pass
+            try:
+                piece = sock.recv(65536)
+            except BlockingIOError:
+                return False
+            got.extend(piece)
+            return not piece
+
+        while not pass_on():
+            served.loop.run_once(0.01)
+    head, _, rest = bytes(got).partition(b"\r\n\r\n")
+    assert head.endswith(b"Transfer-Encoding: chunked")
+    assert _unchunked(rest) == body
+    assert served.done == [None]
+
+
+def _unchunked(data: bytes) -> bytes:
+    pieces = []
+    while True:
+        size, _, data = data.partition(b"\r\n")
+        count = int(size, 16)
+        if not count:
+            return b"".join(pieces)
+        pieces.append(data[:count])
+        data = data[count + 2 :]
+
+
+def test_a_refusal_survives_a_client_that_goes_on_sending(serve: Any) -> None:
+    served = serve(answering)
+    with served.connect() as sock:
+        sock.sendall(b"X\n")
+        served.until(lambda: served.server.connections[0]._lingering)
+        sock.sendall(b"y" * 30_000)
+        served.loop.run_once()
+        sock.shutdown(socket.SHUT_WR)
+        served.until(lambda: not served.server.connections)
+        assert read_all(sock).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_reset_over_sockets_is_told(serve: Any) -> None:
+    served = serve(lambda exchange: exchange.response_start(200, "OK", []))
+    sock = served.connect()
+    sock.sendall(request())
+    served.until(lambda: served.exchanges)
+    reset(sock)
+    served.until(lambda: served.done)
+    assert type(served.done[0]).__name__ == "ConnectError"
+
+
+def test_a_half_close_over_sockets_is_answered(serve: Any) -> None:
+    served = serve(lambda exchange: None)
+    with served.connect() as sock:
+        sock.sendall(request() + request())
+        sock.shutdown(socket.SHUT_WR)
+        for count in (1, 2):
+            served.until(lambda count=count: len(served.exchanges) == count)
+            answer(served.exchanges[-1])
+        served.until(lambda: not served.server.connections)
+        assert read_all(sock) == HELLO + HELLO_CLOSE
+
+
+def test_the_time_out_of_a_head_over_sockets(serve: Any) -> None:
+    served = serve(answering, head_timeout=0.05)
+    with served.connect() as sock:
+        sock.sendall(PART)
+        served.until(lambda: served.server.connections and served.server.connections[0]._lingering)
+        sock.shutdown(socket.SHUT_WR)
+        served.until(lambda: not served.server.connections)
+        assert read_all(sock).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_upgrade_over_sockets(serve: Any) -> None:
+    taken: list[Any] = []
+
+    def take(exchange: HttpServerExchange) -> None:
+        conn = exchange.upgrade("echo")
+        conn.on("data", conn.write)
+        conn.on("disconnect", lambda: taken.append("disconnect"))
+        conn.pause(False)
+        taken.append(conn)
+
+    served = serve(take)
+    with socket.create_connection(served.server.address, timeout=PEER_LIMIT_S) as sock:
+        sock.sendall(request("/", "Connection: upgrade", "Upgrade: echo") + b"early")
+        served.until(lambda: taken)
+        sock.sendall(b" and late")
+        sock.shutdown(socket.SHUT_WR)
+        served.until(lambda: len(taken) == 2)
+        assert read_all(sock).endswith(b"\r\n\r\nearly and late")
+
+
+def test_a_graceful_shutdown_over_sockets(serve: Any) -> None:
+    served = serve(lambda exchange: None)
+    with served.connect() as sock:
+        sock.sendall(request())
+        served.until(lambda: served.exchanges)
+        served.server.graceful_shutdown()
+        served.loop.run_once()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
+        answer(served.exchanges[0])
+        served.until(lambda: served.stopped)
+        assert read_all(sock) == HELLO_CLOSE
+    assert served.server.connections == []
+
+
+def test_the_documented_example(default_loop: LoopBase) -> None:
+    def test_handler(exch: Any) -> None:
+        @on(exch)
+        def request_start(*args: Any) -> None:
+            exch.response_start(200, "OK", [("Content-Type", "text/plain")])
+            exch.response_body("Hello, world!")
+            exch.response_done([])
+
+    demo_server = thor.HttpServer("127.0.0.1", 0)
+    demo_server.on("exchange", test_handler)
+    demo_server.on("stop", thor.stop)
+    with socket.create_connection(demo_server.address, timeout=PEER_LIMIT_S) as sock:
+        sock.sendall(request("/", "Connection: close"))
+        run_loop(default_loop, lambda: demo_server.connections)
+        run_loop(default_loop, lambda: not demo_server.connections)
+        assert read_all(sock).endswith(b"\r\n\r\nd\r\nHello, world!\r\n0\r\n\r\n")
+    default_loop.schedule(0, demo_server.shutdown)
+    thor.run()

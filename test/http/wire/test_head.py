@@ -1,0 +1,298 @@
+"""What a head means: whom it is for, whether the connection persists, what is asked for."""
+
+from __future__ import annotations
+
+import pytest
+from wire_support import WAYS, Message, cuts, read_requests, read_responses
+
+from thor.http.error import (
+    HeaderNoColonError,
+    HostRequiredError,
+    HttpError,
+    InvalidHostError,
+)
+from thor.http.wire import head as head_module
+from thor.http.wire import target as target_module
+from thor.http.wire.head import (
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
+from thor.http.wire.limits import Limits
+
+LIMITS = Limits()
+
+
+def request(*lines: bytes, version: bytes = b"1.1", line: bytes = b"GET /") -> bytes:
+    return b"\r\n".join([line + b" HTTP/" + version, *lines])
+
+
+def head_of(*lines: bytes, version: bytes = b"1.1", line: bytes = b"GET /") -> RequestHead:
+    return parse_request_head(request(*lines, version=version, line=line), LIMITS)
+
+
+# -- Host
+
+
+BAD_HOSTS: dict[str, tuple[list[bytes], type[HttpError]]] = {
+    "none": ([], HostRequiredError),
+    "two": ([b"Host: a", b"Host: b"], InvalidHostError),
+    "two that are the same": ([b"Host: a", b"host: a"], InvalidHostError),
+    "empty": ([b"Host:"], InvalidHostError),
+    "blank": ([b"Host: \t"], InvalidHostError),
+    "list": ([b"Host: a, b"], InvalidHostError),
+    "user": ([b"Host: u@a"], InvalidHostError),
+    "path": ([b"Host: a/b"], InvalidHostError),
+    "URI": ([b"Host: http://a/"], InvalidHostError),
+    "space": ([b"Host: a b"], InvalidHostError),
+    "port not digits": ([b"Host: a:b"], InvalidHostError),
+    "port too large": ([b"Host: a:65536"], InvalidHostError),
+    "IPv6 without brackets": ([b"Host: ::1"], InvalidHostError),
+    "not ASCII": ([b"Host: \xc3\xa9"], InvalidHostError),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("target", [b"/", b"http://b/", b"*"], ids=["origin", "absolute", "star"])
+@pytest.mark.parametrize(("lines", "error"), BAD_HOSTS.values(), ids=BAD_HOSTS.keys())
+def test_request_without_one_valid_host_is_refused(
+    lines: list[bytes], error: type[HttpError], target: bytes, way: str
+) -> None:
+    data = request(*lines, line=b"OPTIONS " + target) + b"\r\n\r\n"
+    for pieces in cuts(data, way):
+        assert read_requests(pieces).error is error
+
+
+@pytest.mark.parametrize("host", [b"a", b"A.b:80", b"[::1]:8080", b"a:"], ids=repr)
+def test_host_says_whom_the_request_is_for(host: bytes) -> None:
+    assert head_of(b"Host: " + host).host == host
+
+
+def test_http_1_0_needs_no_host() -> None:
+    assert head_of(version=b"1.0").host == b""
+    assert head_of(b"Host: a", version=b"1.0").host == b"a"
+
+
+@pytest.mark.parametrize("lines", [[b"Host: a", b"Host: b"], [b"Host:"], [b"Host: a b"]], ids=repr)
+def test_http_1_0_with_a_bad_host_is_refused(lines: list[bytes]) -> None:
+    with pytest.raises(InvalidHostError):
+        head_of(*lines, version=b"1.0")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_absolute_target_replaces_host(way: str) -> None:
+    data = request(b"A: 1", b"hOST: b", b"C: 2", line=b"GET http://a:81/x") + b"\r\n\r\n"
+    for pieces in cuts(data, way):
+        head = read_requests(pieces).messages[0].head
+        assert isinstance(head, RequestHead)
+        assert head.target == b"http://a:81/x"
+        assert head.host == b"a:81"
+        assert head.headers == [(b"A", b"1"), (b"hOST", b"a:81"), (b"C", b"2")]
+
+
+def test_absolute_target_does_not_change_what_is_kept_of_earlier_requests() -> None:
+    head_of(b"Host: b", line=b"GET http://a/")
+    assert head_of(b"Host: b").headers == [(b"Host", b"b")]
+
+
+def test_absolute_target_in_http_1_0_adds_host() -> None:
+    head = head_of(b"A: 1", line=b"GET http://a/", version=b"1.0")
+    assert head.host == b"a"
+    assert head.headers == [(b"Host", b"a"), (b"A", b"1")]
+
+
+def test_authority_target_leaves_host_as_it_came() -> None:
+    head = head_of(b"Host: b", line=b"CONNECT a:443")
+    assert head.host == b"a:443"
+    assert head.headers == [(b"Host", b"b")]
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "refused"),
+    [
+        (b"http://a/", b"b", True),
+        (b"http://a/", b"a:81", True),
+        (b"http://a/", b"A:80", False),
+        (b"/", b"b", False),
+    ],
+)
+def test_host_that_is_not_the_targets_is_refused_where_that_is_set(
+    target: bytes, host: bytes, refused: bool
+) -> None:
+    block = request(b"Host: " + host, line=b"GET " + target)
+    if refused:
+        with pytest.raises(InvalidHostError):
+            parse_request_head(block, Limits(refuse_host_mismatch=True))
+    else:
+        parse_request_head(block, Limits(refuse_host_mismatch=True))
+
+
+# -- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "keep_alive"),
+    [
+        (b"1.1", [], True),
+        (b"1.1", [b"Connection: close"], False),
+        (b"1.1", [b"Connection: CLOSE"], False),
+        (b"1.1", [b"Connection: x, close"], False),
+        (b"1.1", [b"Connection: x", b"Connection: close"], False),
+        (b"1.1", [b"Connection: keep-alive, close"], False),
+        (b"1.1", [b"Connection: closed"], True),
+        (b"1.1", [b"Connection: keep-alive"], True),
+        (b"1.1", [b"Connection:"], True),
+        (b"1.1", [b"Connection: ,,"], True),
+        (b"1.1", [b"Proxy-Connection: close"], True),
+        (b"1.3", [], True),
+        (b"1.0", [], False),
+        (b"1.0", [b"Connection: keep-alive"], True),
+        (b"1.0", [b"Connection: Keep-Alive, x"], True),
+        (b"1.0", [b"Connection: keep-alive, close"], False),
+        (b"1.0", [b"Connection: keep-alive", b"Connection: close"], False),
+        (b"1.0", [b"Keep-Alive: timeout=5"], False),
+        (b"1.0", [b"Proxy-Connection: keep-alive"], False),
+    ],
+    ids=repr,
+)
+def test_persistence(version: bytes, lines: list[bytes], keep_alive: bool) -> None:
+    for _ in range(2):  # the second time from the table
+        assert head_of(b"Host: a", *lines, version=version).keep_alive is keep_alive
+        response = b"\r\n".join([b"HTTP/%b 204 x" % version, *lines])
+        assert parse_response_head(response, LIMITS, b"GET").keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "cont", "other"),
+    [
+        (b"1.1", [], False, False),
+        (b"1.1", [b"Expect: 100-continue"], True, False),
+        (b"1.1", [b"Expect: 100-Continue"], True, False),
+        (b"1.1", [b"Expect: 100-continue,"], True, False),
+        (b"1.1", [b"Expect: 200-ok"], False, True),
+        (b"1.1", [b"Expect: 100-continue, x"], True, True),
+        (b"1.1", [b"Expect: x", b"Expect: 100-continue"], True, True),
+        (b"1.1", [b"Expect: 100-continue;q=1"], False, True),
+        (b"1.1", [b"Expect:"], False, False),
+        (b"1.0", [b"Expect: 100-continue"], False, False),
+        (b"1.0", [b"Expect: x"], False, True),
+    ],
+    ids=repr,
+)
+def test_expectations(version: bytes, lines: list[bytes], cont: bool, other: bool) -> None:
+    head = head_of(b"Host: a", b"Content-Length: 1", *lines, version=version)
+    assert (head.expect_continue, head.expect_other) == (cont, other)
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "protocols"),
+    [
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: websocket"], [b"websocket"]),
+        (b"1.1", [b"Upgrade: websocket", b"Connection: x, Upgrade"], [b"websocket"]),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: a/1, b"], [b"a/1", b"b"]),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: a", b"Upgrade: b"], [b"a", b"b"]),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: a,,"], [b"a"]),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade:"], []),
+        (b"1.1", [b"Connection: upgrade"], []),
+        (b"1.1", [b"Upgrade: websocket"], []),
+        (b"1.1", [b"Connection: close", b"Upgrade: websocket"], []),
+        (b"1.0", [b"Connection: upgrade", b"Upgrade: websocket"], []),
+    ],
+    ids=repr,
+)
+def test_upgrade_is_offered_in_both_fields_and_on_http_1_1(
+    version: bytes, lines: list[bytes], protocols: list[bytes]
+) -> None:
+    assert list(head_of(b"Host: a", *lines, version=version).upgrade) == protocols
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "offered"),
+    [
+        (b"1.1", [b"TE: trailers"], True),
+        (b"1.1", [b"TE: deflate, Trailers"], True),
+        (b"1.1", [b"TE: deflate", b"TE: trailers"], True),
+        (b"1.1", [b"TE: trailers", b"TE: deflate"], True),
+        (b"1.1", [b"TE: deflate"], False),
+        (b"1.1", [b"TE: xtrailers"], False),
+        (b"1.1", [], False),
+        (b"1.0", [b"TE: trailers"], False),
+    ],
+    ids=repr,
+)
+def test_trailers_are_wanted(version: bytes, lines: list[bytes], offered: bool) -> None:
+    assert head_of(b"Host: a", *lines, version=version).te_trailers is offered
+
+
+def test_head_knows_its_size_on_the_wire() -> None:
+    data = b"\r\n\r\n" + request(b"Host: a", b"A: b") + b"\r\n\r\n"
+    assert read_requests([data]).only.head.head_bytes == len(data) - 4
+    data = b"HTTP/1.1 204 x\r\nA: b\r\n\r\n"
+    assert read_responses([data]).only.head.head_bytes == len(data)
+
+
+def test_response_without_framing_does_not_persist() -> None:
+    head = parse_response_head(b"HTTP/1.1 200 OK", LIMITS, b"GET")
+    assert not head.keep_alive
+    head = parse_response_head(b"HTTP/1.0 200 OK\r\nConnection: keep-alive", LIMITS, b"GET")
+    assert not head.keep_alive
+
+
+def test_upgrade_of_a_response() -> None:
+    block = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: a, b"
+    assert parse_response_head(block, LIMITS, b"GET").upgrade == [b"a", b"b"]
+
+
+def test_empty_line_inside_a_block_is_refused() -> None:
+    with pytest.raises(HeaderNoColonError):
+        parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nA: b", LIMITS)
+    with pytest.raises(HeaderNoColonError):
+        parse_response_head(b"HTTP/1.1 200 OK\r\n\r\nA: b", LIMITS, b"GET")
+
+
+def test_two_parses_share_no_lists() -> None:
+    block = request(b"Host: a", b"Accept: b")
+    parse_request_head(block, LIMITS).headers.append((b"x", b"y"))
+    assert len(parse_request_head(block, LIMITS).headers) == 2
+
+
+def test_heads_are_shown_with_what_tells_them_apart() -> None:
+    assert "GET" in repr(head_of(b"Host: a"))
+    assert "204" in repr(parse_response_head(b"HTTP/1.1 204 x", LIMITS, b"GET"))
+
+
+def test_heads_are_equal_only_in_all_their_parts() -> None:
+    ours, same = (Message(head_of(b"Host: a")) for _ in range(2))
+    assert ours == same
+    assert ours != Message(head_of(b"Host: b"))
+
+
+def test_tables_stay_bounded_whatever_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts: dict[bytes, bool] = {}
+    options: dict[bytes, object] = {}
+    lines: dict[bytes, object] = {}
+    monkeypatch.setattr(target_module, "valid_hosts", hosts)
+    monkeypatch.setattr(head_module, "_options", options)
+    monkeypatch.setattr(head_module, "_status_lines", lines)
+    for i in range(3000):
+        head_of(b"Host: h%d" % i, b"Connection: c%d" % i)
+        parse_response_head(b"HTTP/1.1 200 r%d" % i, LIMITS, b"GET")
+    assert 0 < len(hosts) <= 1024
+    assert 0 < len(options) <= 256
+    assert 0 < len(lines) <= 256
+
+
+def test_long_values_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts: dict[bytes, bool] = {}
+    options: dict[bytes, object] = {}
+    lines: dict[bytes, object] = {}
+    monkeypatch.setattr(target_module, "valid_hosts", hosts)
+    monkeypatch.setattr(head_module, "_options", options)
+    monkeypatch.setattr(head_module, "_status_lines", lines)
+    head_of(b"Host: " + b"h" * 300, b"Connection: " + b"c" * 300)
+    head = parse_response_head(b"HTTP/1.1 200 " + b"r" * 300, LIMITS, b"GET")
+    assert isinstance(head, ResponseHead)
+    assert not hosts
+    assert not options
+    assert not lines

@@ -1,0 +1,548 @@
+"""Readers: the buffer, the order of messages, the end of input."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from wire_support import (
+    TRAILING_REQUEST,
+    WAYS,
+    Message,
+    cuts,
+    pull_body,
+    read_requests,
+    read_responses,
+)
+
+from thor.http.error import (
+    ChunkError,
+    ExtraDataError,
+    FieldSectionTooLargeError,
+    HttpError,
+    IncompleteMessageError,
+    RequestLineError,
+    StartLineError,
+    TargetTooLongError,
+    TooManyFieldsError,
+    TooManyMsgsError,
+    UpgradeError,
+)
+from thor.http.wire.framing import LENGTH
+from thor.http.wire.limits import Limits
+from thor.http.wire.reader import RequestReader, ResponseReader
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def reader_with(data: bytes = b"") -> RequestReader:
+    reader = RequestReader(Limits())
+    if data:
+        reader.feed(data)
+    return reader
+
+
+# -- one message, and the next
+
+
+def test_head_without_body_is_complete_at_once() -> None:
+    reader = reader_with(GET)
+    assert not reader.complete
+    head = reader.read_head()
+    assert head is not None
+    assert (head.method, head.target, head.version) == (b"GET", b"/", b"1.1")
+    assert reader.complete
+    assert reader.trailers == []
+    assert reader.read_body() is None
+    assert reader.buffered == 0
+    assert reader.read_head() is None
+
+
+def test_nothing_is_read_before_it_is_asked_for() -> None:
+    reader = reader_with(GET + POST + b"hello" + GET)
+    assert reader.buffered == 2 * len(GET) + len(POST) + 5
+    assert reader.read_head() is not None
+    assert reader.buffered == len(GET) + len(POST) + 5
+    assert reader.read_head() is not None
+    assert not reader.complete
+    assert reader.read_body() == b"hello"
+    assert reader.complete
+    assert reader.buffered == len(GET)
+
+
+def test_body_may_be_read_as_it_comes() -> None:
+    reader = reader_with(POST + b"he")
+    reader.read_head()
+    assert reader.read_body() == b"he"
+    assert reader.read_body() is None
+    assert not reader.complete
+    reader.feed(b"l")
+    reader.feed(b"lo" + GET)
+    assert reader.read_body() == b"llo"
+    assert reader.complete
+    assert reader.read_head() is not None
+
+
+def test_body_that_is_the_whole_buffer_is_not_copied() -> None:
+    reader = reader_with(POST)
+    reader.read_head()
+    data = b"hello"
+    reader.feed(data)
+    assert reader.read_body() is data
+
+
+def test_chunks_that_came_together_are_given_together() -> None:
+    reader = reader_with(CHUNKED + b"1\r\na\r\n2\r\nbc\r\n3\r\nde")
+    reader.read_head()
+    assert reader.read_body() == b"abcde"
+    assert reader.read_body() is None
+    reader.feed(b"f\r\n0\r\nA: b\r\n\r\n" + GET)
+    assert reader.read_body() == b"f"
+    assert reader.complete
+    assert reader.trailers == [(b"A", b"b")]
+    assert reader.buffered == len(GET)
+
+
+def test_trailers_are_those_of_the_last_message() -> None:
+    reader = reader_with(CHUNKED + b"0\r\nA: b\r\n\r\n" + GET)
+    reader.read_head()
+    assert reader.read_body() is None
+    assert reader.trailers == [(b"A", b"b")]
+    reader.read_head()
+    assert reader.trailers == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pipelined_requests_are_kept_apart(way: str) -> None:
+    data = GET + POST + b"hello" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + b"\r\n" + GET
+    for pieces in cuts(data, way):
+        outcome = read_requests(pieces)
+        assert outcome.error is None
+        bodies = [message.body for message in outcome.messages]
+        assert bodies == [b"", b"hello", b"abc", b""] + [b""] * (way == "trailing data")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_bad_request_behind_good_ones_leaves_them_alone(way: str) -> None:
+    for pieces in cuts(GET + POST + b"hello" + b"BAD\r\n\r\n", way):
+        outcome = read_requests(pieces)
+        assert [message.body for message in outcome.messages] == [b"", b"hello"]
+        assert outcome.error is RequestLineError
+
+
+def test_next_head_before_the_body_was_read_is_misuse() -> None:
+    reader = reader_with(POST + b"hello")
+    reader.read_head()
+    with pytest.raises(RuntimeError):
+        reader.read_head()
+
+
+def test_next_response_head_before_the_body_was_read_is_misuse() -> None:
+    reader = response_reader()
+    reader.feed(OK)
+    reader.read_head()
+    with pytest.raises(RuntimeError):
+        reader.read_head()
+
+
+def test_many_pipelined_requests_are_read_from_one_buffer() -> None:
+    reader = reader_with(GET * 2000)
+    for _ in range(2000):
+        assert reader.read_head() is not None
+    assert reader.buffered == 0
+
+
+# -- before the request line
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_empty_lines_before_a_request_are_skipped(count: int, way: str) -> None:
+    for pieces in cuts(b"\r\n" * count + GET + b"\r\n" * count + GET, way):
+        outcome = read_requests(pieces)
+        assert outcome.error is None
+        assert len(outcome.messages) == 2 + (way == "trailing data")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("lines", [b"\r\n" * 5, b"\r\n" * 100, b"\n", b"\r\r\n", b"\r\n\n", b"\rX"])
+def test_more_or_other_empty_lines_are_refused(lines: bytes, way: str) -> None:
+    for pieces in cuts(lines + GET, way):
+        assert read_requests(pieces).error is not None
+    for pieces in cuts(GET + lines + GET, way):
+        outcome = read_requests(pieces)
+        assert outcome.error is not None
+        assert len(outcome.messages) == 1
+
+
+def test_empty_lines_are_no_beginning_of_a_request() -> None:
+    reader = reader_with()
+    assert not reader.started
+    for piece in (b"\r", b"\n", b"\r\n", b"\r"):
+        reader.feed(piece)
+        assert reader.read_head() is None
+        assert not reader.started
+    reader.feed(b"\nG")
+    assert reader.started
+    assert reader.read_head() is None
+    assert reader.started
+    reader.feed(GET[1:])
+    assert reader.read_head() is not None
+    assert not reader.started
+
+
+def test_body_that_is_not_complete_is_no_beginning_of_a_request() -> None:
+    reader = reader_with(POST + b"he")
+    assert reader.started
+    reader.read_head()
+    assert not reader.started
+
+
+# -- limits
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"A" * 100_000, RequestLineError),
+        (b"GET /" + b"a" * 100_000, TargetTooLongError),
+        (b"GET / HTTP/1.1\r\nA: " + b"b" * 100_000, FieldSectionTooLargeError),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000, TooManyFieldsError),
+        (b"GET / HTTP/1.1\r\n" + (b"A: " + b"b" * 5000 + b"\r\n") * 20, FieldSectionTooLargeError),
+        (b"\r\n" * 100_000, RequestLineError),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 100_000, TooManyFieldsError),
+        (CHUNKED + b"1;" + b"a" * 100_000, ChunkError),
+        (CHUNKED + b"1;aaaaaaaaa\r\nx\r\n" * 100_000, ChunkError),
+    ],
+    ids=["method", "target", "field", "fields", "head", "empty", "trailers", "ext", "exts"],
+)
+def test_endless_input_is_refused_and_memory_stays_bounded(
+    data: bytes, error: type[HttpError]
+) -> None:
+    reader = reader_with()
+    sizes: list[int] = []
+    with pytest.raises(error):
+        read_endlessly(reader, data, sizes)
+    assert max(sizes) < 160_000
+    for _ in range(1000):
+        reader.feed(b"x" * 1000)
+    assert reader.buffered == 0
+
+
+def read_endlessly(reader: RequestReader, data: bytes, sizes: list[int]) -> None:
+    message = None
+    for at in range(0, len(data), 1000):
+        reader.feed(data[at : at + 1000])
+        sizes.append(sys.getsizeof(reader._buf))
+        if message is None and (head := reader.read_head()) is not None:
+            message = Message(head)
+        if message is not None:
+            pull_body(reader, message)
+            message.body = b""
+
+
+def test_body_leaves_the_buffer_as_it_is_read() -> None:
+    reader = reader_with(CHUNKED)
+    reader.read_head()
+    for _ in range(500):
+        reader.feed(b"400\r\n" + b"a" * 1024)
+        assert reader.read_body() == b"a" * 1024
+        reader.feed(b"\r\n")
+        assert reader.read_body() is None
+        assert reader.buffered < 10
+    assert sys.getsizeof(reader._buf) < 10_000
+
+
+# -- errors are final
+
+
+def test_error_is_raised_by_every_later_read() -> None:
+    reader = reader_with(b"BAD\r\n")
+    with pytest.raises(RequestLineError) as first:
+        reader.read_head()
+    reader.feed(GET)
+    for read in (reader.read_head, reader.read_body, reader.read_head):
+        with pytest.raises(RequestLineError) as again:
+            read()
+        assert again.value is first.value
+    assert not reader.started
+    reader.eof()
+
+
+def test_good_part_of_a_body_comes_before_the_error() -> None:
+    reader = reader_with(CHUNKED + b"3\r\nabc\r\nx\r\n")
+    reader.read_head()
+    assert reader.read_body() == b"abc"
+    assert not reader.complete
+    with pytest.raises(ChunkError):
+        reader.read_body()
+
+
+# -- the end of input
+
+
+@pytest.mark.parametrize("data", [b"", GET, b"\r\n", b"\r", GET + b"\r\n\r"], ids=repr)
+def test_end_between_requests_is_no_error(data: bytes) -> None:
+    for way in ("whole", "byte by byte"):
+        for pieces in cuts(data, way):
+            assert read_requests(pieces, eof=True).error is None
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"G",
+        b"GET / HTTP/1.1\r\nHost: a\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r",
+        POST,
+        POST + b"hell",
+        CHUNKED,
+        CHUNKED + b"5",
+        CHUNKED + b"5\r\nhel",
+        CHUNKED + b"5\r\nhello",
+        CHUNKED + b"5\r\nhello\r\n",
+        CHUNKED + b"5\r\nhello\r\n0\r\n",
+        CHUNKED + b"0\r\nA: b\r\n",
+    ],
+    ids=repr,
+)
+def test_end_inside_a_request_is_an_error(data: bytes, way: str) -> None:
+    for pieces in cuts(GET + data, way):
+        outcome = read_requests(pieces, eof=True)
+        assert outcome.error is IncompleteMessageError
+        assert outcome.messages[0].complete
+        assert not any(message.complete for message in outcome.messages[1:])
+
+
+def test_end_is_known_only_when_what_came_before_was_read() -> None:
+    reader = reader_with(POST + b"hello" + GET)
+    reader.eof()
+    assert reader.read_head() is not None
+    assert reader.read_body() == b"hello"
+    assert reader.complete
+    assert reader.read_head() is not None
+    assert reader.read_head() is None
+
+
+def test_missing_rest_is_found_by_the_read_that_needs_it() -> None:
+    reader = reader_with(POST + b"he")
+    reader.eof()
+    reader.read_head()
+    assert reader.read_body() == b"he"
+    with pytest.raises(IncompleteMessageError):
+        reader.read_body()
+
+
+@pytest.mark.parametrize("data", [b"GE", POST + b"he", CHUNKED + b"5\r\nhello\r\n0"], ids=repr)
+def test_end_after_all_was_read_raises_at_once(data: bytes) -> None:
+    reader = reader_with(data)
+    if reader.read_head() is not None:
+        while reader.read_body() is not None:
+            pass
+    with pytest.raises(IncompleteMessageError):
+        reader.eof()
+
+
+# -- another protocol
+
+
+def test_rest_is_taken_as_it_came() -> None:
+    reader = reader_with(GET + b"\x00raw\r\n")
+    reader.read_head()
+    assert reader.take_rest() == b"\x00raw\r\n"
+    assert reader.buffered == 0
+    assert reader.take_rest() == b""
+    reader.feed(b"ab")
+    reader.feed(b"cd")
+    assert reader.take_rest() == b"abcd"
+
+
+# -- responses
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def response_reader(method: bytes = b"GET", limits: Limits | None = None) -> ResponseReader:
+    reader = ResponseReader(limits or Limits())
+    reader.expect(method)
+    return reader
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
+def test_response_is_read(way: str) -> None:
+    for pieces in cuts(OK, way):
+        message = read_responses(pieces).only
+        assert (message.body, message.complete) == (b"hello", True)
+        assert message.head.framing == LENGTH
+
+
+def test_connection_is_used_for_one_response_after_the_other() -> None:
+    reader = response_reader()
+    for _ in range(3):
+        reader.feed(OK)
+        assert reader.read_head() is not None
+        assert reader.read_body() == b"hello"
+        assert reader.complete
+        reader.expect(b"GET")
+        assert not reader.complete
+
+
+def test_second_expectation_before_the_response_is_misuse() -> None:
+    reader = response_reader()
+    with pytest.raises(RuntimeError):
+        reader.expect(b"GET")
+
+
+@pytest.mark.parametrize("data", [b"H", OK, b"\r\n", b"\x00"], ids=repr)
+def test_bytes_before_any_request_are_refused(data: bytes) -> None:
+    reader = ResponseReader(Limits())
+    reader.feed(data)
+    assert reader.buffered == len(data)
+    with pytest.raises(ExtraDataError):
+        reader.read_head()
+
+
+@pytest.mark.parametrize("extra", [b"H", OK, b"\r\n"], ids=repr)
+def test_bytes_after_a_complete_response_are_refused(extra: bytes) -> None:
+    reader = response_reader()
+    reader.feed(OK + extra)
+    assert reader.read_head() is not None
+    assert reader.read_body() == b"hello"
+    assert reader.buffered == len(extra)
+    with pytest.raises(ExtraDataError):
+        reader.read_head()
+
+
+def test_bytes_that_were_there_before_the_request_are_never_its_response() -> None:
+    reader = ResponseReader(Limits())
+    reader.feed(OK)
+    reader.expect(b"GET")
+    reader.feed(OK)
+    with pytest.raises(ExtraDataError):
+        reader.read_head()
+
+
+def test_nothing_expected_and_nothing_there_is_no_error() -> None:
+    reader = ResponseReader(Limits())
+    assert reader.read_head() is None
+    reader.eof()
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
+def test_informational_responses_come_first(way: str) -> None:
+    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\n" + OK
+    for pieces in cuts(data, way):
+        outcome = read_responses(pieces)
+        assert outcome.error is None
+        codes = [message.head.status_code for message in outcome.messages]  # type: ignore[union-attr]
+        assert codes == [100, 103, 200]
+        assert outcome.messages[-1].body == b"hello"
+
+
+def test_informational_response_completes_nothing() -> None:
+    reader = response_reader()
+    reader.feed(b"HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\n")
+    assert reader.read_head() is not None
+    assert not reader.complete
+    assert reader.read_body() is None
+    assert reader.read_head() is None
+
+
+@pytest.mark.parametrize(("count", "error"), [(16, None), (17, TooManyMsgsError)])
+def test_informational_responses_are_bounded(count: int, error: type[HttpError] | None) -> None:
+    data = b"HTTP/1.1 103 Early\r\n\r\n" * count + OK
+    for way in ("whole", "byte by byte"):
+        for pieces in cuts(data, way):
+            assert read_responses(pieces).error is error
+
+
+def test_bound_holds_for_each_request() -> None:
+    data = b"HTTP/1.1 103 Early\r\n\r\n" * 16 + OK
+    assert read_responses([data, data], [b"GET", b"GET"]).error is None
+
+
+def test_switch_of_protocols_is_complete_and_leaves_the_rest() -> None:
+    reader = response_reader()
+    reader.feed(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw")
+    head = reader.read_head()
+    assert head is not None
+    assert head.upgrade == [b"x"]
+    assert reader.complete
+    assert reader.take_rest() == b"raw"
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
+def test_switch_that_was_not_asked_for_is_refused(way: str) -> None:
+    for pieces in cuts(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\n\r\n", way):
+        assert read_responses(pieces, upgrade=False).error is UpgradeError
+
+
+def test_tunnel_is_complete_and_leaves_the_rest() -> None:
+    reader = response_reader(b"CONNECT")
+    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nraw")
+    assert reader.read_head() is not None
+    assert reader.complete
+    assert reader.take_rest() == b"raw"
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
+@pytest.mark.parametrize("body", [b"", b"hello\r\n\r\nHTTP/1.1 200 OK\r\n"], ids=repr)
+def test_response_without_length_goes_on_until_the_end(body: bytes, way: str) -> None:
+    for pieces in cuts(b"HTTP/1.1 200 OK\r\n\r\n" + body, way):
+        assert not read_responses(pieces).messages[-1].complete
+        message = read_responses(pieces, eof=True).only
+        assert (message.body, message.complete) == (body, True)
+
+
+def test_end_completes_a_response_only_after_what_is_left_was_read() -> None:
+    reader = response_reader()
+    reader.feed(b"HTTP/1.1 200 OK\r\n\r\n")
+    reader.read_head()
+    reader.feed(b"abc")
+    reader.eof()
+    assert not reader.complete
+    assert reader.read_body() == b"abc"
+    assert reader.read_body() is None
+    assert reader.complete
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 200 O",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    ],
+    ids=repr,
+)
+def test_truncated_response_is_an_error(data: bytes) -> None:
+    for way in ("whole", "byte by byte"):
+        for pieces in cuts(data, way):
+            outcome = read_responses(pieces, eof=True)
+            assert outcome.error is IncompleteMessageError
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"HTTP/1.1 200 " + b"a" * 100_000, FieldSectionTooLargeError),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000, TooManyFieldsError),
+        (b"\r\nHTTP/1.1 200 OK\r\n\r\n", StartLineError),
+    ],
+    ids=["phrase", "fields", "empty line"],
+)
+def test_endless_or_misplaced_head_of_a_response_is_refused(
+    data: bytes, error: type[HttpError]
+) -> None:
+    assert read_responses([data]).error is error
+    assert read_responses([data[i : i + 1] for i in range(len(data))]).error is error
+
+
+def test_support_itself_tells_trailing_data_apart() -> None:
+    assert read_requests([TRAILING_REQUEST]).only.head.target == b"/trailing"  # type: ignore[union-attr]

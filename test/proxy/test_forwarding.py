@@ -1,0 +1,535 @@
+"""What crosses a hop: tables of cases."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from thor.http.error import (
+    ChunkExtensionError,
+    ConnectError,
+    ConnectTimeoutError,
+    DnsError,
+    FieldSectionTooLargeError,
+    HeaderNameError,
+    HttpError,
+    IncompleteMessageError,
+    OutputSyntaxError,
+    ReadTimeoutError,
+    TransferEncodingCLError,
+    UrlError,
+)
+from thor.proxy import forwarding
+from thor.proxy.forwarding import (
+    PSEUDONYM,
+    Answered,
+    Forwarded,
+    Policy,
+    answer_parts,
+    count_hops,
+    failure_for,
+    forward_request,
+    forward_response,
+    forward_trailers,
+    origin_form,
+    proxy_status,
+)
+
+Fields = list[tuple[bytes, bytes]]
+
+POLICY = Policy("fred", trusted=["10.0.0.0/8", "fd00::/8"])
+OWN = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via"}
+
+
+def forward(
+    fields: Fields,
+    *,
+    http11: bool = True,
+    host: bytes = b"a.example",
+    peer: str = "192.0.2.1",
+    policy: Policy = POLICY,
+) -> Forwarded:
+    before = list(fields)
+    found = forward_request(fields, http11, host, peer, policy)
+    assert fields == before
+    return found
+
+
+def end_to_end(fields: Fields, **kwargs: bool) -> Fields:
+    """What is left of a request's fields, without what the proxy adds."""
+    return [field for field in forward(fields, **kwargs).fields if field[0] not in OWN]
+
+
+def of(fields: Fields, name: bytes) -> list[bytes]:
+    return [value for found, value in fields if found.lower() == name]
+
+
+# -- targets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(b"/a/b?c", b"/a/b?c", id="origin"),
+        pytest.param(b"//a/../%2e%2F%00", b"//a/../%2e%2F%00", id="as-it-came"),
+        pytest.param(b"http://h:80/a?b", b"/a?b", id="absolute"),
+        pytest.param(b"http://h", b"/", id="absolute-without-path"),
+        pytest.param(b"http://h?b/c", b"/?b/c", id="absolute-with-query-only"),
+        pytest.param(b"/a?u=http://x/y", b"/a?u=http://x/y", id="a-uri-in-the-query"),
+        pytest.param(b"*", b"*", id="asterisk"),
+    ],
+)
+def test_the_target_for_an_origin(target: bytes, expected: bytes) -> None:
+    assert origin_form(target) == expected
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param(
+            [(b"Host", b"h"), (b"ACCEPT", b"a"), (b"accept", b"b"), (b"X-New", b"")],
+            [(b"Host", b"h"), (b"ACCEPT", b"a"), (b"accept", b"b"), (b"X-New", b"")],
+            id="case-order-and-repetition-are-kept",
+        ),
+        pytest.param(
+            [
+                (b"Connection", b"keep-alive"),
+                (b"Keep-Alive", b"timeout=5"),
+                (b"Proxy-Connection", b"keep-alive"),
+                (b"TE", b"gzip"),
+                (b"Transfer-Encoding", b"chunked"),
+                (b"Upgrade", b"websocket"),
+                (b"HTTP2-Settings", b"x"),
+            ],
+            [],
+            id="hop-by-hop",
+        ),
+        pytest.param(
+            [(b"Connection", b"X-One, x-two,,"), (b"X-One", b"1"), (b"X-TWO", b"2"), (b"X", b"3")],
+            [(b"X", b"3")],
+            id="nominated",
+        ),
+        pytest.param(
+            [(b"Connection", b"close"), (b"connection", b"x"), (b"X", b"1"), (b"Y", b"2")],
+            [(b"Y", b"2")],
+            id="nominated-in-a-second-field",
+        ),
+        pytest.param(
+            [
+                (b"Connection", b"host, content-length, close"),
+                (b"Host", b"h"),
+                (b"Content-Length", b"3"),
+                (b"Close", b"x"),
+            ],
+            [(b"Host", b"h"), (b"Content-Length", b"3"), (b"Close", b"x")],
+            id="not-to-be-nominated",
+        ),
+        pytest.param(
+            [(b"Expect", b"100-continue"), (b"Content-Length", b"1")],
+            [(b"Expect", b"100-continue"), (b"Content-Length", b"1")],
+            id="expect",
+        ),
+        pytest.param([(b"Expect", b"100-continue")], [], id="expect-without-a-body"),
+        pytest.param(
+            [(b"Trailer", b"x-sum"), (b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
+            [(b"Trailer", b"x-sum"), (b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
+            id="conditions-are-the-origins",
+        ),
+        pytest.param([(b"Max-Forwards", b"0")], [(b"Max-Forwards", b"0")], id="max-forwards"),
+        pytest.param(
+            [(b"X_New", b"1"), (b"Y", b"2")], [(b"X_New", b"1"), (b"Y", b"2")], id="underscore"
+        ),
+        pytest.param(
+            [(b"X_New", b"1"), (b"x-new", b"2")], [(b"x-new", b"2")], id="underscore-twin-first"
+        ),
+        pytest.param(
+            [(b"X-New-Y", b"2"), (b"x_new-y", b"1")], [(b"X-New-Y", b"2")], id="underscore-twin"
+        ),
+        pytest.param(
+            [
+                (b"X_Forwarded_For", b"1"),
+                (b"X-Forwarded_Host", b"1"),
+                (b"x_forwarded_proto", b"1"),
+                (b"X_Forwarded_Port", b"1"),
+                (b"Content_Length", b"1"),
+                (b"Transfer_Encoding", b"chunked"),
+                (b"X_Real_IP", b"1"),
+            ],
+            [],
+            id="underscore-twins-of-what-the-proxy-looks-at",
+        ),
+    ],
+)
+def test_fields_that_go_upstream(fields: Fields, expected: Fields) -> None:
+    assert end_to_end(fields) == expected
+    assert end_to_end(fields) == expected  # the same once the names are known
+
+
+def test_underscore_twins_go_through_when_allowed() -> None:
+    policy = Policy("fred", drop_underscore_twins=False)
+    fields = forward([(b"X-New", b"1"), (b"X_New", b"2")], policy=policy).fields
+    assert of(fields, b"x_new") == [b"2"]
+
+
+def test_an_expectation_is_seen() -> None:
+    body = (b"Transfer-Encoding", b"chunked")
+    expect = (b"Expect", b"100-continue")
+    assert forward([expect, body]).expects
+    assert not forward([expect]).expects
+    assert not forward([body]).expects
+
+
+def test_an_expectation_of_a_1_0_client_is_none() -> None:
+    fields = [(b"Expect", b"100-continue"), (b"Content-Length", b"1")]
+    assert not forward(fields, http11=False).expects
+    assert end_to_end(fields, http11=False) == [(b"Content-Length", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "http11", "upgrade"),
+    [
+        pytest.param(
+            [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")],
+            True,
+            b"websocket",
+            id="offered",
+        ),
+        pytest.param(
+            [(b"Connection", b"x, upgrade"), (b"Upgrade", b"a, B/1"), (b"Upgrade", b"c")],
+            True,
+            b"a",
+            id="several",
+        ),
+        pytest.param([(b"Upgrade", b"websocket")], True, None, id="not-nominated"),
+        pytest.param([(b"Connection", b"upgrade")], True, None, id="nothing-offered"),
+        pytest.param(
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"websocket")], False, None, id="1.0"
+        ),
+        pytest.param(
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"h2c")], True, None, id="h2c-never"
+        ),
+        pytest.param(
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"H2C-14, websocket")],
+            True,
+            b"websocket",
+            id="h2c-among-others",
+        ),
+        pytest.param(
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"websocket"), (b"Content-Length", b"2")],
+            True,
+            None,
+            id="with-a-body",
+        ),
+        pytest.param(
+            [
+                (b"Connection", b"upgrade"),
+                (b"Upgrade", b"websocket"),
+                (b"Transfer-Encoding", b"chunked"),
+            ],
+            True,
+            None,
+            id="with-a-chunked-body",
+        ),
+        pytest.param(
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"websocket"), (b"Content-Length", b"0")],
+            True,
+            b"websocket",
+            id="with-an-empty-body",
+        ),
+    ],
+)
+def test_what_is_offered_to_switch_to(fields: Fields, http11: bool, upgrade: bytes | None) -> None:
+    assert forward(fields, http11=http11).upgrade == upgrade
+
+
+@pytest.mark.parametrize(
+    ("fields", "http11", "taken"),
+    [
+        pytest.param([(b"TE", b"trailers")], True, True, id="trailers"),
+        pytest.param([(b"TE", b"gzip;q=1, Trailers")], True, True, id="in-a-list"),
+        pytest.param([(b"TE", b"gzip")], True, False, id="others"),
+        pytest.param([(b"TE", b"trailers")], False, False, id="1.0"),
+        pytest.param([], True, False, id="none"),
+    ],
+)
+def test_whether_trailers_are_taken(fields: Fields, http11: bool, taken: bool) -> None:
+    assert forward(fields, http11=http11).te_trailers is taken
+
+
+@pytest.mark.parametrize(
+    ("fields", "http11", "via"),
+    [
+        pytest.param([], True, b"1.1 fred", id="first"),
+        pytest.param([], False, b"1.0 fred", id="from-1.0"),
+        pytest.param([(b"Via", b"1.0 ricky")], True, b"1.0 ricky, 1.1 fred", id="second"),
+        pytest.param(
+            [(b"Via", b"1.0 ricky"), (b"via", b"1.1 ethel (x)")],
+            True,
+            b"1.0 ricky, 1.1 ethel (x), 1.1 fred",
+            id="two-fields",
+        ),
+        pytest.param(
+            [(b"Via", b"1.1 fred2, 1.1 x (fred)")],
+            True,
+            b"1.1 fred2, 1.1 x (fred), 1.1 fred",
+            id="others-with-a-similar-name",
+        ),
+        pytest.param(
+            [(b"Connection", b"via"), (b"Via", b"1.0 ricky")],
+            True,
+            b"1.0 ricky, 1.1 fred",
+            id="not-to-be-nominated",
+        ),
+    ],
+)
+def test_via_is_appended(fields: Fields, http11: bool, via: bytes) -> None:
+    assert of(forward(fields, http11=http11).fields, b"via") == [via]
+
+
+@pytest.mark.parametrize(
+    "via",
+    [
+        pytest.param(b"1.1 fred", id="alone"),
+        pytest.param(b"1.0 ricky, HTTP/1.1 FRED (comment), 1.1 x", id="among-others"),
+        pytest.param(b"1.1 fred:8080", id="with-a-port"),
+    ],
+)
+def test_a_loop_is_seen(via: bytes) -> None:
+    for fields in ([(b"Via", via)], [(b"Via", b"1.1 x"), (b"vIA", via)]):
+        with pytest.raises(Answered) as raised:
+            forward(fields)
+        assert raised.value.status == 508
+        assert raised.value.error == "proxy_loop_detected"
+
+
+def test_the_default_name_is_random_and_shared() -> None:
+    assert re.fullmatch(r"thor-[0-9a-f]{8}", PSEUDONYM)
+    assert Policy().pseudonym == PSEUDONYM.encode()
+
+
+@pytest.mark.parametrize("pseudonym", ["", "a b", "1a", "a;b", 'a"', "é", "a\r\n"])
+def test_a_pseudonym_must_be_a_token(pseudonym: str) -> None:
+    with pytest.raises(ValueError, match="pseudonym"):
+        Policy(pseudonym)
+
+
+FORWARDED = [
+    (b"X-Forwarded-For", b"198.51.100.1"),
+    (b"X-Forwarded-Proto", b"https"),
+    (b"X-Forwarded-Host", b"b.example"),
+    (b"X-Forwarded-Port", b"443"),
+    (b"Forwarded", b"for=198.51.100.1"),
+    (b"X-Real-IP", b"198.51.100.1"),
+]
+
+
+def test_what_an_unknown_peer_says_of_others_is_replaced() -> None:
+    assert forward([*FORWARDED, (b"x-forwarded-for", b"y")]).fields == [
+        (b"x-forwarded-for", b"192.0.2.1"),
+        (b"x-forwarded-proto", b"http"),
+        (b"x-forwarded-host", b"a.example"),
+        (b"via", b"1.1 fred"),
+    ]
+
+
+@pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::1"])
+def test_what_a_trusted_peer_says_is_extended(peer: str) -> None:
+    fields = forward([*FORWARDED, (b"x-forwarded-for", b"10.0.0.1")], peer=peer).fields
+    assert of(fields, b"x-forwarded-for") == [b"198.51.100.1, 10.0.0.1, " + peer.encode()]
+    for name, value in FORWARDED[1:]:
+        assert of(fields, name.lower()) == [value]
+
+
+def test_what_a_trusted_peer_leaves_out_is_added() -> None:
+    fields = forward([(b"X-Forwarded-For", b"198.51.100.1")], peer="10.1.2.3").fields
+    assert of(fields, b"x-forwarded-proto") == [b"http"]
+    assert of(fields, b"x-forwarded-host") == [b"a.example"]
+
+
+def test_a_peer_without_an_address_is_unknown() -> None:
+    assert of(forward([], peer="").fields, b"x-forwarded-for") == [b"unknown"]
+
+
+def test_a_request_without_host_names_none() -> None:
+    assert of(forward([], host=b"").fields, b"x-forwarded-host") == []
+
+
+def test_a_trust_list_must_be_networks() -> None:
+    with pytest.raises(ValueError, match="example"):
+        Policy("fred", trusted=["example"])
+
+
+def test_the_tables_of_names_and_peers_are_bounded() -> None:
+    policy = Policy("fred", trusted=["10.0.0.0/8"])
+    for number in range(3000):
+        forward([(b"X-%d" % number, b"")])
+        assert policy.trusts(f"10.0.{number // 256}.{number % 256}")
+    forward([(b"X" * 5000, b"")])
+    assert len(forwarding._request_names) <= 1024
+    assert b"X" * 5000 not in forwarding._request_names
+    assert len(policy._peers) <= 1024
+
+
+# -- Max-Forwards -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        pytest.param(b"1", b"0", id="one"),
+        pytest.param(b"010", b"9", id="leading-zero"),
+        pytest.param(b"9" * 5000, b"999999999", id="thousands-of-digits"),
+    ],
+)
+def test_a_forward_is_counted(value: bytes, left: bytes) -> None:
+    fields = [(b"A", b"x"), (b"Max-Forwards", value), (b"B", b"y")]
+    expected = [(b"A", b"x"), (b"Max-Forwards", left), (b"B", b"y")]
+    assert count_hops(b"OPTIONS", b"/", fields) == expected
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    assert count_hops(b"TRACE", b"/", [(b"A", b"x")]) == [(b"A", b"x")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param([(b"Max-Forwards", b"-1")], id="sign"),
+        pytest.param([(b"Max-Forwards", b"")], id="empty"),
+        pytest.param([(b"Max-Forwards", b"\xb2")], id="not-ascii"),
+        pytest.param([(b"Max-Forwards", b"1"), (b"max-forwards", b"1")], id="twice"),
+    ],
+)
+def test_a_limit_that_is_no_number_is_refused(fields: Fields) -> None:
+    with pytest.raises(Answered) as raised:
+        count_hops(b"OPTIONS", b"/", fields)
+    assert raised.value.status == 400
+
+
+def test_options_ends_at_the_limit() -> None:
+    with pytest.raises(Answered) as raised:
+        count_hops(b"OPTIONS", b"*", [(b"Max-Forwards", b"00")])
+    assert (raised.value.status, raised.value.error) == (204, "")
+
+
+def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
+    fields = [(b"Max-Forwards", b"0"), (b"Via", b"1.1 x"), (b"Cookie", b"c"), (b"Host", b"h")]
+    with pytest.raises(Answered) as raised:
+        count_hops(b"TRACE", b"/a", fields)
+    assert raised.value.status == 200
+    assert raised.value.fields == [(b"content-type", b"message/http")]
+    assert raised.value.body == b"TRACE /a HTTP/1.1\r\nMax-Forwards: 0\r\nVia: 1.1 x\r\n\r\n"
+
+
+# -- responses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "expected"),
+    [
+        pytest.param(
+            b"200",
+            [(b"Date", b"d"), (b"Server", b"s"), (b"Set-Cookie", b"a"), (b"set-cookie", b"b")],
+            [(b"Date", b"d"), (b"Server", b"s"), (b"Set-Cookie", b"a"), (b"set-cookie", b"b")],
+            id="end-to-end",
+        ),
+        pytest.param(
+            b"200",
+            [
+                (b"Connection", b"close, X-Hop"),
+                (b"X-Hop", b"1"),
+                (b"Keep-Alive", b"timeout=5"),
+                (b"Proxy-Connection", b"x"),
+                (b"Transfer-Encoding", b"chunked"),
+                (b"Upgrade", b"h2c"),
+                (b"Trailer", b"x"),
+            ],
+            [],
+            id="hop-by-hop",
+        ),
+        pytest.param(
+            b"426",
+            [(b"Connection", b"upgrade"), (b"Upgrade", b"websocket")],
+            [(b"Upgrade", b"websocket")],
+            id="426-says-what-to-upgrade-to",
+        ),
+        pytest.param(
+            b"200",
+            [(b"Connection", b"content-length"), (b"Content-Length", b"3")],
+            [(b"Content-Length", b"3")],
+            id="not-to-be-nominated",
+        ),
+        pytest.param(b"200", [(b"X_Y", b"1"), (b"X-Y", b"2")], None, id="underscores"),
+    ],
+)
+def test_fields_that_go_down(status: bytes, fields: Fields, expected: Fields | None) -> None:
+    found = forward_response(status, fields, True, False, POLICY)
+    assert found == [*(fields if expected is None else expected), (b"via", b"1.1 fred")]
+
+
+def test_via_of_a_response_is_added_behind_others() -> None:
+    found = forward_response(b"200", [(b"Via", b"1.1 x")], False, False, POLICY)
+    assert found == [(b"Via", b"1.1 x"), (b"via", b"1.0 fred")]
+
+
+def test_trailers_are_announced_only_where_they_go_down() -> None:
+    fields = [(b"Trailer", b"x-sum")]
+    assert of(forward_response(b"200", fields, True, True, POLICY), b"trailer") == [b"x-sum"]
+    assert of(forward_response(b"200", fields, True, False, POLICY), b"trailer") == []
+
+
+def test_trailers_of_a_hop_stay_behind() -> None:
+    assert forward_trailers([(b"X-Sum", b"1"), (b"Connection", b"x"), (b"Keep-Alive", b"y")]) == [
+        (b"X-Sum", b"1")
+    ]
+
+
+# -- failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (ConnectError, 502, "connection_refused"),
+        (ConnectTimeoutError, 504, "connection_timeout"),
+        (DnsError, 502, "dns_error"),
+        (ReadTimeoutError, 504, "connection_read_timeout"),
+        (IncompleteMessageError, 502, "connection_terminated"),
+        (FieldSectionTooLargeError, 502, "http_response_header_section_size"),
+        (TransferEncodingCLError, 502, "http_response_transfer_coding"),
+        (ChunkExtensionError, 502, "http_response_transfer_coding"),
+        (HeaderNameError, 502, "http_protocol_error"),
+        (UrlError, 400, "http_request_error"),
+        (OutputSyntaxError, 500, "proxy_internal_error"),
+        (HttpError, 502, "http_protocol_error"),
+    ],
+)
+def test_what_is_answered_for_a_failure(error: type[HttpError], status: int, kind: str) -> None:
+    answered = failure_for(error("what the upstream said"), connected=False)
+    assert (answered.status, answered.error) == (status, kind)
+    fields, body = answer_parts(answered, POLICY)
+    assert of(fields, b"proxy-status") == [b"fred; error=" + kind.encode()]
+    assert of(fields, b"content-length") == [b"%d" % len(body)]
+    assert body == answered.phrase.encode() + b"\n"
+
+
+def test_a_connection_that_was_lost_was_not_refused() -> None:
+    assert failure_for(ConnectError(), connected=True).error == "connection_terminated"
+    assert failure_for(ConnectTimeoutError(), connected=True).error == "connection_timeout"
+
+
+def test_an_answer_that_is_no_error_has_no_proxy_status() -> None:
+    answered = Answered(200, "OK", body=b"abc")
+    assert answer_parts(answered, POLICY) == ([(b"content-length", b"3")], b"abc")
+
+
+def test_details_of_proxy_status_are_escaped() -> None:
+    value = proxy_status(b"fred", "dns_error", 'a "b" \\')
+    assert value == b'fred; error=dns_error; details="a \\"b\\" \\\\"'
+    for details in ("é", "a\r\nb", "\x7f"):
+        with pytest.raises(ValueError, match="details"):
+            proxy_status(b"fred", "dns_error", details)

@@ -1,0 +1,366 @@
+"""The reverse proxy as a program sees it: phases, settings, its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from proxy_support import Stage, get, got, ok, passed
+
+import thor.proxy
+from thor.events import on
+from thor.http.error import ConnectError, IncompleteMessageError
+from thor.proxy import Flow, ReverseProxy, Upstream
+from thor.proxy.accesslog import access_line
+from thor.testing import MemoryNetwork
+
+
+def watched(*origins: str, **settings: Any) -> tuple[Stage, list[Flow]]:
+    """A stage, and the flows that are done on it."""
+    stage = Stage(*origins, **settings)
+    done: list[Flow] = []
+    stage.proxy.on("done", done.append)
+    return stage, done
+
+
+# -- phases -------------------------------------------------------------------------------------
+
+
+def test_phases_come_in_order_and_done_comes_last() -> None:
+    stage = Stage()
+    stage.play.watch("proxy", stage.proxy, "request", "response", "done")
+    stage.send("browser", get("/x"))
+    (first, second) = stage.play.take()
+    flow = first[2]
+    assert first[:2] == ("proxy", "request")
+    assert second == ("a", "data", got("/x"))
+    assert (flow.method, flow.path, flow.host, flow.version) == (b"GET", b"/x", b"site", b"1.1")
+    assert (flow.endpoint.name, flow.attempts) == (b"a:80", 1)
+    assert flow.status is None
+    stage.send("a", ok(b"hello"))
+    assert stage.play.take() == [
+        ("proxy", "response", flow),
+        ("proxy", "done", flow),  # the last byte is out, and about to arrive
+        ("browser", "data", passed(ok(b"hello"))),
+    ]
+    assert (flow.status, flow.phrase, flow.response_bytes) == (b"200", b"OK", 5)
+    assert flow.error is None
+
+
+def test_a_request_can_be_changed() -> None:
+    stage = Stage()
+
+    @on(stage.proxy)
+    def request(flow: Flow) -> None:
+        flow.method = "PUT"
+        flow.path = "/changed?x"
+        flow.request_headers.append((b"x-added", b"1"))
+
+    stage.send("browser", get())
+    up = got("/changed?x", b"", "PUT")[:-2] + b"x-added: 1\r\nContent-Length: 0\r\n\r\n"
+    stage.expect(("a", "data", up))
+
+
+def test_a_response_can_be_changed() -> None:
+    stage = Stage()
+
+    @on(stage.proxy)
+    def response(flow: Flow) -> None:
+        assert flow.endpoint is not None
+        assert flow.response_headers is not None
+        flow.status, flow.phrase = b"203", b"Changed"
+        flow.response_headers.append((b"x-served-by", flow.endpoint.name))
+
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.send("a", ok(b"x"))
+    down = passed(ok(b"x")).replace(b"200 OK", b"203 Changed")
+    down = down.replace(b"\r\n\r\n", b"\r\nx-served-by: a:80\r\n\r\n")
+    stage.expect(("browser", "data", down))
+
+
+@pytest.mark.parametrize("body", ["no\n", b"no\n", bytearray(b"no\n")])
+def test_a_request_can_be_answered_here(body: Any) -> None:
+    stage, done = watched()
+
+    @on(stage.proxy)
+    def request(flow: Flow) -> None:
+        flow.respond(403, "Forbidden", [("content-type", "text/plain")], body)
+
+    stage.send("browser", get("/private"))
+    down = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nno\n"
+    stage.expect(("browser", "data", down))
+    (flow,) = done
+    assert (flow.status, flow.endpoint, flow.attempts, flow.response_bytes) == (b"403", None, 0, 3)
+    stage.send("browser", get("/private"))
+    stage.expect(("browser", "data", down))
+
+
+def test_a_response_can_be_replaced() -> None:
+    stage, done = watched()
+
+    @on(stage.proxy)
+    def response(flow: Flow) -> None:
+        flow.respond(404, "Not Found")
+
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.send("a", ok(b"secret"))
+    down = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+    stage.expect(("browser", "data", down), ("a", "close"))
+    assert [flow.status for flow in done] == [b"404"]
+
+
+def test_an_answer_is_for_its_phases_only() -> None:
+    stage, done = watched()
+    stage.send("browser", get())
+    stage.send("a", ok())
+    with pytest.raises(ValueError, match="phases"):
+        done[0].respond(200, "OK")
+
+
+@pytest.mark.parametrize("phase", ["request", "response"])
+def test_a_flow_can_be_aborted(phase: str) -> None:
+    stage, done = watched()
+    stage.proxy.on(phase, lambda flow: flow.abort())
+    stage.send("browser", get())
+    stage.send("a", ok(b"x")) if phase == "response" else None
+    events = stage.play.take()
+    assert ("browser", "close") in events
+    assert not [event for event in events if event[:2] == ("browser", "data")]
+    assert len(done) == 1
+    assert isinstance(done[0].error, ConnectError)
+
+
+def test_a_flow_keeps_what_the_program_gives_it() -> None:
+    stage, done = watched()
+    stage.proxy.on("request", lambda flow: flow.context.update(user="x"))
+    stage.send("browser", get()).send("a", ok())
+    assert done[0].context == {"user": "x"}
+
+
+def test_a_listener_for_one_phase_alone_gets_it() -> None:
+    for phase in ("request", "response", "done"):
+        stage = Stage()
+        stage.play.watch("proxy", stage.proxy, phase)
+        stage.send("browser", get()).send("a", ok())
+        assert [event[1] for event in stage.play.take() if event[0] == "proxy"] == [phase]
+
+
+def test_nobody_watching_makes_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.proxy.on("stop", lambda: None)
+    monkeypatch.setattr(thor.proxy.flow.Flow, "__init__", None)
+    stage.send("browser", get()).expect(("a", "data", got()))
+
+
+def test_a_listener_that_raises_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    for phase in ("request", "response"):
+        stage, done = watched()
+        stage.loop.on_exception = "log"
+
+        def fail(flow: Flow) -> None:
+            raise LookupError("the program's mistake")
+
+        stage.proxy.on(phase, fail)
+        stage.send("browser", get())
+        if phase == "response":
+            stage.send("a", ok(b"x"))
+        data = b"".join(event[2] for event in stage.play.take() if event[:2] == ("browser", "data"))
+        assert data.startswith(b"HTTP/1.1 500 ")
+        assert len(done) == 1
+        assert "the program's mistake" in caplog.text
+        caplog.clear()
+
+
+# -- what a flow tells --------------------------------------------------------------------------
+
+
+def test_bytes_and_times_are_counted() -> None:
+    stage, done = watched()
+    length = b"Content-Length: 6\r\n"
+    stage.send("browser", get("/", length, "PUT") + b"abc")
+    stage.advance(1)
+    stage.send("browser", b"def")
+    stage.advance(1)
+    stage.send("a", ok(b"x" * 10)[:-5])
+    stage.advance(1)
+    stage.send("a", b"x" * 5)
+    (flow,) = done
+    assert (flow.request_bytes, flow.response_bytes) == (6, 10)
+    assert flow.started == 1_700_000_000.0
+    assert flow.response_s == pytest.approx(2)
+    assert flow.duration_s == pytest.approx(3)
+    assert flow.client is not None
+    assert flow.client.address[0] == "127.0.0.1"
+
+
+def test_attempts_are_counted() -> None:
+    stage, done = watched("a", "b")
+    stage.refuse("a")
+    stage.send("browser", get()).send("b", ok())
+    (flow,) = done
+    assert (flow.attempts, flow.status) == (2, b"200")
+    assert flow.endpoint is stage.upstream.endpoints[1]
+
+
+def test_a_failure_is_told() -> None:
+    stage, done = watched()
+    stage.refuse("a").send("browser", get())
+    (flow,) = done
+    assert (flow.status, flow.phrase) == (b"502", b"Bad Gateway")
+    assert isinstance(flow.error, ConnectError)
+
+
+def test_a_failure_in_the_body_is_told() -> None:
+    stage, done = watched()
+    stage.send("browser", get()).send("a", ok(b"x" * 10)[:-5]).finish("a")
+    (flow,) = done
+    assert (flow.status, flow.response_bytes) == (b"200", 5)
+    assert isinstance(flow.error, IncompleteMessageError)
+
+
+def test_a_client_that_is_gone_is_told() -> None:
+    stage, done = watched()
+    stage.send("browser", get()).vanish("browser")
+    (flow,) = done
+    assert flow.status is None
+    assert isinstance(flow.error, ConnectError)
+
+
+def test_a_loop_is_a_flow_too() -> None:
+    stage, done = watched()
+    stage.send("browser", get("/", b"Via: 1.1 fred\r\n"))
+    assert [flow.status for flow in done] == [b"508"]
+
+
+def test_the_flow_of_a_tunnel_is_done_when_the_tunnel_is() -> None:
+    stage, done = watched()
+    stage.send("browser", get("/", b"Connection: upgrade\r\nUpgrade: x\r\n"))
+    stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n12345")
+    stage.send("browser", b"123")
+    assert done == []
+    stage.vanish("browser")
+    (flow,) = done
+    assert flow.status == b"101"
+    assert (flow.request_bytes, flow.response_bytes) == (3, 5)
+
+
+# -- the access log -----------------------------------------------------------------------------
+
+
+def test_a_line_of_the_access_log() -> None:
+    stage, done = watched()
+    fields = b'User-Agent: x"y\\\x80\r\nReferer: http://r/\r\n'
+    stage.send("browser", get("/a?b=%20", fields)).advance(1.5)
+    stage.send("a", ok(b"hello"))
+    assert access_line(done[0]) == (
+        '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /a?b=%20 HTTP/1.1" 200 5 '
+        '"http://r/" "x\\x22y\\x5c\\x80" 1.500000 a:80 -'
+    )
+
+
+def test_a_line_for_a_client_that_is_gone() -> None:
+    stage, done = watched()
+    stage.send("browser", get()).vanish("browser")
+    assert access_line(done[0]).endswith(
+        '"GET / HTTP/1.1" 000 0 "-" "-" 0.000000 a:80 ConnectError'
+    )
+
+
+# -- settings -----------------------------------------------------------------------------------
+
+
+def test_trusted_peers_are_believed() -> None:
+    stage = Stage(trusted=["127.0.0.0/8"])
+    stage.send("browser", get("/", b"X-Forwarded-For: 192.0.2.1\r\n"))
+    (event,) = stage.play.take()
+    assert b"\r\nx-forwarded-for: 192.0.2.1, 127.0.0.1\r\n" in event[2]
+
+
+def test_others_are_not() -> None:
+    stage = Stage()
+    forged = b"X-Forwarded-For: 192.0.2.1\r\nX_Forwarded_For: 192.0.2.1\r\nForwarded: for=x\r\n"
+    stage.send("browser", get("/", forged)).expect(("a", "data", got()))
+
+
+def test_requests_go_to_the_endpoints_in_turn() -> None:
+    stage = Stage("a", "b")
+    for name in ("a", "b", "a"):
+        stage.send("browser", get()).expect((name, "data", got()))
+        stage.send(name, ok()).expect(("browser", "data", passed(ok())))
+
+
+def test_an_endpoint_s_prefix_goes_before_the_path() -> None:
+    stage = Stage()
+    stage.proxy.upstream = Upstream(["http://a/app"])
+    stage.send("browser", get("/x")).expect(("a", "data", got("/app/x")))
+
+
+def test_settings_that_are_none_are_refused() -> None:
+    network = MemoryNetwork()
+    with pytest.raises(TypeError, match="Upstream"):
+        ReverseProxy("proxy", 80, ["http://a"], network.loop)  # type: ignore[arg-type]
+    for settings in ({"pseudonym": "a b"}, {"trusted": ["x"]}):
+        with pytest.raises(ValueError, match=r"pseudonym|x"):
+            ReverseProxy("proxy", 80, Upstream(["http://a"]), network.loop, **settings)
+
+
+def test_a_proxy_shows_where_it_is() -> None:
+    stage = Stage()
+    assert stage.proxy.address == ("proxy", 80)
+    assert "round_robin of a:80" in repr(stage.proxy)
+
+
+# -- the end ------------------------------------------------------------------------------------
+
+
+def stopping(stage: Stage) -> list[str]:
+    stopped: list[str] = []
+    stage.proxy.on("stop", lambda: stopped.append("stop"))
+    return stopped
+
+
+def test_a_graceful_end_finishes_what_is_in_flight() -> None:
+    stage = Stage()
+    stopped = stopping(stage)
+    stage.connect("idle")
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.play.call(stage.proxy.graceful_shutdown)
+    stage.expect(("idle", "end"))
+    assert stopped == []
+    stage.send("a", ok(b"x"))
+    down = passed(ok(b"x")).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    stage.expect(("browser", "data", down), ("browser", "end"))
+    for name in ("browser", "idle"):
+        stage.finish(name)
+    assert stopped == ["stop"]
+
+
+def test_a_graceful_end_waits_for_tunnels() -> None:
+    stage = Stage()
+    stopped = stopping(stage)
+    stage.send("browser", get("/", b"Connection: upgrade\r\nUpgrade: x\r\n"))
+    stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    stage.play.call(stage.proxy.graceful_shutdown)
+    assert stopped == []
+    stage.vanish("browser")
+    assert stopped == ["stop"]
+
+
+def test_an_end_at_once_breaks_everything_off() -> None:
+    stage = Stage()
+    stopped = stopping(stage)
+    stage.connect("second")
+    stage.send("browser", get("/", b"Connection: upgrade\r\nUpgrade: x\r\n"))
+    stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    stage.send("second", get())
+    stage.play.take()
+    stage.play.call(stage.proxy.shutdown)
+    assert stopped == ["stop"]
+    assert stage.proxy.tunnels == []
+    assert ("browser", "close") in stage.play.take()
+
+
+def test_a_start_is_told() -> None:
+    stage = Stage()
+    stage.play.watch("proxy", stage.proxy, "start")
+    stage.expect(("proxy", "start"))

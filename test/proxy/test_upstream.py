@@ -1,0 +1,148 @@
+"""Groups of endpoints: URLs, turns, and who is avoided. No socket, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from thor.proxy.upstream import Endpoint, Upstream, parse_endpoint, round_robin
+
+
+def names(upstream: Upstream, count: int, now: float = 0.0) -> str:
+    """Who is picked, one letter each."""
+    picked = [upstream.pick(now) for _ in range(count)]
+    return "".join(endpoint.host for endpoint in picked if endpoint is not None)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "authority", "prefix"),
+    [
+        ("http://127.0.0.1:9001", "127.0.0.1", 9001, "127.0.0.1:9001", ""),
+        ("http://a.example", "a.example", 80, "a.example:80", ""),
+        ("HTTP://A.example:8080/", "a.example", 8080, "a.example:8080", ""),
+        ("http://[::1]:9001", "::1", 9001, "[::1]:9001", ""),
+        ("http://a/app/v1/", "a", 80, "a:80", "/app/v1"),
+    ],
+)
+def test_urls_of_endpoints(url: str, host: str, port: int, authority: str, prefix: str) -> None:
+    assert parse_endpoint(url) == (host, port, authority, prefix)
+    endpoint = Endpoint(url)
+    assert endpoint.name == authority.encode()
+    assert endpoint.base == f"http://{authority}{prefix}".encode()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        pytest.param("https://a", "https is not supported yet", id="https"),
+        pytest.param("unix:/run/x", "unix is not supported yet", id="unix"),
+        pytest.param("ftp://a", "must be http://", id="scheme"),
+        pytest.param("127.0.0.1:9001", "must be http://", id="no-scheme"),
+        pytest.param("http:a", "must be http://", id="no-slashes"),
+        pytest.param("http://", "must be http://", id="no-host"),
+        pytest.param("http://:80", "must be http://", id="port-only"),
+        pytest.param("http://a:0", "must be http://", id="port-0"),
+        pytest.param("http://a:65536", "1 to 65535", id="port-too-large"),
+        pytest.param("http://a:x", "1 to 65535", id="port-no-number"),
+        pytest.param("http://u@a", "neither user", id="user"),
+        pytest.param("http://a/?b", "query", id="query"),
+        pytest.param("http://a/#b", "fragment", id="fragment"),
+        pytest.param("http://a/b c", "must be http://", id="space"),
+        pytest.param("http://a/\r\nb", "must be http://", id="newline"),
+        pytest.param("http://\u00e9", "must be http://", id="not-ascii"),
+        pytest.param("http://[::1", "must be http://", id="open-bracket"),
+        pytest.param("", "must be http://", id="empty"),
+    ],
+)
+def test_a_url_that_is_none_says_why(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Upstream([url])
+
+
+def test_where_a_target_is_at_an_endpoint() -> None:
+    endpoint = Endpoint("http://a/app/")
+    assert endpoint.uri_for(b"/x?y") == b"http://a:80/app/x?y"
+    assert endpoint.uri_for(b"//x/../%2e") == b"http://a:80/app//x/../%2e"
+    assert endpoint.uri_for(b"*") == b"http://a:80"
+
+
+def test_a_group_needs_endpoints_that_differ() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Upstream([])
+    with pytest.raises(ValueError, match="twice"):
+        Upstream(["http://a", "http://a:80/"])
+    with pytest.raises(ValueError, match="weight"):
+        Upstream([("http://a", 0)])
+    with pytest.raises(TypeError, match="list"):
+        Upstream("http://a")
+
+
+def test_an_unknown_method_is_told_which_there_are() -> None:
+    with pytest.raises(ValueError, match="round_robin"):
+        Upstream(["http://a"], balance="p3c")
+
+
+def test_turns_are_taken() -> None:
+    assert names(Upstream(["http://a", "http://b", "http://c"]), 7) == "abcabca"
+
+
+def test_weights_are_mixed_evenly() -> None:
+    upstream = Upstream([("http://a", 5), "http://b", ("http://c", 1)])
+    assert names(upstream, 7) == "aabacaa"
+    assert Counter(names(upstream, 700)) == {"a": 500, "b": 100, "c": 100}
+
+
+def test_one_endpoint_is_all_there_is() -> None:
+    upstream = Upstream(["http://a"])
+    only = upstream.pick(0.0)
+    assert only is upstream.endpoints[0]
+    assert upstream.pick(0.0, [only]) is None
+    upstream.failed(only, 0.0)
+    assert upstream.pick(0.0) is only
+
+
+def test_a_request_goes_to_each_endpoint_once() -> None:
+    upstream = Upstream(["http://a", "http://b", "http://c"])
+    tried: list[Endpoint] = []
+    while (found := upstream.pick(0.0, tried)) is not None:
+        tried.append(found)
+    assert "".join(endpoint.host for endpoint in tried) == "abc"
+
+
+def test_an_endpoint_that_failed_is_avoided_for_a_while() -> None:
+    upstream = Upstream(["http://a", "http://b"])
+    upstream.failed(upstream.endpoints[0], 100.0)
+    assert names(upstream, 3, now=104.9) == "bbb"
+    assert sorted(names(upstream, 4, now=105.0)) == ["a", "a", "b", "b"]
+
+
+def test_an_endpoint_that_comes_back_has_saved_up_nothing() -> None:
+    upstream = Upstream(["http://a", "http://b", "http://c"])
+    upstream.failed(upstream.endpoints[0], 0.0)
+    names(upstream, 10, now=1.0)
+    assert Counter(names(upstream, 30, now=10.0)) == {"a": 10, "b": 10, "c": 10}
+
+
+def test_when_all_are_avoided_they_are_tried_all_the_same() -> None:
+    upstream = Upstream(["http://a", "http://b"])
+    for endpoint in upstream.endpoints:
+        upstream.failed(endpoint, 0.0)
+    assert sorted(names(upstream, 2)) == ["a", "b"]
+    assert upstream.pick(0.0, upstream.endpoints) is None
+
+
+def test_avoided_ones_come_last_for_a_request() -> None:
+    upstream = Upstream(["http://a", "http://b"])
+    a, b = upstream.endpoints
+    upstream.failed(a, 0.0)
+    assert upstream.pick(0.0) is b
+    assert upstream.pick(0.0, [b]) is a
+
+
+def test_round_robin_of_nobody() -> None:
+    assert round_robin([], 0.0, ()) is None
+
+
+def test_a_group_shows_what_it_is() -> None:
+    assert repr(Upstream(["http://a:1"], name="app")) == "<Upstream app round_robin of a:1>"

@@ -1,0 +1,110 @@
+"""The command line, in this process or in one of its own.
+
+Owns: starting, reading and ending them. Must not know any command.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import IO, Any, NamedTuple
+
+from thor.cli import main
+from thor_support import ROOT, end_session
+
+#: A process that runs for longer hangs.
+LIMIT_S = 30.0
+_COMMAND = (sys.executable, "-W", "error", "-m", "thor")
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+def thor(*args: str, **popen: Any) -> Result:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [*_COMMAND, *args],
+        capture_output=True,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        timeout=LIMIT_S,
+        check=False,
+        **popen,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode())
+
+
+def here(*args: str) -> Result:
+    """Run a command in this process, which is quicker: for what ends before it serves."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main(args)
+        except SystemExit as why:
+            code = int(why.code or 0)
+    return Result(code, out.getvalue().encode(), err.getvalue())
+
+
+def complains(result: Result, code: int, says: str) -> None:
+    """Asserts that a command failed with one clear line and nothing else."""
+    assert result.code == code, result
+    assert result.out == b""
+    assert result.err.endswith("\n")
+    assert result.err.count("\n") == 1, result.err
+    assert says in result.err
+
+
+class Running:
+    """A command that serves."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.said = _read_line(process.stderr)
+        found = re.search(r"http://([^/\s]+):(\d+)/", self.said)
+        assert found, self.said
+        self.host = found[1]
+        self.port = int(found[2])
+        self.url = f"http://{self.host}:{self.port}"
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> Result:
+        """Wait for its end."""
+        out, err = self.process.communicate(timeout=LIMIT_S)
+        return Result(self.process.returncode, out, err.decode())
+
+
+def _read_line(pipe: IO[bytes] | None) -> str:
+    assert pipe is not None
+    return pipe.readline().decode()
+
+
+@contextmanager
+def running(*args: str) -> Iterator[Running]:
+    """Run a command that serves until the block ends; entered when it says where it listens."""
+    process = subprocess.Popen(
+        [*_COMMAND, *args],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield Running(process)
+    finally:
+        end_session(process)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()

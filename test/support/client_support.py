@@ -1,0 +1,248 @@
+"""What the tests of the HTTP client share: clients in memory, and origins that a test plays.
+
+Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here waits:
+`Stage.advance` is how time passes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thor.http.client import HttpClient, HttpClientExchange
+from thor.http.client.pool import Group, pool_of
+from thor.tcp import TcpConnection
+from thor.testing import MemoryNetwork, Recorder, advance, settle
+
+EVENTS = (
+    "response_nonfinal",
+    "response_start",
+    "response_body",
+    "response_done",
+    "pause",
+    "upgrade",
+    "error",
+)
+TERMINAL = ("response_done", "upgrade", "error")
+
+#: A whole response, and what of it is emitted.
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+HELLO_EVENTS = [
+    ("response_start", b"200", b"OK", [(b"Content-Length", b"5")]),
+    ("response_body", b"hello"),
+    ("response_done", []),
+]
+
+
+class Peer:
+    """The origin's end of a connection that a client made.
+
+    received: what was not yet taken; ended: the client finished sending, or closed; lost: it
+    closed or reset the connection
+    """
+
+    def __init__(self, stage: Stage, conn: TcpConnection) -> None:
+        self.stage = stage
+        self.conn = conn
+        self.received = b""
+        self.ended = self.lost = False
+        conn.allow_half_open = True
+        conn.on("data", self._data)
+        conn.on("end", self._end)
+        conn.on("close", self._close)
+        conn.pause(False)
+
+    def _data(self, data: bytes) -> None:
+        self.received += data
+
+    def _end(self) -> None:
+        self.ended = True
+
+    def _close(self) -> None:
+        self.lost = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client ended the connection, in either way."""
+        return self.ended or self.lost
+
+    @property
+    def client_side(self) -> TcpConnection:
+        """The client's end."""
+        return next(p.client for p in self.stage.network.pairs if p.server is self.conn)
+
+    def take(self) -> bytes:
+        """What was received since the last `take`."""
+        self.stage.settle()
+        data, self.received = self.received, b""
+        return data
+
+    def send(self, *pieces: bytes) -> Peer:
+        """Send each piece as one segment."""
+        self.stage.settle()
+        for piece in pieces:
+            self.conn.write(piece)
+            self.stage.settle()
+        return self
+
+    def send_bytewise(self, data: bytes) -> Peer:
+        """Send a byte at a time, as long as the client takes it."""
+        for index in range(len(data)):
+            if not self.closed:
+                self.send(data[index : index + 1])
+        return self
+
+    def finish(self) -> Peer:
+        """Finish sending (FIN)."""
+        self.conn.end_writing()
+        self.stage.settle()
+        return self
+
+    def reset(self) -> Peer:
+        """Vanish (RST)."""
+        self.conn.abort()
+        self.stage.settle()
+        return self
+
+
+class Watched:
+    """An exchange, and all that it has emitted."""
+
+    def __init__(self, stage: Stage, exchange: HttpClientExchange) -> None:
+        self.stage = stage
+        self.exchange = exchange
+        self.heard = Recorder(exchange, *EVENTS)
+
+    @property
+    def events(self) -> list[tuple[Any, ...]]:
+        """What was emitted until now."""
+        self.stage.settle()
+        return self.heard.events
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the events until now."""
+        return [event[0] for event in self.events]
+
+    @property
+    def error(self) -> Any:
+        """The error that ended the exchange, which must be its last event, and its only end."""
+        assert self.names[-1:] == ["error"], self.events
+        self.ends_once()
+        return self.events[-1][1]
+
+    def body(self) -> bytes:
+        """The response's body until now."""
+        return b"".join(event[1] for event in self.events if event[0] == "response_body")
+
+    def ends_once(self) -> None:
+        """There is one terminal event, and nothing follows it."""
+        ends = [index for index, name in enumerate(self.names) if name in TERMINAL]
+        assert ends == [len(self.names) - 1], self.events
+
+    def is_silent(self) -> None:
+        """Nothing terminal was emitted."""
+        assert not set(TERMINAL).intersection(self.names), self.events
+
+
+class Stage:
+    """A network in memory with one client on it; origins listen where they are told to."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.network = MemoryNetwork()
+        self.loop = self.network.loop
+        self.peers: list[Peer] = []
+        self.client = self.make_client(**settings)
+        self.listen("origin")
+
+    def make_client(self, **settings: Any) -> HttpClient:
+        """Another client on this loop."""
+        client = HttpClient(self.loop)
+        client.tcp_client_class = self.network.tcp_client_class
+        for name, value in settings.items():
+            assert hasattr(client, name)
+            setattr(client, name, value)
+        return client
+
+    def listen(self, host: str, port: int = 80) -> Any:
+        """Have an origin listen; its connections become `peers`. Returns: the TCP server"""
+        server = self.network.tcp_server_class(host, port)
+        server.on("connect", lambda conn: self.peers.append(Peer(self, conn)))
+        return server
+
+    def settle(self) -> None:
+        """Run the loop until nothing is left to do."""
+        settle(self.loop)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        advance(self.loop, seconds)
+
+    def exchange(self, client: HttpClient | None = None) -> Watched:
+        """An exchange that was not started."""
+        return Watched(self, (client or self.client).exchange())
+
+    def start(
+        self,
+        method: str = "GET",
+        uri: str = "http://origin/",
+        headers: Any = (),
+        client: HttpClient | None = None,
+        **options: Any,
+    ) -> Watched:
+        """An exchange whose request was started, and not done."""
+        watched = self.exchange(client)
+        watched.exchange.request_start(method, uri, headers, **options)
+        return watched
+
+    def request(
+        self,
+        method: str = "GET",
+        uri: str = "http://origin/",
+        headers: Any = (),
+        body: bytes = b"",
+        client: HttpClient | None = None,
+        **options: Any,
+    ) -> Watched:
+        """An exchange whose request is complete; the loop has run."""
+        watched = self.start(method, uri, headers, client, **options)
+        if body:
+            watched.exchange.request_body(body)
+        watched.exchange.request_done([])
+        self.settle()
+        return watched
+
+    @property
+    def peer(self) -> Peer:
+        """The origin's end of the last connection."""
+        self.settle()
+        return self.peers[-1]
+
+    @property
+    def groups(self) -> list[Group]:
+        """What the pool has."""
+        return list(pool_of(self.loop).groups.values())
+
+    @property
+    def idle(self) -> int:
+        """How many idle connections the pool has."""
+        self.settle()
+        return sum(len(group.idle) for group in self.groups)
+
+    @property
+    def open(self) -> int:
+        """How many connections the pool has."""
+        self.settle()
+        return sum(len(group.open) for group in self.groups)
+
+    def leftovers(self) -> list[str]:
+        """What should not be there when no exchange is in progress."""
+        self.settle()
+        left = [repr(g) for g in self.groups if g.connecting or g.waiting]
+        left += [repr(c) for g in self.groups for c in g.open if c not in g.idle]
+        timer = self.loop._deadlines._timer
+        return left + [repr(t) for t in self.loop.scheduled_events() if t is not timer]
+
+    def answer(self, watched: Watched, response: bytes = HELLO) -> Watched:
+        """Have the last peer answer."""
+        self.peer.send(response)
+        return watched

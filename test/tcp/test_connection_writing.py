@@ -1,0 +1,310 @@
+"""What is written to a connection: when it leaves, who waits, what is too late."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tcp_support import MIB, Heard, played, read_all
+
+from thor.loop import LoopBase
+from thor.tcp import TcpConnection
+from thor.testing import Pair, connection_pair, settle
+from thor_support import run_loop
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        pytest.param(b"bytes", b"bytes", id="bytes"),
+        pytest.param("str \u20ac", b"str \xe2\x82\xac", id="str"),
+        pytest.param(bytearray(b"array"), b"array", id="bytearray"),
+        pytest.param(memoryview(b"view")[1:], b"iew", id="memoryview"),
+        pytest.param(b"", b"", id="empty"),
+    ],
+)
+def test_what_may_be_written(pair: Pair, memory: LoopBase, data: Any, sent: bytes) -> None:
+    assert pair.client.write(data) is True
+    settle(memory)
+    assert pair.server.socket.received == sent
+    assert pair.client.bytes_written == len(sent)
+
+
+def test_what_the_program_changes_after_writing_is_not_sent(pair: Pair, memory: LoopBase) -> None:
+    data = bytearray(b"before")
+    pair.client.write(data)
+    data[:] = b"after!"
+    settle(memory)
+    assert pair.server.socket.received == b"before"
+
+
+@pytest.mark.parametrize("data", [None, 1, ["a"], object()], ids=repr)
+def test_what_is_no_data_cannot_be_written(pair: Pair, data: Any) -> None:
+    with pytest.raises(TypeError):
+        pair.client.write(data)
+
+
+def test_what_is_written_in_one_callback_leaves_in_one_call(pair: Pair, memory: LoopBase) -> None:
+    settle(memory)
+    for piece in (b"start ", b"body ", b"done"):
+        pair.client.write(piece)
+    assert pair.client.socket.calls["send"] == 0
+    settle(memory)
+    assert pair.client.socket.calls["send"] == 1
+    assert pair.server.socket.received == b"start body done"
+
+
+def test_a_queue_above_its_high_mark_is_sent_at_once(pair: Pair) -> None:
+    pair.server.socket.buffer_bytes = 2 * MIB
+    assert pair.client.write(b"x" * MIB) is True
+    assert len(pair.server.socket.received) == MIB
+
+
+def test_a_peer_that_never_reads_pauses_the_writer_once(pair: Pair, memory: LoopBase) -> None:
+    heard = Heard(pair.client)
+    pair.server.socket.buffer_bytes = 0
+    answers = [pair.client.write(b"x" * 65536) for _ in range(8)]
+    assert answers == [True] * 4 + [False] * 4
+    assert heard.take() == [("pause", True)]
+    settle(memory)
+    pair.server.socket.buffer_bytes = 8 * 65536 - pair.client.low_water - 1
+    settle(memory)
+    assert heard.take() == []
+    assert pair.client.write(b"") is False
+    pair.server.socket.buffer_bytes += 1
+    settle(memory)
+    assert heard.take() == [("pause", False)]
+    assert pair.client.write(b"") is True
+
+
+def test_marks_are_settings(pair: Pair, memory: LoopBase) -> None:
+    heard = Heard(pair.client)
+    pair.client.high_water, pair.client.low_water = 10, 0
+    pair.server.socket.buffer_bytes = 0
+    assert pair.client.write(b"x" * 10) is True
+    assert pair.client.write(b"x") is False
+    pair.server.socket.buffer_bytes = 100
+    settle(memory)
+    assert heard.take() == [("pause", True), ("pause", False)]
+
+
+def test_reading_resumed_inside_a_write_that_pauses_emits_nothing_in_it(
+    pair: Pair, memory: LoopBase
+) -> None:
+    """A relay's pause: the writer's other side is told to go on, in the middle of a write."""
+    heard: list[Any] = []
+    pair.server.write(b"waiting")
+    settle(memory)
+    pair.server.socket.buffer_bytes = 0
+    pair.client.on("pause", lambda paused: (heard.append(paused), pair.client.pause(False)))
+    pair.client.on("data", heard.append)
+    pair.client.write(b"x" * MIB)
+    assert heard == [True]
+    settle(memory)
+    assert heard == [True, b"waiting"]
+
+
+def test_a_writer_that_goes_on_inside_pause_false_is_paused_again(
+    pair: Pair, memory: LoopBase
+) -> None:
+    heard = Heard(pair.client)
+    writes = iter([b"y" * MIB, b"z" * MIB])
+
+    def refill(paused: bool) -> None:
+        data = next(writes, b"")
+        if not paused and data:
+            pair.client.write(data)
+
+    pair.client.on("pause", lambda paused: paused or refill(paused))
+    pair.client.write(b"x" * MIB)
+    got = 0
+    for _ in range(100):
+        settle(memory)
+        got += len(pair.server.socket.received)
+        pair.server.socket.received.clear()
+    assert got == 3 * MIB
+    assert heard.take() == [("pause", True), ("pause", False)] * 3
+
+
+def test_data_written_and_closed_inside_pause_false_is_sent(pair: Pair, memory: LoopBase) -> None:
+    def finish(paused: bool) -> None:
+        if not paused:
+            pair.client.write(b"the end")
+            pair.client.close()
+
+    pair.client.on("pause", finish)
+    pair.client.low_water = 0
+    pair.client.write(b"x" * MIB)
+    heard = Heard(pair.server)
+    pair.server.pause(False)
+    settle(memory)
+    assert heard.events[0] == ("data", b"x" * MIB + b"the end")
+
+
+def test_short_sends_lose_nothing(pair: Pair, memory: LoopBase) -> None:
+    pair.server.socket.buffer_bytes = 1000
+    heard = Heard(pair.server)
+    expected = b""
+    for number in range(200):
+        piece = b"%d," % number * (number + 1)
+        expected += piece
+        pair.client.write(piece)
+    pair.client.close()
+    pair.server.pause(False)
+    settle(memory)
+    assert heard.take() == [("data", expected), ("end",), ("close",), ("disconnect",)]
+    assert pair.client.bytes_written == len(expected) == pair.server.bytes_read
+
+
+def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBase) -> None:
+    """`KeyboardInterrupt` leaves `run()`; the program may drain and run again."""
+    first, second = connection_pair(memory), connection_pair(memory)
+
+    def interrupt(paused: bool) -> None:
+        if not paused:
+            raise KeyboardInterrupt
+
+    first.client.on("pause", interrupt)
+    first.server.socket.buffer_bytes = 0
+    first.client.write(b"x" * MIB)
+    first.server.socket.buffer_bytes = 2 * MIB
+    second.client.write(b"drained")
+    with pytest.raises(KeyboardInterrupt):
+        memory.run_once()
+    settle(memory)
+    assert second.server.socket.received == b"drained"
+
+
+def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:
+    with played(loop) as (conn, peer):
+        for number in range(20_000):
+            conn.write(b"%06d\n" % number)
+        conn.close()
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda: got.append(read_all(peer)))
+        reader.start()
+        heard = Heard(conn)
+        run_loop(loop, lambda: "disconnect" in heard.names())
+        reader.join()
+        assert got == [b"".join(b"%06d\n" % number for number in range(20_000))]
+
+
+def test_writable_is_asked_for_only_after_a_short_send(pair: Pair, memory: LoopBase) -> None:
+    asked: list[int] = []
+    poller: Any = memory._poller
+    modify = poller.modify
+    poller.modify = lambda fd, bits: (asked.append(bits), modify(fd, bits))
+    pair.client.write(b"small")
+    settle(memory)
+    assert asked == []
+    pair.server.socket.buffer_bytes = 10
+    pair.client.write(b"much more than that")
+    settle(memory)
+    pair.server.socket.received.clear()
+    settle(memory)
+    pair.server.socket.received.clear()
+    settle(memory)
+    assert len(asked) == 2
+
+
+def test_when_sent_tells_when_the_kernel_has_it_all(pair: Pair, memory: LoopBase) -> None:
+    told: list[str] = []
+    pair.server.socket.buffer_bytes = 10
+    pair.client.write(b"x" * 10)
+    pair.client._when_sent(lambda: told.append("ten"))
+    pair.client.write(b"x" * 10)
+    pair.client._when_sent(lambda: told.append("twenty"))
+    assert told == []
+    settle(memory)
+    assert told == ["ten"]
+    pair.server.socket.received.clear()
+    settle(memory)
+    assert told == ["ten", "twenty"]
+    pair.client._when_sent(lambda: told.append("nothing queued"))
+    settle(memory)
+    assert told[2:] == ["nothing queued"]
+
+
+# -- what a method causes comes after the callback -------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["close", "abort", "end_writing"])
+def test_a_method_never_emits(pair: Pair, memory: LoopBase, method: str) -> None:
+    pair.client.end_writing()
+    settle(memory)
+    heard = Heard(pair.server)
+    getattr(pair.server, method)()
+    assert heard.events == []
+
+
+# -- writing to what is over -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda conn: conn.close(), "flushing"),
+        (lambda conn: conn.end_writing(), "flushing"),
+        (lambda conn: conn.abort(), "closed"),
+        (lambda conn: (conn.end_writing(), settle(conn._loop)), "ended"),
+        (lambda conn: (conn.close(), settle(conn._loop)), "closed"),
+        (lambda conn: conn._loop.stop(), "closed"),
+    ],
+    ids=["close", "end_writing", "abort", "ended", "closed", "stopped"],
+)
+def test_writing_after_the_end_names_the_state(
+    pair: Pair, end: Callable[[TcpConnection], Any], state: str
+) -> None:
+    end(pair.client)
+    with pytest.raises(ValueError, match=state):
+        pair.client.write(b"too late")
+
+
+@pytest.mark.parametrize("how", ["reset", "send fails", "end"])
+def test_writing_after_close_was_emitted_is_an_error_too(
+    pair: Pair, memory: LoopBase, how: str
+) -> None:
+    caught: list[ValueError] = []
+
+    def write() -> None:
+        try:
+            pair.client.write(b"x")
+        except ValueError as why:
+            caught.append(why)
+
+    pair.client.on("close", write)
+    pair.client.pause(False)
+    if how == "reset":
+        pair.server.abort()
+    elif how == "end":
+        pair.server.close()
+    else:
+        pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+        pair.client.write(b"x")
+    settle(memory)
+    assert len(caught) == 1
+
+
+def test_writing_before_the_loss_was_told_is_dropped(pair: Pair, memory: LoopBase) -> None:
+    """The program cannot know yet, so it is no misuse."""
+    heard = Heard(pair.client)
+    pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    pair.client.write(b"x" * MIB)
+    assert pair.client.write(b"y") is True
+    assert heard.events == []
+    settle(memory)
+    assert heard.take() == [("close",), ("disconnect",)]
+
+
+def test_writing_between_the_peers_end_and_close_is_dropped(pair: Pair, memory: LoopBase) -> None:
+    pair.server.socket.buffer_bytes = 0
+    pair.client.write(b"stuck")
+    pair.client.pause(False)
+    pair.server.end_writing()
+    settle(memory)
+    assert pair.client.write(b"x") is False

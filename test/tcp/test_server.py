@@ -1,0 +1,398 @@
+"""A server: where it listens, and what it accepts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tcp_support import SERVER_EVENTS, Party
+
+from thor.loop import LoopBase
+from thor.tcp import TcpServer
+from thor.tcp import server as server_module
+from thor.testing import ManualClock, Recorder
+from thor_support import run_loop
+
+# -- as documented -------------------------------------------------------------------------------
+
+
+def test_start_is_emitted_when_the_loop_runs(party: Party) -> None:
+    assert party.heard.events == []
+    party.turns()
+    assert party.heard.take() == [("start",)]
+
+
+def test_connect_is_emitted_with_a_paused_connection(party: Party) -> None:
+    client, conn = party.meet()
+    heard = Recorder(conn, "data")
+    client.sendall(b"hello")
+    party.turns()
+    assert heard.take() == []
+    conn.pause(False)
+    run_loop(party.loop, lambda: heard.events)
+    assert heard.take() == [("data", b"hello")]
+    assert conn.address == client.getsockname()
+    assert conn.local_address == client.getpeername() == party.server.address
+
+
+def test_close_accepts_no_more_and_stop_is_emitted(party: Party) -> None:
+    client, conn = party.meet()
+    party.heard.take()
+    party.server.close()
+    assert party.heard.events == []
+    party.turns()
+    assert party.heard.take() == [("stop",)]
+    with pytest.raises(ConnectionRefusedError):
+        party.dial()
+    conn.write(b"still here")
+    party.turns()
+    assert client.recv(100) == b"still here"
+
+
+def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
+    server = TcpServer("127.0.0.1", 0)
+    server.on("start", default_loop.stop)
+    default_loop.run()
+    assert default_loop.fd_count() == 0
+
+
+def test_a_host_can_be_a_name(party: Party) -> None:
+    server = party.serve("localhost", "0")
+    party.dial(server)
+    run_loop(party.loop, lambda: party.conns)
+
+
+# -- where it listens ----------------------------------------------------------------------------
+
+
+def test_a_port_in_use_is_an_error_of_the_constructor(party: Party) -> None:
+    with pytest.raises(OSError, match="in use"):
+        party.serve(*party.server.address)
+
+
+@pytest.mark.parametrize("host", ["", b""])
+def test_every_interface_reports_no_mapped_address(party: Party, host: Any) -> None:
+    server = party.serve(host, 0)
+    port = server.address[1]
+    for peer in ("127.0.0.1", "::1"):
+        with socket.create_connection((peer, port)) as client:
+            count = len(party.conns)
+            run_loop(party.loop, lambda count=count: len(party.conns) > count)
+            assert party.conns[-1].address[:2] == client.getsockname()[:2]
+            assert party.conns[-1].address[0] == peer
+
+
+def test_ipv6(party: Party) -> None:
+    server = party.serve("::1", 0)
+    assert server.address[0] == "::1"
+    party.dial(server)
+    run_loop(party.loop, lambda: party.conns)
+
+
+def test_a_unix_socket(party: Party, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    server = party.serve(f"unix:{path}", None)
+    assert server.address == path
+    client = party.dial(server)
+    run_loop(party.loop, lambda: party.conns)
+    party.conns[0].write(b"hello")
+    party.turns()
+    assert client.recv(100) == b"hello"
+    server.close()
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_an_inherited_socket(party: Party, listens: bool) -> None:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    if listens:
+        sock.listen()
+    server = party.serve(None, None, sock=sock)
+    assert server.address == sock.getsockname()
+    party.dial(server)
+    run_loop(party.loop, lambda: party.conns)
+    server.close()
+    party.turns()
+    assert sock.fileno() == -1
+
+
+def test_an_inherited_socket_of_another_kind_is_refused(party: Party) -> None:
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as sock,
+        pytest.raises(ValueError, match="stream"),
+    ):
+        party.serve(None, None, sock=sock)
+
+
+def test_a_port_can_be_shared(party: Party) -> None:
+    first = party.serve("127.0.0.1", 0, reuse_port=True)
+    second = party.serve(*first.address, reuse_port=True)
+    assert second.address == first.address
+
+
+def test_a_server_can_listen_where_the_last_one_did(party: Party) -> None:
+    """Connections that the last one closed are still in TIME_WAIT."""
+    client, conn = party.meet()
+    conn.close()
+    party.turns()
+    assert client.recv(1) == b""
+    client.close()
+    party.server.close()
+    party.turns()
+    again = party.serve(*party.server.address)
+    party.dial(again)
+    run_loop(party.loop, lambda: len(party.conns) == 2)
+
+
+def test_the_backlog_is_the_kernels_to_keep(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(socket.socket, "listen", lambda sock, backlog: asked.append(backlog))
+    party.serve("127.0.0.1", 0, backlog=7)
+    party.serve("127.0.0.1", 0)
+    assert asked == [7, 4096]
+
+
+def test_accepted_connections_do_not_wait_to_fill_packets(party: Party) -> None:
+    _, conn = party.meet()
+    assert conn.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert conn.socket.gettimeout() == 0
+
+
+# -- loops ---------------------------------------------------------------------------------------
+
+
+def test_a_loop_opens_nothing_before_a_server_is_made_on_it(
+    make_loop: Callable[..., LoopBase],
+) -> None:
+    loop = make_loop()
+    assert loop._poller is None
+    server = TcpServer("127.0.0.1", 0, loop)
+    with socket.create_connection(server.address):
+        server.on("connect", lambda conn: loop.stop())
+        run_loop(loop)
+    assert loop._poller is None
+
+
+def test_connections_that_came_before_the_loop_ran_are_accepted(party: Party) -> None:
+    party.dial()
+    run_loop(party.loop, lambda: party.conns)
+    assert party.names() == ["start", "connect"]
+
+
+def test_stopping_the_loop_closes_the_server_and_its_connections(party: Party) -> None:
+    client, _ = party.meet()
+    party.heard.take()
+    party.loop.stop()
+    assert party.heard.take() == []
+    assert client.recv(1) == b""
+    assert party.server.active_connections == 0
+    assert "closed" in repr(party.server)
+    with pytest.raises(ConnectionRefusedError):
+        party.dial()
+    again = party.serve(*party.server.address)
+    party.dial(again)
+    run_loop(party.loop, lambda: len(party.conns) == 2)
+
+
+def test_stopping_the_loop_forgets_connections_of_a_server_that_was_closed(party: Party) -> None:
+    party.meet()
+    party.server.close()
+    party.turns()
+    assert party.server.active_connections == 1
+    party.loop.stop()
+    assert party.server.active_connections == 0
+
+
+def test_stopping_the_loop_inside_connect(party: Party) -> None:
+    for _ in range(3):
+        party.dial()
+    party.server.on("connect", lambda conn: party.loop.stop())
+    run_loop(party.loop)
+    assert party.loop.fd_count() == 0
+    assert all(conn.socket.fileno() == -1 for conn in party.conns)
+
+
+def test_a_server_closed_before_the_loop_ran_never_starts(party: Party) -> None:
+    party.server.close()
+    party.turns()
+    assert party.heard.take() == [("stop",)]
+
+
+# -- accepting -----------------------------------------------------------------------------------
+
+
+def test_a_storm_of_connections_is_accepted_in_batches(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ACCEPT_BATCH", 4)
+    for _ in range(10):
+        party.dial()
+    party.turns(1)  # it starts
+    counts = []
+    for _ in range(4):
+        party.loop.run_once()
+        counts.append(len(party.conns))
+    assert counts == [4, 8, 10, 10]
+
+
+def fail_accepts(
+    monkeypatch: pytest.MonkeyPatch, *codes: int, for_ever: bool = False
+) -> list[None]:
+    """Have `accept` fail with these errors, then work again; what is returned counts the calls."""
+    left = list(codes)
+    calls: list[None] = []
+    real = socket.socket.accept
+
+    def accept(sock: socket.socket) -> Any:
+        calls.append(None)
+        if left:
+            code = left[0] if for_ever else left.pop(0)
+            raise OSError(code, os.strerror(code))
+        return real(sock)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    return calls
+
+
+@pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETUNREACH])
+def test_a_connection_gone_before_it_was_accepted_is_passed_over(
+    party: Party, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fail_accepts(monkeypatch, code, code)
+    party.meet()
+    assert party.names() == ["start", "connect"]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_out_of_descriptors_accepting_pauses_and_loses_nobody(
+    poller: str,
+    make_loop: Callable[..., LoopBase],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    clock = ManualClock()
+    loop = make_loop(backend=poller, clock=clock)
+    with ExitStack() as stack:
+        party = Party(loop, stack)
+        calls = fail_accepts(monkeypatch, code, code)
+        party.dial()
+        party.turns(5)
+        assert party.heard.take() == [("start",), ("accept_paused", code)]
+        assert len(calls) == 1  # it does not spin
+        clock.advance(server_module.RETRY_S)
+        party.turns(5)
+        assert party.heard.take() == []  # it failed again, which is no news
+        assert len(calls) == 2
+        clock.advance(server_module.RETRY_S)
+        party.turns(5)
+        assert party.names() == ["accept_resumed", "connect"]
+        party.heard.take()
+        party.dial()
+        party.turns()
+        assert party.names() == ["connect"]
+    loop.run_once()
+
+
+def test_accepting_resumes_when_a_connection_has_closed(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, conn = party.meet()
+    fail_accepts(monkeypatch, errno.EMFILE)
+    party.dial()
+    party.turns()
+    assert party.names()[2:] == ["accept_paused"]
+    conn.close()
+    party.turns()
+    assert party.names()[2:] == ["accept_paused", "accept_resumed", "connect"]
+
+
+def test_accepting_resumes_even_if_nobody_waits_any_more(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, conn = party.meet()
+    fail_accepts(monkeypatch, errno.EMFILE, errno.EAGAIN)
+    party.dial()
+    party.turns()
+    conn.close()
+    party.turns(2)
+    assert party.names()[2:] == ["accept_paused", "accept_resumed"]
+    party.turns(1)
+    assert party.names()[4:] == ["connect"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        pytest.param([errno.EMFILE], ["accept_paused", "accept_resumed", "connect"], id="one"),
+        pytest.param([errno.EMFILE] * 2, ["accept_paused"], id="both"),
+    ],
+)
+def test_two_listening_sockets_that_fail_in_one_turn_are_one_pause(
+    party: Party, monkeypatch: pytest.MonkeyPatch, codes: list[int], told: list[str]
+) -> None:
+    server = party.serve("", 0)
+    party.turns(1)
+    heard = Recorder(server, *SERVER_EVENTS)
+    for host in ("127.0.0.1", "::1"):
+        party.stack.enter_context(socket.create_connection((host, server.address[1])))
+    fail_accepts(monkeypatch, *codes)
+    party.turns(1)
+    assert [event[0] for event in heard.events] == told
+
+
+def test_a_connection_that_cannot_be_made_is_closed(
+    party: Party, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise OSError(errno.ENOSPC, "no room in the poller")
+
+    party.loop.on_exception = "log"
+    client = party.dial()
+    with monkeypatch.context() as patch:
+        patch.setattr(server_module, "TcpConnection", fail)
+        party.turns()
+    assert client.recv(1) == b""
+    party.meet()
+
+
+def test_a_pause_of_accepting_that_nobody_hears_of_is_logged(
+    party: Party, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+) -> None:
+    fail_accepts(monkeypatch, errno.EMFILE, for_ever=True)
+    party.server.remove_listeners("accept_paused")
+    party.dial()
+    party.turns()
+    [message] = expected_logs.messages
+    assert os.strerror(errno.EMFILE) in message
+    assert "listening" in message
+
+
+@pytest.mark.parametrize("method", ["close", "shutdown", "graceful_shutdown"])
+def test_a_server_can_be_closed_while_accepting_is_paused(
+    party: Party, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    fail_accepts(monkeypatch, errno.EMFILE, for_ever=True)
+    party.dial()
+    party.turns()
+    getattr(party.server, method)()
+    party.turns()
+    assert party.heard.take() == [("start",), ("accept_paused", errno.EMFILE), ("stop",)]
+    assert party.loop.scheduled_events() == []
+
+
+def test_a_listening_socket_that_somebody_shuts_down_ends_the_server(
+    party: Party, expected_logs: Any
+) -> None:
+    """Another process that inherited it can do so; it would be reported for ever."""
+    party.turns()
+    shared = party.server._doors[0].socket
+    shared.shutdown(socket.SHUT_RDWR)
+    run_loop(party.loop, lambda: "stop" in party.names())
+    assert "has failed" in expected_logs.messages[0]

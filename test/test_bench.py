@@ -1,0 +1,175 @@
+"""The harness of the benchmark: its pure functions, and that it ends what it starts."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+import pytest
+
+from bench import harness, run
+from bench.harness import BenchError, Sample, Server
+from bench.peers import PEERS, Peer, Place
+from bench.scenarios import SCENARIOS
+
+WRK = """\
+Running 3s test @ http://127.0.0.1:8000/
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   432.76us  105.93us   3.58ms   92.18%
+    Req/Sec   148.24k     8.11k  160.25k    80.65%
+  457181 requests in 3.10s, 65.40MB read
+{more}Requests/sec: 147483.67
+Transfer/sec:     21.10MB
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "errors"),
+    [
+        pytest.param("", 0, id="clean"),
+        pytest.param(
+            "  Socket errors: connect 1, read 20, write 300, timeout 4000\n", 4321, id="socket"
+        ),
+        pytest.param("  Non-2xx or 3xx responses: 7\n", 7, id="status"),
+    ],
+)
+def test_report_of_wrk_is_read_with_its_errors(more: str, errors: int) -> None:
+    assert harness.parse_wrk(WRK.format(more=more)) == (457181, 147483.67, errors)
+
+
+def test_output_that_is_no_report_of_wrk_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a report"):
+        harness.parse_wrk("unable to connect to 127.0.0.1:8000 Connection refused\n")
+
+
+@pytest.mark.parametrize("name", ["nginx", "a b", "tricky) R 1 (2"])
+def test_stat_line_is_read_whatever_the_program_is_called(name: str) -> None:
+    times = " ".join(str(harness.TICKS_PER_S * seconds) for seconds in (1, 2, 4, 8))
+    line = f"42 ({name}) S 1 42 77 0 -1 4194560 9 9 0 0 {times} 20 0"
+    assert harness.parse_stat(line) == (77, 5.0, 10.0)
+
+
+def test_proportional_set_size_is_in_bytes() -> None:
+    text = "Rss:  9 kB\nPss:                1234 kB\nPss_Anon:  5 kB\n"
+    assert harness.parse_pss_bytes(text) == 1234 * 1024
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        pytest.param([3.0, 100.0, 2.0], [1.0, 2.0, 0.1], 3.0, id="medians"),
+        pytest.param([], [1.0], None, id="nothing-of-ours"),
+        pytest.param([1.0], [], None, id="nothing-of-theirs"),
+        pytest.param([1.0], [0.0], None, id="below-what-can-be-measured"),
+    ],
+)
+def test_ratio(ours: list[float], theirs: list[float], expected: float | None) -> None:
+    assert harness.ratio(ours, theirs) == expected
+
+
+def test_table_aligns_its_columns() -> None:
+    assert harness.table(["", "us"], [["nginx", "7.0"], ["x", "12.5"]]) == (
+        "         us\nnginx   7.0\nx      12.5"
+    )
+
+
+def test_browser_head_has_the_size_that_is_announced() -> None:
+    fields = harness.BROWSER_FIELDS
+    assert len(fields) == 11  # and Host
+    assert 650 <= sum(len(line) + 2 for line in fields) <= 800
+
+
+def _peer(name: str, *, ours: bool = False) -> Peer:
+    return Peer(name, "server", "", lambda place: [], ours)
+
+
+def test_report_gives_ratios_and_names_the_peer_that_is_missing() -> None:
+    rows = [
+        run.Row(_peer("thor", ours=True), [Sample(8.0, 4.0, 9e4), Sample(8.0, 4.0, 9e4)]),
+        run.Row(_peer("nginx"), [Sample(2.0, 6.0, 9e4)]),
+        run.Row(_peer("haproxy"), why_not="missing: haproxy is not installed"),
+    ]
+    text = run.report(SCENARIOS[0], rows)
+    nginx = next(line for line in text.split("\n") if line.startswith("nginx"))
+    assert nginx.split() == ["nginx", "1.50", "x", "8.0", "(2.0", "+", "6.0)", "8.0", "-", "8.0"]
+    assert "haproxy: missing: haproxy is not installed" in text
+
+
+def test_peer_that_failed_in_a_round_has_no_figure() -> None:
+    row = run.Row(_peer("node"), [Sample(1.0, 1.0, 1.0)], why_not="3 of 9 requests failed")
+    assert row.costs == []
+    assert "node: 3 of 9 requests failed" in run.report(SCENARIOS[0], [row])
+
+
+def test_choosing_takes_thor_along_unless_peers_are_named() -> None:
+    wanted, peers = run.chosen("proxy", "")
+    assert [scenario.name for scenario in wanted] == ["proxy"]
+    assert peers == list(PEERS)
+    assert {peer.name for peer in run.chosen("", "nginx,haproxy")[1]} == {"nginx", "haproxy"}
+
+
+@pytest.mark.parametrize(("only", "peers"), [("nonesuch", ""), ("", "nonesuch")])
+def test_choosing_what_does_not_exist_names_what_does(only: str, peers: str) -> None:
+    with pytest.raises(ValueError, match=r"no (scenario|peer) nonesuch; there are .*"):
+        run.chosen(only, peers)
+
+
+def test_every_scenario_has_a_peer_of_ours() -> None:
+    for scenario in SCENARIOS:
+        assert any(peer.ours and peer.role == scenario.role for peer in PEERS)
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: f"{peer.role}-{peer.name}")
+def test_command_of_each_peer_names_its_port(peer: Peer, tmp_path) -> None:
+    argv = peer.command(Place(4711, 4712, tmp_path))
+    files = [path.read_text() for path in tmp_path.iterdir()]
+    assert any("4711" in text for text in [*argv, *files])
+    if peer.role == "proxy":
+        assert any("4712" in text for text in [*argv, *files])
+
+
+def _server(code: str) -> Server:
+    core, _ = harness.cores()
+    return Server([sys.executable, "-c", code], harness.free_port(), core)
+
+
+def test_server_that_ends_early_is_reported_with_its_last_words() -> None:
+    server = _server("raise SystemExit('no such option')")
+    try:
+        with pytest.raises(BenchError, match="ended with 1: no such option"):
+            server.start()
+    finally:
+        server.stop()
+
+
+STUBBORN_CHILD = """
+import os, signal, socket
+while sum(os.times()[:2]) < 0.1:  # what is counted in ticks has to be a few of them
+    pass
+listener = socket.create_server(("127.0.0.1", {port}))
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    listener.accept()[0].close()
+"""
+
+
+def test_whole_session_is_counted_and_ended() -> None:
+    server = _server("")
+    server.argv = [sys.executable, "-c", STUBBORN_CHILD.format(port=server.port)]
+    ends: list[int] = []
+    try:
+        server.start()
+        assert server.process is not None
+        ends += [os.pidfd_open(pid) for pid in harness.session_stats(server.process.pid)]
+        assert len(ends) == 2
+        assert sum(server.cpu_s()) >= 0.09
+        assert server.pss_bytes() > 0
+    finally:
+        server.stop()
+    for end in ends:
+        assert select.select([end], [], [], 10.0)[0], "a process outlived its session"
+        os.close(end)
+    assert not harness.accepts(server.port)

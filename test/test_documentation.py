@@ -1,0 +1,278 @@
+"""The documentation: every block of code runs, every link leads somewhere, every name exists.
+
+How blocks run is in `test/support/thor_documentation.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from inspect import Parameter, isroutine
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import thor_documentation
+
+import thor.http.client
+import thor.proxy
+from thor.cli import make_parser
+from thor.http.error import HttpError
+from thor_support import ROOT
+
+DOC = ROOT / "doc"
+PAGES = [
+    ROOT / "README.rst",
+    *sorted(path for path in DOC.rglob("*.rst") if "_build" not in path.parts),
+]
+#: The pages of the modules, which have all the same headings.
+MODULE_PAGES = [
+    "events", "loop", "tcp", "dns", "http_client", "http_server", "http_fields", "files", "proxy",
+    "cli", "testing",
+]  # fmt: skip
+#: Written for speed, with each argument by itself.
+SPELLED_OUT = {"EventEmitter.emit"}
+HEADINGS = ["Class", "Methods", "Events", "Errors", "Limits"]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks_of(page: Path) -> list[thor_documentation.Block]:
+    return thor_documentation.read_blocks(page)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks_of(p)], ids=name_of)
+def test_every_block_of_the_page_runs(page: Path) -> None:
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "test/support")])
+    result = subprocess.run(
+        [sys.executable, "-m", "thor_documentation", str(page)],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_names_its_language_and_python_always_runs(page: Path) -> None:
+    blocks = blocks_of(page)
+    assert {block.language for block in blocks} <= {"python", "console", "text", "toml", "http"}
+    assert [block for block in blocks if block.language == "python" and not block.runs] == []
+    plain = [line for line in page.read_text().splitlines() if re.search(r"(?<!:)::$", line)]
+    assert [line for line in plain if not line.lstrip().startswith("..")] == []
+
+
+# -- links ---------------------------------------------------------------------------------------
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    text = (ROOT / "README.rst").read_text()
+    targets = re.findall(r"<([^>\s]+)>`__?|^\.\. _[^:]+: (\S+)$", text, flags=re.M)
+    local = [t for pair in targets for t in pair if t and "://" not in t]
+    assert local
+    assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
+def test_links_between_pages_lead_to_pages(page: Path) -> None:
+    text = page.read_text()
+    targets = re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)>?`", text)
+    targets += [entry for tree in _toctrees(text) for entry in tree]
+    missing = [t for t in targets if not _page_at(page, t).is_file()]
+    assert missing == []
+
+
+def _page_at(page: Path, target: str) -> Path:
+    base = DOC if target.startswith("/") else page.parent
+    return base / f"{target.lstrip('/')}.rst"
+
+
+def _toctrees(text: str) -> list[list[str]]:
+    trees = re.findall(r"^\.\. toctree::\n((?:[ ]+.*\n|\n)+)", text + "\n", flags=re.M)
+    return [
+        [line.strip() for line in tree.splitlines() if line.strip() and ":" not in line]
+        for tree in trees
+    ]
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed = {
+        _page_at(page, entry).resolve()
+        for page in PAGES[1:]
+        for tree in _toctrees(page.read_text())
+        for entry in tree
+    }
+    assert [name_of(p) for p in PAGES[1:] if p != DOC / "index.rst" and p not in listed] == []
+
+
+# -- the pages of the modules --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULE_PAGES)
+def test_a_page_of_a_module_has_the_headings_of_all(name: str) -> None:
+    lines = (DOC / f"{name}.rst").read_text().splitlines()
+    found = [a for a, b in pairwise(lines) if a and re.fullmatch(r"-+", b)]
+    assert found == HEADINGS
+
+
+# -- what the pages say about the code ------------------------------------------------------------
+
+
+def test_conformance_names_code_and_tests_that_are_there() -> None:
+    text = (DOC / "conformance.rst").read_text()
+    rows = re.findall(
+        r"^   .*\|.*\| ``([\w/]+\.py)`` \| ``([\w/]+\.py)::(\w+)``$", text, flags=re.M
+    )
+    assert len(rows) == len(re.findall(r"^   \S.* \| ", text, flags=re.M))
+    for code, file, test in rows:
+        assert (ROOT / "thor" / code).is_file(), code
+        assert f"def {test}(" in (ROOT / "test" / file).read_text(), f"{file}::{test}"
+
+
+def test_every_error_is_listed_with_its_meaning_and_status() -> None:
+    text = (DOC / "http_fields.rst").read_text()
+    listed = re.findall(
+        r"^   \* - ((?:· )*)``(\w+Error)``\n     - (.*)\n     - (.*)$", text, flags=re.M
+    )
+
+    def rows(parent: type[HttpError], depth: int) -> Iterator[tuple[str, str, str, str]]:
+        for child in parent.__subclasses__():
+            status = child.server_status[0].decode() if child.server_status else "none"
+            yield "· " * depth, child.__name__, child.desc, status
+            yield from rows(child, depth + 1)
+
+    assert listed == list(rows(HttpError, 0))
+
+
+@pytest.mark.parametrize(
+    ("page", "owner"),
+    [
+        pytest.param("http_server", thor.http.HttpServer, id="server"),
+        pytest.param("http_client", thor.http.HttpClient, id="client"),
+    ],
+)
+def test_every_setting_is_listed_with_its_default(page: str, owner: type) -> None:
+    text = (DOC / f"{page}.rst").read_text()
+    listed = dict(
+        re.findall(r"^      \* - ``(\w+)``\n        - (?:``)?([^`\n]+)(?:``)?$", text, flags=re.M)
+    )
+    settings = {
+        name: value
+        for name, value in vars(owner).items()
+        if not name.startswith("_") and not isinstance(value, property) and not isroutine(value)
+    }
+    shown = {name: getattr(v, "__name__", None) or repr(v) for name, v in settings.items()}
+    assert {name: value.replace('"', "'") for name, value in listed.items()} == shown
+
+
+def documented_callables() -> Iterator[Any]:
+    """The functions and methods that the pages of modules describe, with their signatures."""
+    directive = re.compile(r" *\.\. py:(\w+):: ([\w.]+)(\(.*\))?$")
+    for page in MODULE_PAGES:
+        module = ""
+        for line in (DOC / f"{page}.rst").read_text().splitlines():
+            found = directive.match(line)
+            kind, name, signature = found.groups() if found else ("", "", "")
+            if kind in ("module", "currentmodule"):
+                module = name
+            elif signature and "..." not in signature and name not in SPELLED_OUT:
+                yield pytest.param(module, name, signature, id=f"{module}.{name}")
+
+
+@pytest.mark.parametrize(("module", "name", "signature"), [*documented_callables()])
+def test_a_documented_signature_is_that_of_the_code(module: str, name: str, signature: str) -> None:
+    value: Any = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part)
+    stated = ast.parse(f"def f{signature}: pass").body[0]
+    assert isinstance(stated, ast.FunctionDef)
+    parameters = list(inspect.signature(value).parameters.values())
+    if not isinstance(value, type) and "." in name:
+        parameters = parameters[1:]
+    assert [STARS.get(p.kind, "") + p.name for p in parameters] == _names(stated.args)
+
+
+#: What stands before a parameter that takes several arguments.
+STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
+
+
+def _names(args: ast.arguments) -> list[str]:
+    rest = [f"*{args.vararg.arg}"] if args.vararg else []
+    more = [f"**{args.kwarg.arg}"] if args.kwarg else []
+    return [arg.arg for arg in args.args] + rest + [arg.arg for arg in args.kwonlyargs] + more
+
+
+def documented_attributes() -> Iterator[Any]:
+    """The attributes that the pages of modules describe."""
+    for page in MODULE_PAGES:
+        module = owner = ""
+        for line in (DOC / f"{page}.rst").read_text().splitlines():
+            found = re.match(r"( *)\.\. py:(\w+):: ([\w.]+)", line)
+            indent, kind, name = found.groups() if found else ("", "", "")
+            if kind in ("module", "currentmodule"):
+                module = name
+            elif kind in ("class", "exception"):
+                owner = name
+            elif kind == "attribute":
+                assert indent, f"{page}: {name} stands in no class"
+                yield pytest.param(module, owner, name, id=f"{module}.{owner}.{name}")
+
+
+@pytest.mark.parametrize(("module", "owner", "name"), [*documented_attributes()])
+def test_a_documented_attribute_is_there(module: str, owner: str, name: str) -> None:
+    cls = getattr(importlib.import_module(module), owner)
+    sources = [inspect.getsource(base) for base in cls.__mro__ if base.__module__[:4] == "thor"]
+    # As a class variable or a property, or as what an instance is given.
+    assert hasattr(cls, name) or any(re.search(rf"self\.{name}\b.* = ", s) for s in sources)
+
+
+def test_every_option_of_the_command_is_described() -> None:
+    text = (DOC / "cli.rst").read_text()
+    [commands] = [a for a in make_parser()._actions if isinstance(a.choices, dict)]
+    assert isinstance(commands.choices, dict)
+    for command, parser in commands.choices.items():
+        section = re.search(rf"^``thor {command}.*``\n~+\n((?:.*\n)*?)(?=^``|^Events)", text, re.M)
+        assert section, command
+        described = set(re.findall(r"``(--?[\w-]+)(?: \w[\w:]*)?``", section[1]))
+        options = {option for action in parser._actions for option in action.option_strings}
+        assert described == options - {"-h", "--help"}, command
+
+
+@pytest.mark.parametrize(
+    ("page", "emitters"),
+    [
+        pytest.param("events", [thor.events.EventEmitter], id="events"),
+        pytest.param("loop", [thor.loop.LoopBase, thor.loop.EventSource], id="loop"),
+        pytest.param("tcp", [thor.TcpClient, thor.TcpServer, thor.tcp.TcpConnection], id="tcp"),
+        pytest.param("http_client", [thor.http.client.HttpClientExchange], id="http_client"),
+        pytest.param(
+            "http_server", [thor.http.HttpServer, thor.http.HttpServerExchange], id="http_server"
+        ),
+        pytest.param("proxy", [thor.proxy.ReverseProxy], id="proxy"),
+    ],
+)
+def test_every_event_is_described(page: str, emitters: list[type]) -> None:
+    text = (DOC / f"{page}.rst").read_text().partition("\nEvents\n-")[2].partition("\nErrors\n-")[0]
+    described = set(re.findall(r"``(\w+)\([^`]*\)``", text))
+    emitted: set[str] = set()
+    for emitter in emitters:
+        lines = (inspect.getdoc(emitter) or "").partition("Emits")[2]
+        emitted |= {
+            name
+            for line in re.findall(r"^ {4}((?:\w+\([^)]*\)(?:, )?)+):", lines, flags=re.M)
+            for name in re.findall(r"(\w+)\(", line)
+        }
+    assert emitted
+    assert emitted <= described

@@ -1,0 +1,50 @@
+"""The command line: `thor COMMAND ...`. Each command is a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thor import __version__
+from thor.cli import demo, fetch, proxy, serve
+from thor.cli.common import (
+    FAILED,
+    MISUSED,
+    CommandError,
+    Parser,
+    flush_stdout,
+    logging_to_stderr,
+    tell,
+)
+
+COMMANDS = (serve, fetch, proxy, demo)
+
+
+def make_parser() -> Parser:
+    """The parser of all arguments."""
+    parser = Parser(prog="thor", description="Evented HTTP servers, clients and proxies.")
+    parser.add_argument("--version", action="version", version=f"thor {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name. Returns: the exit code"""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        names = ", ".join(command.__name__.rpartition(".")[2] for command in COMMANDS)
+        tell(f"thor: say what to do, one of {names} (see 'thor --help')")
+        return MISUSED
+    try:
+        with logging_to_stderr():
+            code: int = args.run(args)
+            return code
+    except CommandError as why:
+        tell(f"thor {args.command}: {why}")
+        return why.code
+    except KeyboardInterrupt:
+        return FAILED
+    finally:
+        flush_stdout()

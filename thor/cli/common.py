@@ -1,0 +1,189 @@
+"""What the commands share: arguments, messages, and the way a server runs until it is told to
+stop.
+
+Owns: exit codes (0 done, 1 failed while running, 2 wrong use), and signals. Must not know any
+command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from thor.loop import LoopBase
+
+DONE, FAILED, MISUSED = 0, 1, 2
+
+#: How long requests in flight may take after the first signal to stop, in seconds.
+DRAIN_S = 30.0
+
+
+class CommandError(Exception):
+    """Ends a command with one line on stderr."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments whose complaints are one line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        """End the program: wrong use."""
+        self.exit(MISUSED, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def tell(message: str) -> None:
+    """Say something to the user: a line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def flush_stdout() -> None:
+    """Write out what was printed; a reader that has gone away is no failure of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+# -- arguments ----------------------------------------------------------------------------------
+
+
+def address(text: str) -> tuple[str, int]:
+    """The argument HOST:PORT, [IPV6]:PORT or :PORT (every interface)."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise argparse.ArgumentTypeError(f"{text!r}: write an IPv6 address as [{text}]:PORT")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return host, int(port)
+
+
+def seconds(text: str) -> float:
+    """An argument that is a time in seconds, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--listen` and `--drain`."""
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=address,
+        default=address(default),
+        help=f"where to listen; port 0 takes a free one (default: {default})",
+    )
+    parser.add_argument(
+        "--drain",
+        metavar="SECONDS",
+        type=seconds,
+        default=DRAIN_S,
+        help=f"how long requests may go on after SIGTERM or Ctrl-C (default: {DRAIN_S:g})",
+    )
+
+
+def show(address: Any) -> str:
+    """An address as a user writes it."""
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextmanager
+def listening(where: tuple[str, int]) -> Iterator[None]:
+    """Around what listens: turns the system's refusal into a message."""
+    try:
+        yield
+    except OSError as why:
+        reason = why.strerror or str(why)
+        raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
+
+
+# -- running ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Has the library's warnings appear on stderr, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("thor")
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # its reader may go away
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logging.raiseExceptions = before
+
+
+class Stopper:
+    """Runs a loop until a signal says to stop: in good order, or at once when it comes again."""
+
+    def __init__(self, loop: LoopBase, stop: Callable[[], Any], drain_s: float) -> None:
+        """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done"""
+        self._loop = loop
+        self._stop = stop
+        self._drain_s = drain_s
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run the loop; returns when it was stopped."""
+        before = {
+            number: signal.signal(number, self._signalled)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            self._loop.run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        # A handler may come between any two steps of the loop: the work waits for its place.
+        self._loop.run_in_loop(self.stop)
+
+    def stop(self) -> None:
+        """Begin to stop; the second time, stop."""
+        if self._stopping:
+            self._loop.stop()
+            return
+        self._stopping = True
+        self._loop.schedule(self._drain_s, self._give_up)
+        self._stop()
+
+    def _give_up(self) -> None:
+        tell(f"thor: stopped with requests in flight after {self._drain_s:g} s")
+        self._loop.stop()
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, however long the reader takes. Raises: OSError"""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]

@@ -1,0 +1,238 @@
+"""`thor fetch URL`: one request, and its response on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from thor import __version__
+from thor.cli.common import DONE, FAILED, MISUSED, CommandError, seconds, write_all
+from thor.http.client import HttpClient
+from thor.http.error import OutputError, UrlError
+from thor.loop import LoopBase, make
+
+if TYPE_CHECKING:
+    from thor.http.client import HttpClientExchange
+    from thor.http.error import HttpError
+    from thor.types import RawHeaders
+
+#: Most redirects that are followed (curl's limit is 50, browsers' about 20).
+MAX_REDIRECTS = 10
+_REDIRECTS = (b"301", b"302", b"303", b"307", b"308")
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "fetch",
+        help="make a request and print the response",
+        description="Make a request and write the response's body to stdout.",
+    )
+    parser.add_argument("url", metavar="URL", help="http://HOST[:PORT]/PATH")
+    parser.add_argument("-X", metavar="METHOD", dest="method", help="default: GET, with -d POST")
+    parser.add_argument(
+        "-H",
+        metavar="FIELD",
+        dest="fields",
+        action="append",
+        default=[],
+        type=field,
+        help="'Name: value', sent with the request; may be given several times",
+    )
+    parser.add_argument("-d", metavar="DATA", dest="data", help="the request's body")
+    parser.add_argument("-o", metavar="FILE", dest="output", help="write the body to FILE")
+    parser.add_argument(
+        "-i", "--include", action="store_true", help="write the response's head, too"
+    )
+    parser.add_argument(
+        "-L", "--location", action="store_true", help=f"follow up to {MAX_REDIRECTS} redirects"
+    )
+    parser.add_argument(
+        "-f", "--fail", action="store_true", help="exit with 1 for a status of 400 or more"
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="how long it may take in all"
+    )
+    parser.set_defaults(run=run)
+
+
+def field(text: str) -> tuple[str, str]:
+    """The argument 'Name: value'."""
+    name, colon, value = text.partition(":")
+    if not colon or not name or name != name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not 'Name: value'")
+    return name, value.strip()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the request; returns when its response is written."""
+    check_url(args.url)
+    fetch = Fetch(args, make())
+    try:
+        return fetch.run()
+    finally:
+        fetch.close()
+
+
+def check_url(url: str) -> None:
+    """Raises: CommandError for a URL that cannot be fetched"""
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if scheme == "https":
+        raise CommandError("https is not supported yet; use an http:// URL", MISUSED)
+    if scheme != "http":
+        raise CommandError(f"{url!r} is no URL: it must begin with http://", MISUSED)
+
+
+class Fetch:
+    """A request, with the redirects that it meets."""
+
+    def __init__(self, args: argparse.Namespace, loop: LoopBase) -> None:
+        self._args = args
+        self._loop = loop
+        self._client = HttpClient(loop)
+        self._client.retry_limit = 0  # who waits wants to know what is wrong
+        self._exchange: HttpClientExchange | None = None
+        self._output = -1
+        self._was_blocking = True
+        self._redirects = 0
+        self._following: str | None = None
+        self._failure: CommandError | None = None
+        self._code = DONE
+        self._url: str = args.url
+        self._data: bytes | None = None if args.data is None else args.data.encode("utf-8")
+        self._method: str = args.method or ("GET" if self._data is None else "POST")
+        self._fields: list[tuple[str, str]] = list(args.fields)
+
+    def run(self) -> int:
+        """Returns: the exit code. Raises: CommandError"""
+        if self._args.timeout is not None:
+            self._loop.schedule(self._args.timeout, self._time_out)
+        self._loop.schedule(0, self._request)
+        self._loop.run()
+        if self._failure is not None:
+            raise self._failure
+        return self._code
+
+    def close(self) -> None:
+        """Close what was opened for output."""
+        if self._output > 2:
+            os.close(self._output)
+        elif self._output >= 0:
+            os.set_blocking(self._output, self._was_blocking)
+        self._output = -1
+
+    # -- the request ---------------------------------------------------------------------------
+
+    def _request(self) -> None:
+        exchange = self._exchange = self._client.exchange()
+        exchange.on("response_start", self._start)
+        exchange.on("response_body", self._body)
+        exchange.on("response_done", self._done)
+        exchange.on("upgrade", lambda conn: conn.abort())
+        exchange.on("error", self._error)
+        exchange.request_start(self._method, self._url, self._request_fields())
+        if self._data:
+            exchange.request_body(self._data)
+        exchange.request_done([])
+
+    def _request_fields(self) -> list[tuple[str, str]]:
+        given = {name.lower() for name, _ in self._fields}
+        defaults = [("User-Agent", f"thor/{__version__}"), ("Accept", "*/*")]
+        if self._data is not None:
+            defaults.append(("Content-Length", str(len(self._data))))
+            defaults.append(("Content-Type", "application/x-www-form-urlencoded"))
+        return [field for field in defaults if field[0].lower() not in given] + self._fields
+
+    def _follow(self, status: bytes, location: str) -> None:
+        """Go where a redirect points (RFC 9110 section 15.4)."""
+        url = urljoin(self._url, location).partition("#")[0]
+        check_url(url)
+        self._redirects += 1
+        if self._redirects > MAX_REDIRECTS:
+            raise CommandError(f"more than {MAX_REDIRECTS} redirects")
+        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:  # credentials are for who was asked
+            secret = ("authorization", "cookie", "host")
+            self._fields = [field for field in self._fields if field[0].lower() not in secret]
+        if status == b"303" or (status in (b"301", b"302") and self._method == "POST"):
+            self._method = "HEAD" if self._method == "HEAD" else "GET"
+            self._data = None
+            self._fields = [
+                field for field in self._fields if not field[0].lower().startswith("content-")
+            ]
+        self._url = url
+
+    # -- the response --------------------------------------------------------------------------
+
+    def _start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        location = next((v for name, v in headers if name.lower() == b"location"), None)
+        if self._args.location and status in _REDIRECTS and location is not None:
+            self._following = location.decode("latin-1")
+            try:
+                self._follow(status, self._following)
+            except CommandError as why:
+                self._fail(why)
+            return
+        if self._args.fail and status >= b"400":
+            self._fail(CommandError(f"the server answered {status.decode()}"))
+            return
+        if self._open_output() and self._args.include:
+            assert self._exchange is not None
+            lines = [b"HTTP/%b %b %b" % (self._exchange.res_version, status, phrase)]
+            lines += [b"%b: %b" % field for field in headers]
+            self._write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    def _body(self, chunk: bytes) -> None:
+        if self._following is None:
+            self._write(chunk)
+
+    def _done(self, trailers: RawHeaders) -> None:
+        if self._following is None:
+            self._loop.stop()
+        else:
+            self._following = None
+            self._request()
+
+    def _error(self, error: HttpError) -> None:
+        misused = isinstance(error, (UrlError, OutputError))
+        self._fail(CommandError(str(error), MISUSED if misused else FAILED))
+
+    def _time_out(self) -> None:
+        self._fail(CommandError(f"not done within {self._args.timeout:g} s"))
+
+    def _fail(self, failure: CommandError) -> None:
+        self._failure = failure
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._loop.stop()
+
+    # -- output --------------------------------------------------------------------------------
+
+    def _open_output(self) -> bool:
+        """Open what the body goes to: not before there is one, so that a failure spoils no file.
+
+        Writing waits for the reader, and while it does nothing is received: that is all the
+        flow control that one response needs.
+        """
+        try:
+            if self._args.output is not None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                self._output = os.open(self._args.output, flags, 0o666)
+            else:
+                self._output = sys.stdout.fileno()
+                self._was_blocking = os.get_blocking(self._output)
+                os.set_blocking(self._output, True)
+        except OSError as why:
+            self._fail(CommandError(f"cannot write {self._args.output!r}: {why.strerror}"))
+            return False
+        return True
+
+    def _write(self, data: bytes) -> None:
+        if self._failure is not None:
+            return
+        try:
+            write_all(self._output, data)
+        except OSError as why:
+            self._fail(CommandError(f"cannot write the response: {why.strerror}"))

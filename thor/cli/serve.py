@@ -1,0 +1,49 @@
+"""`thor serve DIRECTORY`: static files over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from thor.cli.common import (
+    DONE,
+    CommandError,
+    Stopper,
+    add_server_arguments,
+    listening,
+    show,
+    tell,
+)
+from thor.files import StaticFiles
+from thor.http import HttpServer
+from thor.loop import make
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve", help="serve the files of a directory", description="Serve a directory's files."
+    )
+    parser.add_argument("directory", metavar="DIRECTORY", help="what to serve")
+    add_server_arguments(parser, "127.0.0.1:8000")
+    parser.add_argument(
+        "--list", action="store_true", help="list directories that have no index.html"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    try:
+        files = StaticFiles(args.directory, listing=args.list)
+    except OSError as why:
+        raise CommandError(f"cannot serve {args.directory!r}: {why.strerror}") from None
+    loop = make()
+    with listening(args.listen):
+        host, port = args.listen
+        server = HttpServer(host, port, loop)
+    server.on("exchange", files)
+    server.on("stop", loop.stop)
+    tell(f"thor: serving {args.directory} on http://{show(server.address)}/")
+    Stopper(loop, server.graceful_shutdown, args.drain).run()
+    return DONE

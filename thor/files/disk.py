@@ -1,0 +1,151 @@
+"""Finding and opening what is below a directory, and nothing else. Blocking: for a thread.
+
+Owns: the way from names to an open file that cannot lead out of a directory. Must not know
+requests.
+
+Theory of operation: the path that the names make is resolved by the kernel's rules (`realpath`)
+and must lie inside the directory; it is then opened name by name with O_NOFOLLOW, so that a link
+that is put in its place meanwhile is not followed. What is opened is asked what it is (`fstat`):
+its size, dates and contents are those of one file, whatever happens to its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from thor.files.answers import Answer, is_name, listing_for
+
+if TYPE_CHECKING:
+    from thor.http.conditional import ByteRange
+
+#: What is read at once, in bytes: several pieces fit between the marks of a connection's queue.
+PIECE_BYTES = 128 * 1024
+#: Most entries of a directory that a listing shows.
+MAX_LISTED = 10_000
+
+#: What the system says of a name behind which there is nothing to be had.
+NOTHING_THERE = frozenset(
+    (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EINVAL,
+        errno.ENXIO,
+    )
+)
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_OPEN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: To go through a directory asks for less than to read it, where the system can tell them apart.
+_PASS_DIRECTORY = _OPEN_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+
+
+class OpenFile:
+    """A regular file that is open for reading, what it was then, and the next piece of it."""
+
+    __slots__ = ("fd", "left", "mtime_ns", "offset", "size")
+
+    def __init__(self, fd: int, status: os.stat_result) -> None:
+        self.fd = fd
+        self.size = status.st_size
+        self.mtime_ns = status.st_mtime_ns
+        self.offset = self.left = 0
+
+    def begin(self, part: ByteRange) -> bytes:
+        """Go to `part`, and read its first piece."""
+        self.offset, self.left = part.first, part.length
+        return self.read()
+
+    def read(self) -> bytes:
+        """The next piece; empty at the end of the part, or where the file has become shorter."""
+        data = os.pread(self.fd, min(PIECE_BYTES, self.left), self.offset)
+        self.offset += len(data)
+        self.left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file; harmless when done twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    # A loop that is stopped calls nobody back: then the descriptor goes with the object.
+    __del__ = close
+
+
+def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[bytes]:
+    """The names from `root` to where `names` lead, links resolved.
+
+    Raises: OSError; ENOENT also for what lies outside, or behind a hidden name
+    """
+    inside = root.rstrip(b"/") + b"/"
+    real = os.path.realpath(os.path.join(root, *names), strict=True)
+    if real != root and not real.startswith(inside):
+        raise FileNotFoundError(errno.ENOENT, "outside of the directory")
+    found = [name for name in real[len(inside) :].split(b"/") if name]
+    if not all(is_name(name, hidden) for name in found):
+        raise FileNotFoundError(errno.ENOENT, "behind a hidden name")
+    return found
+
+
+def _enter(root: bytes, names: list[bytes], flags: int) -> int:
+    """Open a directory by its real names, following no link on the way. Returns: an fd"""
+    fd = os.open(root, _PASS_DIRECTORY if names else flags)
+    try:
+        for index, name in enumerate(names, 1):
+            inner = os.open(name, _PASS_DIRECTORY if index < len(names) else flags, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile | None:
+    """Open the regular file at `names`. Returns: None if a directory is there
+
+    Raises: OSError; ENOENT also for what is neither file nor directory. Nothing but a regular
+        file is ever opened: to open a device or a FIFO may do something.
+    """
+    *above, last = _real_names(root, names, hidden) or [b"."]
+    directory = _enter(root, above, _PASS_DIRECTORY)
+    try:
+        mode = os.stat(last, dir_fd=directory, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            return None
+        if not stat.S_ISREG(mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file")
+        fd = os.open(last, _OPEN_FILE, dir_fd=directory)
+    finally:
+        os.close(directory)
+    file = OpenFile(fd, os.fstat(fd))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):  # replaced since it was looked at
+        file.close()
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return file
+
+
+def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answer:
+    fd = _enter(root, _real_names(root, names, hidden), _OPEN_DIRECTORY | os.O_RDONLY)
+    found: list[bytes] = []
+    complete = True
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if not is_name(name, hidden):
+                    continue
+                if len(found) == MAX_LISTED:
+                    complete = False
+                    break
+                found.append(name + b"/" if entry.is_dir() else name)
+    finally:
+        os.close(fd)
+    return listing_for(sorted(found), complete=complete, top=not names)

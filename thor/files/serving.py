@@ -1,0 +1,224 @@
+"""Static files for an HTTP server, read off the loop's thread.
+
+Owns: the exchange from request to answer, and the open file until it is sent. Must not know how
+messages are framed, nor where the server listens.
+
+Theory of operation: a thread looks the file up, decides on the answer and reads the first piece
+in one go; each further piece is read when the one before it was handed over and the client takes
+more. At most one piece is in memory besides the connection's queue, and at most one thread works
+for an exchange: it alone uses the descriptor then, which is why a descriptor whose client has gone
+is closed when the thread comes back, not before its number could be another file's.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from thor.files.answers import (
+    PHRASES,
+    Answer,
+    Wanted,
+    content_type,
+    is_name,
+    plain_answer,
+    redirect_for,
+    resolve_path,
+    response_for,
+)
+from thor.files.disk import NOTHING_THERE, OpenFile, list_directory, open_file
+
+if TYPE_CHECKING:
+    from thor.http.server.exchange import HttpServerExchange
+    from thor.types import RawHeaders
+
+log = logging.getLogger("thor.files")
+
+
+class StaticFiles:
+    """Serves the files below a directory: a listener for an `HttpServer`'s `exchange` event.
+
+        server.on("exchange", StaticFiles("public"))
+
+    GET, HEAD and OPTIONS; anything else is a 405. Conditional requests (RFC 9110 section 13) and
+    a single byte range (section 14) are honoured; several ranges get the whole. A directory
+    answers with its index file; asked for without its slash, it redirects to it. Names that begin
+    with a dot are not there (but `.well-known`), nor is what a link leads to outside of the
+    directory, nor anything that is not a regular file. A file that becomes shorter while it is
+    sent ends in a reset, so that nobody takes it for whole.
+    """
+
+    def __init__(
+        self,
+        directory: str | bytes | os.PathLike[str],
+        *,
+        index: str = "index.html",
+        listing: bool = False,
+        hidden: bool = False,
+    ) -> None:
+        """directory: resolved now, so that a link in its path may change without effect.
+
+        index: the file that stands for its directory
+        listing: list a directory that has no index file
+        hidden: serve and list names that begin with a dot, too
+        Raises: OSError if there is no such directory, ValueError if `index` is not a plain name
+        """
+        self.root = os.path.realpath(os.fsencode(directory), strict=True)
+        if not os.path.isdir(self.root):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+        self.index = os.fsencode(index)
+        if not is_name(self.index, hidden):
+            raise ValueError(f"index is {index!r}; it must be the name of a file")
+        self.listing = listing
+        self.hidden = hidden
+
+    def __call__(self, exchange: HttpServerExchange) -> None:
+        """Answer an exchange."""
+        method = exchange.method
+        allow: list[tuple[str, str | bytes]] = [("allow", "GET, HEAD, OPTIONS")]
+        if method == b"OPTIONS":
+            exchange.response_start(204, PHRASES[204], allow)
+            exchange.response_done([])
+        elif method not in (b"GET", b"HEAD"):
+            _send(exchange, plain_answer(405, allow))
+        else:
+            _Delivery(self, exchange)
+
+    def prepare(
+        self, method: bytes, target: bytes, fields: RawHeaders, now: float
+    ) -> tuple[Answer, OpenFile | None, bytes]:
+        """Blocking: look for what a GET or HEAD names, and decide on the answer.
+
+        Returns: the answer; the file that is its body, or None; the first piece of that
+        """
+        try:
+            found = self._find(resolve_path(target, self.hidden))
+        except OSError as why:
+            if why.errno in NOTHING_THERE:
+                return plain_answer(404), None, b""
+            log.warning("a file could not be served: %s", why)
+            return plain_answer(500), None, b""
+        if isinstance(found, Answer):
+            return found, None, b""
+        name, file = found
+        try:
+            answer = response_for(method, fields, file.size, file.mtime_ns, content_type(name), now)
+            piece = file.begin(answer.part) if answer.part is not None else b""
+        except OSError as why:
+            file.close()
+            log.warning("a file could not be read: %s", why)
+            return plain_answer(500), None, b""
+        if answer.part is None:
+            file.close()
+            return answer, None, b""
+        return answer, file, piece
+
+    def _find(self, wanted: Wanted | None) -> Answer | tuple[bytes, OpenFile]:
+        if wanted is None:
+            return plain_answer(404)
+        names = wanted.names
+        if names and not wanted.slash:
+            file = open_file(self.root, names, self.hidden)
+            return redirect_for(wanted) if file is None else (names[-1], file)
+        try:
+            file = open_file(self.root, (*names, self.index), self.hidden)
+        except OSError as why:
+            if not self.listing or why.errno not in NOTHING_THERE:
+                raise
+            file = None
+        if file is not None:
+            return self.index, file
+        if self.listing:
+            return list_directory(self.root, names, self.hidden)
+        return plain_answer(404)
+
+
+def _send(exchange: HttpServerExchange, answer: Answer) -> None:
+    exchange.response_start(answer.status, PHRASES[answer.status], answer.headers)
+    if answer.body:
+        exchange.response_body(answer.body)
+    exchange.response_done([])
+
+
+class _Delivery:
+    """One answer on its way: the sink of its exchange."""
+
+    __slots__ = ("exchange", "file", "loop", "paused", "reading")
+
+    def __init__(self, files: StaticFiles, exchange: HttpServerExchange) -> None:
+        self.exchange: HttpServerExchange | None = exchange
+        self.file: OpenFile | None = None
+        self.loop = exchange.http_conn.server.loop
+        self.paused = False
+        self.reading = True
+        exchange.sink(self)
+        asked = (exchange.method, exchange.uri, exchange.req_hdrs, self.loop.time())
+        self.loop.run_in_thread(files.prepare, *asked, then=self._prepared)
+
+    # -- called by the exchange
+
+    def pause(self, paused: bool) -> None:
+        """The client takes no more for now (True)."""
+        self.paused = paused
+        self._read_on()
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.exchange = None
+        self._end()
+
+    # -- called when a thread comes back
+
+    def _prepared(self, result: Any, failure: BaseException | None) -> None:
+        self.reading = False
+        answer, self.file, piece = result or (plain_answer(500), None, b"")
+        exchange = self.exchange
+        if failure is not None:
+            log.error("a file could not be served", exc_info=failure)
+        if exchange is None:
+            self._end()
+        elif self.file is None:
+            _send(exchange, answer)
+        else:
+            exchange.response_start(answer.status, PHRASES[answer.status], answer.headers)
+            self._pass_on(exchange, piece)
+
+    def _read(self, piece: bytes | None, failure: BaseException | None) -> None:
+        self.reading = False
+        if failure is not None:
+            log.warning("a file could not be read on: %s", failure)
+        if self.exchange is None:
+            self._end()
+        else:
+            self._pass_on(self.exchange, piece or b"")
+
+    # -- sending
+
+    def _pass_on(self, exchange: HttpServerExchange, piece: bytes) -> None:
+        assert self.file is not None
+        if piece:
+            exchange.response_body(piece)
+        if not self.file.left:
+            self.exchange = None
+            self._end()
+            exchange.response_done([])
+        elif piece:
+            self._read_on()
+        else:
+            # What was promised is not there: the client must see that, not wait for it.
+            self.exchange = None
+            self._end()
+            if exchange.http_conn.tcp_conn is not None:
+                exchange.http_conn.tcp_conn.abort()
+
+    def _read_on(self) -> None:
+        if self.file is not None and not self.paused and not self.reading:
+            self.reading = True
+            self.loop.run_in_thread(self.file.read, then=self._read)
+
+    def _end(self) -> None:
+        if self.file is not None and not self.reading:
+            self.file.close()
+            self.file = None

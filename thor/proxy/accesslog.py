@@ -1,0 +1,62 @@
+"""The access log: one line a request.
+
+Owns: what a line looks like. Must not know where it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thor.proxy.flow import Flow
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def access_line(flow: Flow) -> str:
+    """A finished flow in the combined log format, followed by the time it took in seconds, the
+    endpoint, and what went wrong.
+
+    What the client sent is escaped, so that it can neither end the line nor colour a terminal.
+    """
+    address = flow.client.address if flow.client is not None else ""
+    peer = str(address[0]) if isinstance(address, tuple) else "-"
+    status = (flow.status or b"000").decode("latin-1")
+    referer, agent = _field(flow, b"referer"), _field(flow, b"user-agent")
+    request = f"{_text(flow.method)} {_text(flow.path)} HTTP/{_text(flow.version)}"
+    took = "-" if flow.duration_s is None else f"{flow.duration_s:.6f}"
+    endpoint = flow.endpoint.name.decode("ascii") if flow.endpoint is not None else "-"
+    error = type(flow.error).__name__ if flow.error is not None else "-"
+    return (
+        f'{peer} - - [{_moment(flow.started)}] "{request}" {status} {flow.response_bytes} '
+        f'"{referer}" "{agent}" {took} {endpoint} {error}'
+    )
+
+
+def _moment(seconds: float) -> str:
+    at = time.gmtime(seconds)
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    return f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04}:{clock} +0000"
+
+
+def _field(flow: Flow, name: bytes) -> str:
+    for found, value in flow.request_headers:
+        if _octets(found).lower() == name:
+            return _text(value)
+    return "-"
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+
+
+def _text(value: str | bytes) -> str:
+    r"""Printable ASCII as it is, anything else as `\xNN`, quotes and backslashes escaped."""
+    octets = _octets(value)
+    if octets.isalnum():
+        return octets.decode("ascii")
+    return "".join(
+        chr(octet) if 0x20 <= octet < 0x7F and octet not in b'"\\' else f"\\x{octet:02x}"
+        for octet in octets
+    )

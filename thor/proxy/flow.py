@@ -1,0 +1,260 @@
+"""A request that somebody watches: what a program sees of it, and may change.
+
+Owns: `Flow`, and the relay that makes the phases of it. Must not know how a request is relayed:
+`WatchedRelay` adds to `Relay` what is seen, and takes nothing away. Requests that nobody watches
+have none of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thor.proxy.forwarding import Answered
+from thor.proxy.relay import Caller, Relay, is_open, reset
+
+if TYPE_CHECKING:
+    from thor.http.error import HttpError
+    from thor.http.server import HttpServerExchange
+    from thor.proxy.reverse import ReverseProxy
+    from thor.proxy.tunnel import Tunnel
+    from thor.proxy.upstream import Endpoint, Upstream
+    from thor.tcp import TcpConnection
+    from thor.types import Data, HeadersIn, RawHeaders
+
+#: The events of a proxy that a flow is made for.
+PHASES = frozenset(("request", "response", "done"))
+
+
+class Flow:
+    """One exchange crossing the proxy.
+
+    method, path: of the request; `path` is the target with its query, as it came. May be set in
+        the phase `request`.
+    request_headers: what goes upstream, hop-by-hop fields removed and the proxy's own added; may
+        be changed in `request`.
+    version: of the client's request, b"1.1"
+    host: whom the request is for, as the client said
+    client: the client's connection, with its `address`
+    upstream, endpoint, attempts: where it went; the endpoint is None before the first attempt,
+        and where the proxy itself answered
+    status, phrase, response_headers: the response's, or None; may be changed in `response`.
+    request_bytes, response_bytes: bytes of the bodies so far; in a tunnel, all that went through
+    started: Unix time; response_s, duration_s: seconds from then to the response's head and to
+        the end, or None
+    error: what went wrong on either side, or None
+    """
+
+    __slots__ = (
+        "_answer",
+        "_began",
+        "_context",
+        "_phase",
+        "_relay",
+        "attempts",
+        "client",
+        "duration_s",
+        "endpoint",
+        "error",
+        "host",
+        "method",
+        "path",
+        "phrase",
+        "request_bytes",
+        "request_headers",
+        "response_bytes",
+        "response_headers",
+        "response_s",
+        "started",
+        "status",
+        "upstream",
+        "version",
+    )
+
+    def __init__(self, relay: Relay) -> None:
+        inbound, loop = relay.inbound, relay.proxy.loop
+        self._relay = relay
+        self._context: dict[str, Any] | None = None
+        self._answer: Answered | None = None
+        self._phase = ""
+        self._began = loop.clock.monotonic()
+        self.method: str | bytes = inbound.method
+        self.path: str | bytes = inbound.uri
+        self.version = inbound.req_version
+        self.host = inbound.host
+        self.request_headers: RawHeaders = inbound.req_hdrs
+        self.client: TcpConnection | None = inbound.http_conn.tcp_conn
+        self.upstream: Upstream = relay.proxy.upstream
+        self.endpoint: Endpoint | None = None
+        self.attempts = 0
+        self.status: bytes | None = None
+        self.phrase: bytes | None = None
+        self.response_headers: RawHeaders | None = None
+        self.request_bytes = self.response_bytes = 0
+        self.started = loop.time()
+        self.response_s: float | None = None
+        self.duration_s: float | None = None
+        self.error: HttpError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.method!r} {self.path!r} {self.status!r}>"
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The program's own, from phase to phase."""
+        if self._context is None:
+            self._context = {}
+        return self._context
+
+    def respond(self, status: int, phrase: str, headers: HeadersIn = (), body: Data = b"") -> None:
+        """Answer in the upstream's place. In `request`, nothing goes upstream; in `response`, the
+        upstream's response is dropped.
+
+        Raises: ValueError in any other phase
+        """
+        if self._phase not in ("request", "response"):
+            raise ValueError("respond() is for the phases request and response")
+        data = body.encode("utf-8") if isinstance(body, str) else bytes(body)
+        self._answer = Answered(status, phrase, fields=_fields(headers), body=data)
+
+    def abort(self) -> None:
+        """Reset the client's connection; nothing more is sent either way. Harmless at any time."""
+        reset(self._relay.inbound)
+
+    def _seconds(self) -> float:
+        return self._relay.proxy.loop.clock.monotonic() - self._began
+
+
+def _fields(headers: HeadersIn) -> list[tuple[bytes, bytes]]:
+    return [(_octets(name), _octets(value)) for name, value in headers]
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+class _WatchedCaller(Caller):
+    """Hears the end, too."""
+
+    __slots__ = ()
+
+    def done(self, error: HttpError | None) -> None:
+        """The last byte of the response has left, or the exchange is lost."""
+        relay = self.relay
+        assert isinstance(relay, WatchedRelay)
+        relay.client_done(error)
+
+
+class WatchedRelay(Relay):
+    """A relay with a flow."""
+
+    __slots__ = ("flow", "tunnelled")
+
+    caller_class = _WatchedCaller
+
+    def __init__(self, proxy: ReverseProxy, inbound: HttpServerExchange) -> None:
+        Relay.__init__(self, proxy, inbound)
+        self.flow = Flow(self)
+        self.tunnelled = False
+
+    # -- the phases ----------------------------------------------------------------------------
+
+    def _phase(self, event: str) -> bool:
+        """Have the program look. Returns: False if it has answered the request itself"""
+        flow = self.flow
+        flow._phase = event
+        try:
+            self.proxy.emit(event, flow)
+        finally:
+            flow._phase = ""
+        answered = flow._answer
+        if answered is None:
+            return True
+        self.cancel()
+        self.answer(answered)
+        return False
+
+    def send(self) -> None:
+        """The phase `request`, and then upstream with what became of it."""
+        flow = self.flow
+        flow.path = self.target
+        flow.request_headers = self.forwarded.fields
+        if not self._phase("request"):
+            return
+        if is_open(self.inbound):
+            self.method, self.target = _octets(flow.method), _octets(flow.path)
+            self.forwarded = self.forwarded._replace(fields=flow.request_headers)
+            Relay.send(self)
+        else:
+            self.cancel()
+
+    def attempt(self, endpoint: Endpoint) -> None:
+        """One more attempt."""
+        self.flow.endpoint = endpoint
+        self.flow.attempts += 1
+        Relay.attempt(self, endpoint)
+
+    def response_start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        """The phase `response`, and then down with what became of it."""
+        flow = self.flow
+        flow.response_s = flow._seconds()
+        flow.status, flow.phrase = status, phrase
+        flow.response_headers = self.response_fields(status, headers)
+        if not self._phase("response"):
+            return
+        if is_open(self.inbound):
+            self.pass_head(flow.status, flow.phrase, flow.response_headers)
+        else:
+            self.cancel()
+
+    def answer(self, answered: Answered) -> None:
+        """An answer of the proxy's own is seen, but not changed."""
+        flow = self.flow
+        flow.status, flow.phrase = b"%d" % answered.status, answered.phrase.encode("latin-1")
+        flow.response_bytes = len(answered.body)
+        if flow.response_s is None:
+            flow.response_s = flow._seconds()
+        Relay.answer(self, answered)
+
+    # -- counting ------------------------------------------------------------------------------
+
+    def request_body(self, chunk: bytes) -> None:
+        """A piece of the request."""
+        self.flow.request_bytes += len(chunk)
+        Relay.request_body(self, chunk)
+
+    def response_body(self, chunk: bytes) -> None:
+        """A piece of the response."""
+        self.flow.response_bytes += len(chunk)
+        Relay.response_body(self, chunk)
+
+    def error(self, error: HttpError) -> None:
+        """The attempt failed."""
+        self.flow.error = error
+        Relay.error(self, error)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def join(self, near: TcpConnection, far: TcpConnection) -> None:
+        """The flow goes on as a tunnel."""
+        flow = self.flow
+        flow.status, flow.phrase = b"101", b"Switching Protocols"
+        flow.response_headers = self.switching
+        flow.response_s = flow._seconds()
+        self.tunnelled = True
+        self.proxy.add_tunnel(near, far, self._tunnel_done)
+
+    def _tunnel_done(self, tunnel: Tunnel) -> None:
+        self.flow.request_bytes = tunnel.bytes_from_one
+        self.flow.response_bytes = tunnel.bytes_from_other
+        self._done()
+
+    def client_done(self, error: HttpError | None) -> None:
+        """The client's side is over: with a tunnel, that is when the tunnel is."""
+        if error is not None and self.flow.error is None:
+            self.flow.error = error
+        if not self.tunnelled:
+            self._done()
+
+    def _done(self) -> None:
+        self.flow.duration_s = self.flow._seconds()
+        self.proxy.emit("done", self.flow)

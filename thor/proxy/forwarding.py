@@ -1,0 +1,477 @@
+"""What crosses a hop: the fields of requests and responses, as pure functions.
+
+Owns: which fields stay behind, what a proxy adds of its own, loops, the limit of forwards, and
+what is answered when the upstream fails. Must not know exchanges or connections.
+
+Theory of operation: fields are taken as they came and copied once. A bounded table says for each
+spelling of a name whether anything has to be done; for most nothing has, and the pair passes
+through unchanged. What a peer that is not trusted says about those before it is not forwarded at
+all, under no spelling: what arrives upstream in such a field is what this proxy saw itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from thor.http.error import (
+    AccessError,
+    ChunkError,
+    ConnectError,
+    ConnectTimeoutError,
+    ContentTooLargeError,
+    DnsError,
+    ExchangeTimeoutError,
+    HeadLimitError,
+    HttpError,
+    IncompleteMessageError,
+    OutputError,
+    ReadTimeoutError,
+    SendTimeoutError,
+    TransferCodingError,
+    UpgradeError,
+    UrlError,
+)
+from thor.types import RawHeaders
+
+#: This process's name in Via and Proxy-Status, if none is given. Made when the process starts, so
+#: that the workers forked from it share it, and a request that comes round is known by any.
+PSEUDONYM = f"thor-{secrets.token_hex(4)}"
+
+#: A Max-Forwards above this is lowered to it; it also bounds what is converted to a number.
+MAX_FORWARDS = 10**9
+
+#: Kinds of fields; all but PASS are looked at.
+PASS, DROP, CONNECTION, LENGTH, CODING, VIA, FORWARDED, TE, UPGRADE, TRAILER, TWIN, EXPECT = range(
+    12
+)
+
+_REQUEST_KINDS = {
+    b"connection": CONNECTION,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"via": VIA,
+    b"te": TE,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+    b"forwarded": FORWARDED,
+    b"x-real-ip": FORWARDED,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"http2-settings": DROP,
+}
+_RESPONSE_KINDS = {
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"trailer": TRAILER,
+    b"transfer-encoding": DROP,
+    b"te": DROP,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+}
+
+#: What Connection cannot take away (RFC 9110 section 7.6.1): what says whom a message is for,
+#: where it ends, and through whom it came.
+_NOT_NOMINATED = frozenset((b"content-length", b"host", b"via", b"close", b"keep-alive"))
+
+#: What Connection mostly says; it takes nothing away and offers nothing.
+_USUAL_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
+
+#: Spelling of a name -> its kind. Names come from peers: the tables are bounded.
+_request_names: dict[bytes, int] = {}
+_response_names: dict[bytes, int] = {}
+_MAX_NAMES = 1024
+_MAX_NAME_BYTES = 48
+
+_MAX_PEERS = 1024
+
+Field: TypeAlias = "tuple[bytes, bytes]"
+
+
+class Answered(Exception):
+    """The proxy itself is the one to answer: the request goes no further.
+
+    error: the type for Proxy-Status (RFC 9209 section 2.3), empty where nothing is wrong
+    """
+
+    def __init__(
+        self,
+        status: int,
+        phrase: str,
+        error: str = "",
+        fields: Iterable[Field] = (),
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(status, phrase, error)
+        self.status = status
+        self.phrase = phrase
+        self.error = error
+        self.fields = list(fields)
+        self.body = body
+
+
+class Policy:
+    """What a proxy says of itself and whom it believes.
+
+    pseudonym: its name in Via and Proxy-Status, a token
+    trusted: networks, as in `ipaddress.ip_network`, whose X-Forwarded-* and Forwarded are kept
+    drop_underscore_twins: drop a field whose name is another's, but for `_` in place of `-`: CGI
+        and its heirs take them for one (`X_Forwarded_For`)
+    """
+
+    __slots__ = ("_peers", "drop_underscore_twins", "pseudonym", "trusted", "via_10", "via_11")
+
+    def __init__(
+        self,
+        pseudonym: str = PSEUDONYM,
+        trusted: Iterable[str] = (),
+        drop_underscore_twins: bool = True,
+    ) -> None:
+        """Raises: ValueError for a pseudonym that is not a token, or a network that is none"""
+        if not pseudonym[:1].isalpha() or not pseudonym.isascii():
+            raise ValueError(f"pseudonym is {pseudonym!r}; it must begin with a letter")
+        if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
+            raise ValueError(f"pseudonym is {pseudonym!r}; it must be letters, digits, '-_.'")
+        self.pseudonym = pseudonym.encode("ascii")
+        self.trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        self.drop_underscore_twins = drop_underscore_twins
+        self.via_11: Field = (b"via", b"1.1 " + self.pseudonym)
+        self.via_10: Field = (b"via", b"1.0 " + self.pseudonym)
+        self._peers: dict[str, bool] = {}
+
+    def trusts(self, peer: str) -> bool:
+        """Whether what this address says about others is believed."""
+        if not self.trusted:
+            return False
+        known = self._peers.get(peer)
+        if known is None:
+            try:
+                address = ipaddress.ip_address(peer)
+            except ValueError:  # no IP address: a Unix socket's peer
+                return False
+            known = any(address in network for network in self.trusted)
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers.clear()
+            self._peers[peer] = known
+        return known
+
+
+class Forwarded(NamedTuple):
+    """What goes upstream besides method and target.
+
+    upgrade: the protocol to ask for, or None; te_trailers: whether the client takes trailers;
+    expects: whether it has an expectation
+    """
+
+    fields: RawHeaders
+    upgrade: bytes | None
+    te_trailers: bool
+    expects: bool
+
+
+_new_tuple = tuple.__new__  # spares the Python function that a NamedTuple is called through
+
+NOTHING_FORWARDED = Forwarded([], None, False, False)
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def origin_form(target: bytes) -> bytes:
+    """A request target as an origin server gets it (RFC 9112 section 3.2): path and query as they
+    came; `*` stays, and so does the authority of CONNECT."""
+    if target.startswith(b"/"):
+        return target
+    _, found, rest = target.partition(b"://")
+    if not found:
+        return target
+    for index, octet in enumerate(rest):
+        if octet == 0x2F:
+            return rest[index:]
+        if octet == 0x3F:
+            return b"/" + rest[index:]
+    return b"/"
+
+
+def count_hops(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
+    """The fields of an OPTIONS or TRACE request with Max-Forwards (RFC 9110 section 7.6.2) one
+    less; other methods need not be asked for.
+
+    Raises: Answered at the end of the way, and for a Max-Forwards that is no number
+    """
+    values = [value for name, value in fields if name.lower() == b"max-forwards"]
+    if not values:
+        return fields
+    if len(values) > 1 or not values[0].isdigit():
+        raise Answered(400, "Bad Request", "http_request_error")
+    digits = values[0].lstrip(b"0")
+    hops = int(digits or b"0") if len(digits) < 10 else MAX_FORWARDS
+    if hops:
+        left = b"%d" % (hops - 1)
+        return [(n, left if n.lower() == b"max-forwards" else value) for n, value in fields]
+    if method == b"TRACE":
+        raise _traced(target, fields)
+    raise Answered(204, "No Content")
+
+
+def _traced(target: bytes, fields: RawHeaders) -> Answered:
+    """The answer to a TRACE that ends here (RFC 9110 section 9.3.8): the way it came, and no
+    field that may be a secret."""
+    way = b"".join(b"Via: %b\r\n" % value for name, value in fields if name.lower() == b"via")
+    body = b"TRACE %b HTTP/1.1\r\nMax-Forwards: 0\r\n%b\r\n" % (target, way)
+    return Answered(200, "OK", fields=[(b"content-type", b"message/http")], body=body)
+
+
+def forward_request(
+    fields: RawHeaders, http11: bool, host: bytes, peer: str, policy: Policy
+) -> Forwarded:
+    """The fields of a request that go upstream (RFC 9110 section 7.6).
+
+    fields: as they came; http11: whether the client speaks HTTP/1.1; host: whom the request is
+        for, as the server worked it out; peer: the client's IP address, empty if it has none
+    Raises: Answered for a request that has been here before (508)
+    """
+    kept: RawHeaders = []
+    special: list[tuple[int, Field]] = []
+    has_body = twins = expects = False
+    names = _request_names
+    for field in fields:
+        kind = names.get(field[0])
+        if kind is None:
+            kind = _learn(names, _REQUEST_KINDS, field[0])
+        if not kind:
+            kept.append(field)
+        elif kind == LENGTH:
+            has_body = has_body or field[1] != b"0"
+            kept.append(field)
+        elif kind == TWIN:
+            twins = True
+            kept.append(field)
+        elif kind == EXPECT:
+            expects = True
+            kept.append(field)
+        elif kind == CODING:
+            has_body = True
+        elif kind != DROP and not (kind == CONNECTION and field[1] in _USUAL_OPTIONS):
+            special.append((kind, field))
+    upgrade, te_trailers = None, False
+    via = policy.via_11 if http11 else policy.via_10
+    forwarded: list[Field] = []
+    if special:
+        kept, upgrade, te_trailers = _apply_connection(kept, special, http11)
+        via = _append_via(special, via, policy.pseudonym)
+        forwarded = [field for kind, field in special if kind == FORWARDED]
+    if expects and not (has_body and http11):
+        # Not an expectation that anything follows from (RFC 9110 section 10.1.1).
+        expects = False
+        kept = [field for field in kept if field[0].lower() != b"expect"]
+    if twins and policy.drop_underscore_twins:
+        kept = _without_twins(kept)
+    if forwarded and policy.trusts(peer):
+        _extend_forwarded(kept, forwarded, host, peer)
+    else:
+        kept.append((b"x-forwarded-for", peer.encode("latin-1") or b"unknown"))
+        kept.append((b"x-forwarded-proto", b"http"))
+        if host:
+            kept.append((b"x-forwarded-host", host))
+    kept.append(via)
+    # A request with content asks for no switch: its body would have to be through before.
+    return _new_tuple(Forwarded, (kept, None if has_body else upgrade, te_trailers, expects))
+
+
+def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int:
+    """What is to be done about fields of this name, kept for the next one."""
+    lower = name.lower()
+    kind = kinds.get(lower, PASS)
+    if kinds is _REQUEST_KINDS:
+        if lower.startswith((b"x-forwarded-", b"x_forwarded_")):
+            kind = FORWARDED if b"_" not in lower else TWIN
+        elif b"_" in lower:
+            kind = TWIN
+    if len(name) <= _MAX_NAME_BYTES:
+        if len(names) >= _MAX_NAMES:
+            names.clear()
+        names[name] = kind
+    return kind
+
+
+def _apply_connection(
+    kept: RawHeaders, special: list[tuple[int, Field]], http11: bool
+) -> tuple[RawHeaders, bytes | None, bool]:
+    """Do what Connection says: drop what it names, see what is offered for this hop alone.
+
+    Returns: the fields that are left; the first protocol offered, or None; whether trailers are
+        taken
+    """
+    options = _options([field[1] for kind, field in special if kind == CONNECTION])
+    nominated = options - _NOT_NOMINATED
+    if nominated:
+        kept = [field for field in kept if field[0].lower() not in nominated]
+        special[:] = [
+            entry
+            for entry in special
+            if entry[0] in (TE, UPGRADE, VIA) or entry[1][0].lower() not in nominated
+        ]
+    upgrade = None
+    if http11 and b"upgrade" in options:
+        # h2c is a second way to the same server, past whatever is decided here: never relayed.
+        offered = _list_elements([field[1] for kind, field in special if kind == UPGRADE])
+        upgrade = next((name for name in offered if not name.lower().startswith(b"h2c")), None)
+    codings = _list_elements([field[1] for kind, field in special if kind == TE])
+    te_trailers = http11 and any(coding.lower() == b"trailers" for coding in codings)
+    return kept, upgrade, te_trailers
+
+
+def _options(values: list[bytes]) -> frozenset[bytes]:
+    return frozenset(option.lower() for option in _list_elements(values)) if values else frozenset()
+
+
+def _list_elements(values: Sequence[bytes]) -> list[bytes]:
+    """The elements of a list of tokens, empty ones left out (RFC 9110 section 5.6.1)."""
+    elements = (element.strip(b" \t") for value in values for element in value.split(b","))
+    return [element for element in elements if element]
+
+
+def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) -> Field:
+    """Via with this proxy at its end (RFC 9110 section 7.6.3).
+
+    Raises: Answered if this proxy is in it already (RFC 5842 section 7.2)
+    """
+    before = [field[1] for kind, field in special if kind == VIA]
+    if not before:
+        return own
+    for member in _list_elements(before):
+        words = member.split()
+        if len(words) > 1 and words[1].partition(b":")[0].lower() == pseudonym.lower():
+            raise Answered(508, "Loop Detected", "proxy_loop_detected")
+    return (b"via", b", ".join([*before, own[1]]))
+
+
+def _without_twins(fields: RawHeaders) -> RawHeaders:
+    """Without fields that some recipients take for another one, present or added by a proxy."""
+    present = {name.lower() for name, _ in fields if b"_" not in name}
+    kept = []
+    for field in fields:
+        if b"_" in field[0]:
+            dashed = field[0].lower().replace(b"_", b"-")
+            if dashed in present or _REQUEST_KINDS.get(dashed) or dashed == b"host":
+                continue
+            if dashed.startswith(b"x-forwarded-"):
+                continue
+        kept.append(field)
+    return kept
+
+
+def _extend_forwarded(kept: RawHeaders, forwarded: list[Field], host: bytes, peer: str) -> None:
+    """Add this hop to what a trusted peer said of those before it."""
+    way = [value for name, value in forwarded if name.lower() == b"x-forwarded-for"]
+    kept.append((b"x-forwarded-for", b", ".join([*way, peer.encode("latin-1")])))
+    others = [field for field in forwarded if field[0].lower() != b"x-forwarded-for"]
+    said = {name.lower() for name, _ in others}
+    kept.extend(others)
+    if b"x-forwarded-proto" not in said:
+        kept.append((b"x-forwarded-proto", b"http"))
+    if b"x-forwarded-host" not in said and host:
+        kept.append((b"x-forwarded-host", host))
+
+
+# -- responses ----------------------------------------------------------------------------------
+
+
+def forward_response(
+    status: bytes, fields: RawHeaders, http11: bool, trailers: bool, policy: Policy
+) -> RawHeaders:
+    """The fields of a response that go down (RFC 9110 section 7.6).
+
+    http11: whether the upstream speaks HTTP/1.1; trailers: whether those of the response go down
+    """
+    kept: RawHeaders = []
+    connection: list[bytes] = []
+    names = _response_names
+    for field in fields:
+        kind = names.get(field[0])
+        if kind is None:
+            kind = _learn(names, _RESPONSE_KINDS, field[0])
+        if not kind:
+            kept.append(field)
+        elif kind == CONNECTION:
+            if field[1] not in _USUAL_OPTIONS:
+                connection.append(field[1])
+        elif (kind == UPGRADE and status == b"426") or (kind == TRAILER and trailers):
+            kept.append(field)
+    if connection:
+        nominated = _options(connection) - _NOT_NOMINATED - {b"upgrade"}
+        if nominated:
+            kept = [field for field in kept if field[0].lower() not in nominated]
+    kept.append(policy.via_11 if http11 else policy.via_10)
+    return kept
+
+
+def forward_trailers(trailers: RawHeaders) -> RawHeaders:
+    """The trailers that go on: none that is about a hop (RFC 9110 section 7.6.1)."""
+    return [field for field in trailers if field[0].lower() not in _REQUEST_KINDS]
+
+
+# -- failures -----------------------------------------------------------------------------------
+
+#: What is answered for an upstream that fails (RFC 9209 section 2.3); a class stands for those
+#: below it in the tree that have no row of their own.
+FAILURES: dict[type[HttpError], tuple[int, str, str]] = {
+    ConnectTimeoutError: (504, "Gateway Timeout", "connection_timeout"),
+    ConnectError: (502, "Bad Gateway", "connection_refused"),
+    DnsError: (502, "Bad Gateway", "dns_error"),
+    AccessError: (502, "Bad Gateway", "destination_ip_prohibited"),
+    IncompleteMessageError: (502, "Bad Gateway", "connection_terminated"),
+    ReadTimeoutError: (504, "Gateway Timeout", "connection_read_timeout"),
+    ExchangeTimeoutError: (504, "Gateway Timeout", "http_response_timeout"),
+    SendTimeoutError: (504, "Gateway Timeout", "connection_write_timeout"),
+    HeadLimitError: (502, "Bad Gateway", "http_response_header_section_size"),
+    TransferCodingError: (502, "Bad Gateway", "http_response_transfer_coding"),
+    ChunkError: (502, "Bad Gateway", "http_response_transfer_coding"),
+    ContentTooLargeError: (502, "Bad Gateway", "http_response_body_size"),
+    UpgradeError: (502, "Bad Gateway", "http_upgrade_failed"),
+    UrlError: (400, "Bad Request", "http_request_error"),
+    OutputError: (500, "Internal Server Error", "proxy_internal_error"),
+    HttpError: (502, "Bad Gateway", "http_protocol_error"),
+}
+
+
+def failure_for(error: HttpError, connected: bool) -> Answered:
+    """What the client is told when the upstream fails: nothing of what the upstream said.
+
+    connected: whether there was a connection to it
+    """
+    status, phrase, kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
+    if connected and kind == "connection_refused":
+        kind = "connection_terminated"
+    return Answered(status, phrase, kind)
+
+
+def answer_parts(answered: Answered, policy: Policy) -> tuple[RawHeaders, bytes]:
+    """The fields and the body of a response that the proxy makes itself, with Proxy-Status where
+    it explains an error (RFC 9209 section 2). Nothing of a peer's is in them."""
+    fields, body = list(answered.fields), answered.body
+    if answered.error:
+        fields.append((b"proxy-status", proxy_status(policy.pseudonym, answered.error)))
+        if not body:
+            body = f"{answered.phrase}\n".encode("ascii")
+            fields.append((b"content-type", b"text/plain; charset=utf-8"))
+    fields.append((b"content-length", b"%d" % len(body)))
+    return fields, body
+
+
+def proxy_status(pseudonym: bytes, error: str, details: str = "") -> bytes:
+    """A member of Proxy-Status (RFC 9209 section 2).
+
+    error: one of the types of section 2.3; details: text for people, nothing of a peer's
+    Raises: ValueError for details that a structured field cannot hold (RFC 8941 section 3.3.3)
+    """
+    value = pseudonym + b"; error=" + error.encode("ascii")
+    if details:
+        if not (details.isascii() and details.isprintable()):
+            raise ValueError("details must be printable ASCII")
+        escaped = details.replace("\\", "\\\\").replace('"', '\\"')
+        value += b'; details="' + escaped.encode("ascii") + b'"'
+    return value

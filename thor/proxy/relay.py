@@ -1,0 +1,353 @@
+"""One request on its way through the proxy, and its response on the way back.
+
+Owns: a server's exchange and the client's exchange that it is joined to, one attempt after the
+other. Must not know which fields cross a hop, nor how an endpoint is chosen.
+
+Theory of operation: one exchange emits what the other has as a method, so the relay is the sink of
+the client's exchange and calls the server's; a `Caller` is the sink of the server's and calls the
+client's. There are two, since both sides emit `pause` and `error`, and each means the other side.
+`pause` is wired across, both ways: what one side cannot send, the other does not read.
+
+    not a byte passed on --error, may be replayed--> next attempt, at another endpoint
+                         --error------------------> an answer of the proxy's own
+    a 1xx passed on      --error------------------> an answer of the proxy's own
+    head passed on       --error------------------> the client's connection is reset
+    any                  --client gone------------> the upstream's exchange is cancelled
+
+A request may be replayed while all of its body is held, if none of it was sent or its method is
+idempotent (RFC 9110 section 9.2.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thor.http.common import idempotent_methods
+from thor.http.error import (
+    AccessError,
+    ConnectError,
+    DnsError,
+    HttpError,
+    IncompleteMessageError,
+    OutputError,
+)
+from thor.proxy.forwarding import (
+    NOTHING_FORWARDED,
+    Answered,
+    Forwarded,
+    answer_parts,
+    count_hops,
+    failure_for,
+    forward_request,
+    forward_response,
+    forward_trailers,
+    origin_form,
+)
+
+if TYPE_CHECKING:
+    from thor.http.client import HttpClientExchange
+    from thor.http.server import HttpServerExchange
+    from thor.proxy.reverse import ReverseProxy
+    from thor.proxy.upstream import Endpoint
+    from thor.tcp import TcpConnection
+    from thor.types import RawHeaders
+
+#: How a tunnel is refused, and what may be asked instead.
+_NO_TUNNEL = Answered(
+    405,
+    "Method Not Allowed",
+    "http_request_error",
+    [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
+)
+
+_UNUSUAL_METHODS = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
+
+#: An endpoint that cannot be connected to; a connection that went away. After anything else the
+#: next endpoint would fare no better, or the request may be what broke it.
+UNREACHABLE = (ConnectError, DnsError, AccessError)
+LOST = (ConnectError, IncompleteMessageError)
+
+#: How far the response has got.
+NOTHING, NONFINAL, FINAL, OVER = range(4)
+
+
+class Caller:
+    """The sink of the client's exchange: what a relay hears from that side."""
+
+    __slots__ = ("relay",)
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+
+    def request_body(self, chunk: bytes) -> None:
+        """A piece of the request's body."""
+        self.relay.request_body(chunk)
+
+    def request_done(self, trailers: RawHeaders) -> None:
+        """The request is complete."""
+        relay = self.relay
+        relay.trailers = trailers = forward_trailers(trailers) if trailers else trailers
+        if relay.outbound is not None:
+            relay.outbound.request_done(trailers)
+
+    def pause(self, paused: bool) -> None:
+        """The client takes no more of the response for now (True)."""
+        if self.relay.outbound is not None:
+            self.relay.outbound.pause(paused)
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.relay.cancel()
+
+
+class Relay:
+    """Joins the two exchanges of a request; the sink of the upstream's."""
+
+    __slots__ = (
+        "endpoint",
+        "forwarded",
+        "held",
+        "held_bytes",
+        "inbound",
+        "method",
+        "outbound",
+        "passed",
+        "proxy",
+        "switching",
+        "target",
+        "trailers",
+        "tried",
+    )
+
+    #: What hears the client's exchange.
+    caller_class = Caller
+
+    def __init__(self, proxy: ReverseProxy, inbound: HttpServerExchange) -> None:
+        self.proxy = proxy
+        self.inbound = inbound
+        self.method = inbound.method
+        self.target = b""
+        self.forwarded = NOTHING_FORWARDED
+        self.outbound: HttpClientExchange | None = None
+        self.endpoint: Endpoint | None = None
+        self.passed = NOTHING
+        #: What has arrived of the body, while it may be replayed; the trailers, when it ended.
+        self.held: list[bytes] | None = [] if len(proxy.upstream.endpoints) > 1 else None
+        self.held_bytes = 0
+        self.trailers: RawHeaders | None = None
+        self.tried: list[Endpoint] | None = None
+        self.switching: RawHeaders | None = None
+
+    # -- the way up ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Decide on the request: send it on, or answer it here."""
+        inbound = self.inbound
+        inbound.sink(self.caller_class(self))
+        target, fields = inbound.uri, inbound.req_hdrs
+        try:
+            if self.method in _UNUSUAL_METHODS:
+                fields = self._look_at_method(fields)
+            self.target = target if target.startswith(b"/") else origin_form(target)
+            self.forwarded = forward_request(
+                fields,
+                inbound.req_version != b"1.0",
+                inbound.host,
+                peer_of(inbound),
+                self.proxy.policy,
+            )
+        except Answered as answered:
+            self.answer(answered)
+            return
+        if self.forwarded.expects:
+            # Whether to go on is the origin's decision: its 100 is passed on.
+            inbound.on("expect_continue", _leave_it_to_the_origin)
+        self.send()
+
+    def _look_at_method(self, fields: RawHeaders) -> RawHeaders:
+        """What concerns the methods that are about the way itself. Raises: Answered"""
+        if self.method == b"CONNECT":
+            raise _NO_TUNNEL
+        return count_hops(self.method, origin_form(self.inbound.uri), fields)
+
+    def send(self) -> None:
+        """Send the request to the endpoint whose turn it is."""
+        endpoint = self.proxy.upstream.pick(self.proxy.loop._now)
+        assert endpoint is not None  # there is none only after others were tried
+        self.attempt(endpoint)
+
+    def attempt(self, endpoint: Endpoint) -> None:
+        """Send to `endpoint` what there is of the request."""
+        self.endpoint = endpoint
+        fields, upgrade, te_trailers, _ = self.forwarded
+        outbound = self.outbound = self.proxy.client.exchange()
+        outbound.sink(self)
+        outbound.request_start(
+            self.method,
+            endpoint.uri_for(self.target),
+            fields,
+            upgrade=upgrade,
+            te_trailers=te_trailers,
+        )
+        if self.tried is not None:
+            self._replay(outbound)
+
+    def _replay(self, outbound: HttpClientExchange) -> None:
+        """Bring another attempt to where the one before it was."""
+        self.inbound.pause(False)
+        for chunk in self.held or ():
+            outbound.request_body(chunk)
+        if self.trailers is not None:
+            outbound.request_done(self.trailers)
+
+    def request_body(self, chunk: bytes) -> None:
+        """A piece of the request's body arrived."""
+        held = self.held
+        if held is not None:
+            held.append(chunk)
+            self.held_bytes += len(chunk)
+            if self.held_bytes > self.proxy.replay_limit:
+                self.held = None
+        if self.outbound is not None:
+            self.outbound.request_body(chunk)
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more."""
+        outbound, self.outbound = self.outbound, None
+        self.passed = OVER
+        self.held = None
+        if outbound is not None:
+            outbound.cancel()
+
+    # -- the way down: called by the upstream's exchange ---------------------------------------
+
+    def response_nonfinal(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        """An informational response: passed on (RFC 9110 section 15.2)."""
+        fields = self.response_fields(status, headers)
+        if status == b"101":
+            self.switching = fields  # written with the switch itself
+            return
+        self.passed = NONFINAL
+        self.inbound.response_nonfinal(status, phrase, fields)
+
+    def response_start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        """The head of the response."""
+        self.pass_head(status, phrase, self.response_fields(status, headers))
+
+    def response_fields(self, status: bytes, headers: RawHeaders) -> RawHeaders:
+        """What goes down of the upstream's fields."""
+        outbound = self.outbound
+        http11 = outbound is None or outbound.res_version != b"1.0"
+        trailers = self.forwarded.te_trailers
+        return forward_response(status, headers, http11, trailers, self.proxy.policy)
+
+    def pass_head(self, status: bytes, phrase: bytes, fields: RawHeaders) -> None:
+        """Pass the response's head on."""
+        try:
+            self.inbound.response_start(status, phrase, fields)
+        except OutputError as why:
+            self.cancel()
+            self.answer(
+                failure_for(HttpError(str(why)), connected=True)
+            )  # the upstream's doing: no 500
+            return
+        self.passed = FINAL
+        self.held = None
+
+    def response_body(self, chunk: bytes) -> None:
+        """A piece of the response."""
+        self.inbound.response_body(chunk)
+
+    def response_done(self, trailers: RawHeaders) -> None:
+        """The response is complete."""
+        self.outbound = None
+        self.passed = OVER
+        if trailers:
+            trailers = forward_trailers(trailers) if self.forwarded.te_trailers else []
+        self.inbound.response_done(trailers)
+
+    def pause(self, paused: bool) -> None:
+        """The upstream takes no more of the request for now (True)."""
+        self.inbound.pause(paused)
+
+    def upgrade(self, conn: TcpConnection) -> None:
+        """The upstream switched protocols: from now on it is bytes."""
+        self.outbound = None
+        self.passed = OVER
+        try:
+            near = self.inbound.upgrade(self.forwarded.upgrade or b"", self.switching or ())
+        except HttpError:  # the client went away in this very turn
+            conn.abort()
+            return
+        self.join(near, conn)
+
+    def join(self, near: TcpConnection, far: TcpConnection) -> None:
+        """Make a tunnel of the client's connection and the upstream's."""
+        self.proxy.add_tunnel(near, far)
+
+    def error(self, error: HttpError) -> None:
+        """The attempt failed: try another endpoint, or say so, or break off what was begun."""
+        outbound, self.outbound = self.outbound, None
+        # Nothing was handed to a connection, if there ever was one.
+        unsent = outbound is None or not outbound._held_sent
+        if self.passed == NOTHING:
+            following = self._next_endpoint(error, unsent)
+            if following is not None:
+                self.attempt(following)
+                return
+        if self.passed == FINAL:
+            self.passed = OVER
+            reset(self.inbound)
+        else:
+            self.answer(failure_for(error, connected=not unsent))
+
+    def _next_endpoint(self, error: HttpError, unsent: bool) -> Endpoint | None:
+        """Where to try again after `error`, if that is safe."""
+        upstream, endpoint = self.proxy.upstream, self.endpoint
+        assert endpoint is not None
+        now = self.proxy.loop._now
+        if unsent and isinstance(error, UNREACHABLE):
+            upstream.failed(endpoint, now)
+        elif self.method not in idempotent_methods or not isinstance(error, LOST):
+            return None
+        if self.held is None:
+            return None
+        self.tried = [*(self.tried or ()), endpoint]
+        return upstream.pick(now, self.tried)
+
+    def answer(self, answered: Answered) -> None:
+        """Answer in the upstream's place."""
+        self.passed = OVER
+        self.held = None
+        inbound = self.inbound
+        fields, body = answer_parts(answered, self.proxy.policy)
+        inbound.response_start(answered.status, answered.phrase, fields)
+        if body:
+            inbound.response_body(body)
+        inbound.response_done([])
+
+
+def peer_of(inbound: HttpServerExchange) -> str:
+    """The client's IP address; empty on a Unix socket."""
+    address = inbound.http_conn.address
+    if not isinstance(address, tuple):
+        return ""
+    host: str = address[0]
+    return host.partition("%")[0] if "%" in host else host
+
+
+def reset(inbound: HttpServerExchange) -> None:
+    """Break a response off so that nobody can take it for whole (RFC 9112 section 8)."""
+    tcp_conn = inbound.http_conn.tcp_conn
+    if tcp_conn is not None:
+        tcp_conn.abort()
+
+
+def is_open(inbound: HttpServerExchange) -> bool:
+    """Whether anything can still be sent to the client."""
+    tcp_conn = inbound.http_conn.tcp_conn
+    return tcp_conn is not None and tcp_conn.tcp_connected
+
+
+def _leave_it_to_the_origin() -> None:
+    """The listener that keeps a server's exchange from sending a 100 of its own."""

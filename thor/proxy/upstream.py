@@ -1,0 +1,178 @@
+"""Where requests are forwarded to: a named group of endpoints.
+
+Owns: the endpoints, whose turn it is, and which of them are avoided for a while. Must not know
+requests, connections or the loop: the time is handed in.
+
+Theory of operation: a balancing method is a pure function of the endpoints, the time and those
+that the request has tried already. An endpoint that could not be connected to is avoided for
+`avoid_s` seconds; when all are, they are tried all the same, for a proxy that answers 503 while
+an endpoint may be back is of no use to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+#: How long an endpoint is avoided that could not be connected to, in seconds (nginx's
+#: fail_timeout is 10, HAProxy's default check finds it again within 2 to 6).
+AVOID_S = 5.0
+
+
+class Endpoint:
+    """One server of a group.
+
+    name: `host:port`; host, port: where it is; prefix: what goes before each request's path
+    weight: its share of the requests, against the others' weights
+    """
+
+    __slots__ = (
+        "_current",
+        "avoid_until",
+        "base",
+        "host",
+        "name",
+        "origin",
+        "port",
+        "prefix",
+        "weight",
+    )
+
+    def __init__(self, url: str, weight: int = 1) -> None:
+        """Raises: ValueError for a URL that is not `http://host[:port][/prefix]`, or a weight
+        below 1; the message says what is wrong"""
+        self.host, self.port, authority, prefix = parse_endpoint(url)
+        if weight < 1:
+            raise ValueError(f"the weight of {url!r} is {weight}; it must be 1 or more")
+        self.name = authority.encode("ascii")
+        self.prefix = prefix.encode("ascii")
+        self.origin = b"http://" + self.name
+        self.base = self.origin + self.prefix
+        self.weight = weight
+        self.avoid_until = 0.0
+        self._current = 0
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.base.decode()}>"
+
+    def uri_for(self, target: bytes) -> bytes:
+        """The URI of a request target here; `*` is the server as a whole, without any path."""
+        return self.origin if target == b"*" else self.base + target
+
+
+Balance: TypeAlias = "Callable[[Sequence[Endpoint], float, Collection[Endpoint]], Endpoint | None]"
+
+
+def parse_endpoint(url: str) -> tuple[str, int, str, str]:
+    """Take an endpoint's URL apart.
+
+    Returns: host, port, `host:port`, and the prefix of paths, without a slash at its end
+    Raises: ValueError; the message says what is wrong
+    """
+    shape = "it must be http://HOST[:PORT][/PREFIX]"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}")
+    scheme, found, _ = url.partition("://")
+    scheme = scheme.lower()
+    if scheme in ("https", "unix") or url.lower().startswith("unix:"):
+        raise ValueError(f"{url!r}: {scheme.partition(':')[0]} is not supported yet: {shape}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}") from None
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{url!r}: the port must be a number from 1 to 65535") from None
+    if scheme != "http" or not found or not parts.hostname or port == 0:
+        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}")
+    if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
+        raise ValueError(f"{url!r} must have neither user, query nor fragment: {shape}")
+    host = parts.hostname
+    port = port or 80
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host, port, authority, parts.path.rstrip("/")
+
+
+def round_robin(
+    endpoints: Sequence[Endpoint], now: float, tried: Collection[Endpoint]
+) -> Endpoint | None:
+    """The next endpoint in turn, in proportion to the weights and evenly mixed.
+
+    Each one's credit grows by its weight; the richest is taken, and pays what all of them got:
+    weights 5, 1, 1 give a a b a c a a, not five in a row.
+    now: seconds on the loop's clock; tried: those that this request has been to
+    Returns: None if it has been to all
+    """
+    best = None
+    total = 0
+    for endpoint in endpoints:
+        if endpoint.avoid_until > now or endpoint in tried:
+            continue
+        total += endpoint.weight
+        endpoint._current += endpoint.weight
+        if best is None or endpoint._current > best._current:
+            best = endpoint
+    if best is not None:
+        best._current -= total
+    return best
+
+
+#: The balancing methods by name.
+BALANCES: dict[str, Balance] = {"round_robin": round_robin}
+
+
+class Upstream:
+    """A group of endpoints that can answer the same requests."""
+
+    #: How long an endpoint is avoided that could not be connected to, in seconds.
+    avoid_s = AVOID_S
+
+    def __init__(
+        self, urls: Iterable[str | tuple[str, int]], balance: str = "round_robin", name: str = ""
+    ) -> None:
+        """urls: `http://host[:port][/prefix]`, or pairs of that and a weight
+
+        balance: how the next endpoint is found; see `BALANCES`
+        name: what the group is called, for people
+        Raises: ValueError for a URL or weight that is none, no URL at all, the same endpoint
+            twice, or a method that there is not; the message says what is wrong
+        """
+        if isinstance(urls, str):
+            raise TypeError("urls is a list of URLs, not one")
+        if balance not in BALANCES:
+            raise ValueError(f"no balancing method {balance!r}; there are {', '.join(BALANCES)}")
+        self.endpoints = [
+            Endpoint(entry) if isinstance(entry, str) else Endpoint(*entry) for entry in urls
+        ]
+        if not self.endpoints:
+            raise ValueError("an upstream needs at least one endpoint")
+        if len({endpoint.base for endpoint in self.endpoints}) < len(self.endpoints):
+            raise ValueError("the same endpoint is given twice; give it a weight instead")
+        self.balance = balance
+        self.name = name
+        self._pick = BALANCES[balance]
+
+    def __repr__(self) -> str:
+        names = ", ".join(endpoint.name.decode() for endpoint in self.endpoints)
+        return f"<Upstream {self.name or '-'} {self.balance} of {names}>"
+
+    def pick(self, now: float, tried: Collection[Endpoint] = ()) -> Endpoint | None:
+        """The endpoint to try next.
+
+        now: seconds on the loop's clock; tried: those that this request has been to
+        Returns: None if it has been to all
+        """
+        endpoints = self.endpoints
+        if len(endpoints) == 1:
+            return None if tried else endpoints[0]
+        found = self._pick(endpoints, now, tried)
+        if found is None and len(tried) < len(endpoints):
+            found = self._pick(endpoints, float("inf"), tried)
+        return found
+
+    def failed(self, endpoint: Endpoint, now: float) -> None:
+        """Note that `endpoint` could not be connected to: it is avoided for `avoid_s` seconds."""
+        endpoint.avoid_until = now + self.avoid_s
+        endpoint._current = 0
