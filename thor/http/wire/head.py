@@ -34,8 +34,7 @@ from thor.http.wire.framing import LENGTH, NO_BODY, UNTIL_CLOSE, message_framing
 from thor.http.wire.grammar import (
     CRLF,
     END_OF_HEAD,
-    LINE,
-    TARGET,
+    UNUSUAL,
     has_token,
     list_elements,
     remember,
@@ -95,14 +94,13 @@ class RequestHead:
         target: bytes,
         version: bytes,
         http11: bool,
-        headers: list[Field],
         head_bytes: int,
     ) -> None:
         self.method = method
         self.target = target
         self.version = version
         self.http11 = http11
-        self.headers = headers
+        self.headers: list[Field] = []
         self.head_bytes = head_bytes
         self.host = b""
         self.framing = NO_BODY
@@ -170,36 +168,37 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
     block: from the request line to the last field line, without the CRLF CRLF that follows
     Raises: a MessageError; the connection must be closed after any of them
     """
-    head_bytes = len(block) + 4
+    size = len(block)
     lines = block.split(b"\r\n")
     count = len(lines) - 1
     if (
-        len(block.translate(None, LINE)) != 2 * count
+        # Two octets go for each line end; where more go, there is a closer look to be had.
+        len(block.translate(None, UNUSUAL)) + 2 * count != size
         or count > limits.max_head_fields
-        or head_bytes > limits.max_field_bytes
-        or head_bytes > limits.max_head_bytes
+        or size > limits.plain_head_bytes
     ):
         lines = _examine(block, "request", limits)
-    line = lines.pop(0)
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.partition(b" ")
-    authority = b""
+    words = lines[0].split(b" ")
     if (
-        method not in _COMMON_METHODS
-        or version not in VERSIONS
-        or target[:1] != b"/"
-        or target.translate(None, TARGET)
-        or len(target) > limits.max_target_bytes
+        len(words) == 3
+        and words[2] == b"HTTP/1.1"
+        and words[0] in _COMMON_METHODS
+        and words[1].startswith(b"/")
+        and words[1].isascii()
+        and 0x23 not in words[1]  # "#"; a `bytes` instead of the `int` would be much slower
+        and size <= limits.plain_head_bytes
+        and 0x09 not in words[1]
     ):
-        method, target, version = parse_request_line(line, limits)
+        head = RequestHead(words[0], words[1], b"1.1", True, size + 4)
+        authority = b""
+    else:
+        method, target, version = parse_request_line(lines[0], limits)
         authority = check_target(method, target)
-    parsed = parse_fields(lines)
+        head = RequestHead(method, target, *VERSIONS[version], size + 4)
+    parsed = parse_fields(lines[1:])
     if parsed is None:
-        lines = _examine(block, "request", limits)
-        parsed = parse_fields(lines[1:]) or ([], [])
-    headers, special = parsed
-    number, http11 = VERSIONS[version]
-    head = RequestHead(method, target, number, http11, headers, head_bytes)
+        parsed = parse_fields(_examine(block, "request", limits)[1:]) or ([], [])
+    head.headers, special = parsed
     if len(special) == 1 and special[0][0] == HOST:
         hosts = [special[0][1]]
     else:
@@ -220,27 +219,25 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     method: of the request that it answers
     Raises: a MessageError; the connection must be closed after any of them
     """
-    head_bytes = len(block) + 4
+    size = len(block)
     lines = block.split(b"\r\n")
     count = len(lines) - 1
     if (
-        len(block.translate(None, LINE)) != 2 * count
+        len(block.translate(None, UNUSUAL)) + 2 * count != size
         or count > limits.max_head_fields
-        or head_bytes > limits.max_field_bytes
-        or head_bytes > limits.max_head_bytes
+        or size > limits.plain_head_bytes
     ):
         lines = _examine(block, "response", limits)
-    line = lines.pop(0)
+    line = lines[0]
     start = _status_lines.get(line)
     if start is None:
         start = _read_status_line(line)
-    parsed = parse_fields(lines)
+    parsed = parse_fields(lines[1:])
     if parsed is None:
-        lines = _examine(block, "response", limits)
-        parsed = parse_fields(lines[1:]) or ([], [])
+        parsed = parse_fields(_examine(block, "response", limits)[1:]) or ([], [])
     headers, special = parsed
     version, http11, status, code, phrase = start
-    head = ResponseHead(version, http11, status, code, phrase, headers, head_bytes)
+    head = ResponseHead(version, http11, status, code, phrase, headers, size + 4)
     _read_response_fields(head, special, method)
     return head
 

@@ -24,6 +24,7 @@ class Limits:
         "max_informational",
         "max_method_bytes",
         "max_target_bytes",
+        "plain_head_bytes",
         "refuse_host_mismatch",
     )
 
@@ -71,6 +72,8 @@ class Limits:
         self.fold = fold
         self.refuse_host_mismatch = refuse_host_mismatch
         self.max_body_bytes = max_body_bytes
+        #: A head up to this size keeps to all limits in bytes without a closer look.
+        self.plain_head_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
 
 
 #: The defaults.

@@ -64,21 +64,37 @@ class OutHead(NamedTuple):
 
 
 # What is done with a field: it is passed on, or else.
-_PASS, _DROP, _CONNECTION, _LENGTH, _DATE, _HOST, _UPGRADE = range(7)
+_PASS, _DROP, _CONNECTION, _LENGTH, _DATE, _HOST, _UPGRADE, _KEEP = range(8)
 
-_ACTIONS = dict.fromkeys(hop_by_hop_hdrs, _DROP) | {
-    b"connection": _CONNECTION,
-    b"content-length": _LENGTH,
-    b"date": _DATE,
-    b"host": _HOST,
-    b"upgrade": _UPGRADE,
-}
+#: Fields that say the same in most messages of a program, and are nobody's secret.
+_KEPT_LINES = b"""
+    accept accept-encoding accept-ranges access-control-allow-origin cache-control content-encoding
+    content-language content-type referrer-policy server strict-transport-security vary via
+    x-content-type-options x-forwarded-proto x-frame-options
+""".split()
+
+_ACTIONS = (
+    dict.fromkeys(_KEPT_LINES, _KEEP)
+    | dict.fromkeys(hop_by_hop_hdrs, _DROP)
+    | {
+        b"connection": _CONNECTION,
+        b"content-length": _LENGTH,
+        b"date": _DATE,
+        b"host": _HOST,
+        b"upgrade": _UPGRADE,
+    }
+)
 
 #: Name as passed -> (CRLF, name, colon and space; what is done with it). Programs may pass on
 #: names from the network: the table is bounded, and long names are not kept.
 _names: dict[str | bytes, tuple[bytes, int]] = {}
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 48
+
+#: Field as passed, with a name of _KEPT_LINES -> its checked line.
+_lines: dict[tuple[str | bytes, str | bytes], bytes] = {}
+_MAX_LINES = 1024
+_MAX_LINE_BYTES = 128
 
 #: (status, phrase) as passed -> (status line, status).
 _status_lines: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
@@ -118,29 +134,38 @@ def response_head(
     framing = LENGTH
     if tunnel or method == b"HEAD" or code == 304 or code == 204:
         framing = NO_BODY
+        length = 0
     elif length < 0:
+        length = 0
         if http11:
             framing = CHUNKED
             data += b"\r\nTransfer-Encoding: chunked"
         else:
             framing = UNTIL_CLOSE
             keep_alive = False
-    if code >= 200 and date is not None and not has_date:
-        data += b"\r\nDate: " + date
-    if tunnel:
-        data += END_OF_HEAD
-    elif code == 426 and (protocols := [value for kind, value in special if kind == _UPGRADE]):
-        data += b"\r\nUpgrade: %b\r\nConnection: " % b", ".join(protocols)
-        data += b"upgrade\r\n\r\n" if keep_alive else b"close, upgrade\r\n\r\n"
-    elif not keep_alive:
-        data += b"\r\nConnection: close\r\n\r\n"
-    elif http11:
-        data += END_OF_HEAD
+    if date is None or has_date or code < 200:
+        date_line = b""
     else:
-        data += b"\r\nConnection: keep-alive\r\n\r\n"
-    if framing != LENGTH:
-        length = 0
-    return _new_tuple(OutHead, (data, framing, length, keep_alive))
+        date_line = b"\r\nDate: " + date
+    if special and code == 426:
+        end = _upgrade_required(special, keep_alive)
+    elif tunnel or (keep_alive and http11):
+        end = END_OF_HEAD
+    elif keep_alive:
+        end = b"\r\nConnection: keep-alive\r\n\r\n"
+    else:
+        end = b"\r\nConnection: close\r\n\r\n"
+    return _new_tuple(OutHead, (data + date_line + end, framing, length, keep_alive))
+
+
+def _upgrade_required(special: list[tuple[int, bytes]], keep_alive: bool) -> bytes:
+    """The end of a 426, which says what to upgrade to (RFC 9110 section 15.5.22)."""
+    protocols = [value for kind, value in special if kind == _UPGRADE]
+    options = ([] if keep_alive else [b"close"]) + ([b"upgrade"] if protocols else [])
+    end = b"\r\nUpgrade: " + b", ".join(protocols) if protocols else b""
+    if options:
+        end += b"\r\nConnection: " + b", ".join(options)
+    return end + END_OF_HEAD
 
 
 def informational_head(status: int | str | bytes, phrase: str | bytes, headers: FieldsIn) -> bytes:
@@ -270,32 +295,43 @@ def _render(
         them, [(action, value)] of Connection, Upgrade and Host, which are not)
     """
     parts = [start]
-    append = parts.append
+    loose = []
     length = -1
     has_date = False
     special: list[tuple[int, bytes]] = []
-    for name, value in headers:
+    for field in headers:
+        try:
+            line = _lines.get(field)
+        except TypeError:  # a list, as it may come out of JSON
+            line = None
+        if line is not None:
+            parts.append(line)
+            continue
+        name, value = field
         prefix, action = _names.get(name) or _learn_name(name)
         if type(value) is str and value.isascii():
             value = value.encode()
         elif type(value) is not bytes:
             value = _octets(value, "a field value")
         value = value.strip(b" \t")
-        if action:
-            if action == _LENGTH:
-                if not keep_length or not _is_new_length(value, length):
-                    continue
+        if action == _LENGTH:
+            if keep_length and _is_new_length(value, length):
                 length = int(value)
-            elif action == _DATE:
-                has_date = True
-            elif action != _HOST or request:
-                special.append((action, value))
-                continue
-        append(prefix)
-        append(value)
+                parts.append(prefix + value)
+            continue
+        if action == _KEEP:
+            _learn_line(field, prefix, value)
+        elif action == _DATE:
+            has_date = True
+        elif action and (action != _HOST or request):
+            special.append((action, value))
+            continue
+        line = prefix + value
+        parts.append(line)
+        loose.append(line)
+    if loose and len(b"".join(loose).translate(None, LINE)) != 2 * len(loose):
+        raise OutputSyntaxError(_culprit(loose))
     data = b"".join(parts)
-    if len(data.translate(None, LINE)) != len(parts) - 1:
-        raise OutputSyntaxError(_culprit(parts))
     if special:
         if b"".join([value for _, value in special]).translate(None, LINE):
             raise OutputSyntaxError("control character in a field that is not passed on")
@@ -309,7 +345,8 @@ def _render(
 
 def _is_new_length(value: bytes, length: int) -> bool:
     """Whether a Content-Length is the first of its message; the others have to say the same."""
-    number = decimal(value)
+    # `bytes.isdigit` knows ASCII only, and MAX_LENGTH has 19 digits.
+    number = int(value) if len(value) < 19 and value.isdigit() else decimal(value)
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
     if length not in (-1, number):
@@ -317,11 +354,17 @@ def _is_new_length(value: bytes, length: int) -> bool:
     return length < 0
 
 
-def _culprit(parts: Sequence[bytes]) -> str:
-    """Which field does not fit into a line of its own; the start of a message always does."""
-    fields = zip(parts[1::2], parts[2::2], strict=True)
-    prefix, value = next(field for field in fields if field[1].translate(None, LINE))
-    return f"value of {prefix[2:-2]!r}: {value[:60]!r}"
+def _culprit(lines: Sequence[bytes]) -> str:
+    """Which field does not fit into a line of its own."""
+    line = next(line for line in lines if len(line.translate(None, LINE)) != 2)
+    name, _, value = line[2:].partition(b": ")
+    return f"value of {name!r}: {value[:60]!r}"
+
+
+def _learn_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> None:
+    """Keep a whole line that is likely to be sent again."""
+    if len(value) <= _MAX_LINE_BYTES and not value.translate(None, LINE):
+        remember(_lines, field, prefix + value, _MAX_LINES)
 
 
 def _learn_name(name: str | bytes) -> tuple[bytes, int]:
