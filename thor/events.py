@@ -216,9 +216,7 @@ class EventEmitter:
         called. An exception of a listener ends the emit and reaches the caller.
         Returns: whether anything was called
         """
-        listeners = self._listeners
-        listener = listeners.get(event) if listeners is not None else None
-        if listener is None:
+        if (listeners := self._listeners) is None or (listener := listeners.get(event)) is None:
             if self._sink is None:
                 return False
             listener = getattr(self._sink, event, None)

@@ -69,8 +69,8 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else ascii(value.decode("latin-1"))[1:-1]
+def _text(value: bytes) -> str:
+    return ascii(value.decode("latin-1"))[1:-1]
 
 
 class Demo:

@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         log_access(proxy)
     proxy.on("stop", loop.stop)
     to = ", ".join(args.to)
-    tell(f"thor: forwarding http://{show(proxy.address)}/ to {to}")
+    # Said once signals are heard: who reads it may send one.
+    loop.schedule(0, tell, f"thor: forwarding http://{show(proxy.address)}/ to {to}")
     Stopper(loop, proxy.graceful_shutdown, args.drain).run()
     return DONE
 

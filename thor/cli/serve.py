@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         server = HttpServer(host, port, loop)
     server.on("exchange", files)
     server.on("stop", loop.stop)
-    tell(f"thor: serving {args.directory} on http://{show(server.address)}/")
+    # Said once signals are heard: who reads it may send one.
+    loop.schedule(0, tell, f"thor: serving {args.directory} on http://{show(server.address)}/")
     Stopper(loop, server.graceful_shutdown, args.drain).run()
     return DONE

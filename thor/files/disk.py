@@ -125,8 +125,9 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
         fd = os.open(last, _OPEN_FILE, dir_fd=directory)
     finally:
         os.close(directory)
-    file = OpenFile(fd, os.fstat(fd))
-    if not stat.S_ISREG(os.fstat(fd).st_mode):  # replaced since it was looked at
+    status = os.fstat(fd)
+    file = OpenFile(fd, status)
+    if not stat.S_ISREG(status.st_mode):  # replaced since it was looked at
         file.close()
         raise FileNotFoundError(errno.ENOENT, "not a regular file")
     return file
@@ -145,7 +146,14 @@ def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answe
                 if len(found) == MAX_LISTED:
                     complete = False
                     break
-                found.append(name + b"/" if entry.is_dir() else name)
+                found.append(name + b"/" if _is_directory(entry) else name)
     finally:
         os.close(fd)
     return listing_for(sorted(found), complete=complete, top=not names)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in circles, or where we may not look
+        return False

@@ -12,7 +12,7 @@ import sys
 import time as _system_time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thor.loop.base import LoopBase
 from thor.loop.calls import Clock
@@ -104,6 +104,18 @@ def make(
 
 
 _loop: LoopBase = make()
+
+if TYPE_CHECKING:  # what a type checker cannot see: the namespace forwards it
+    debug: bool
+    precision: float
+    on_exception: str
+    running: bool
+    slow_callback_s: float
+    debug_out = _loop.debug_out
+    emit, on, once, off = _loop.emit, _loop.on, _loop.once, _loop.off
+    run_in_loop, run_in_thread, run_once = _loop.run_in_loop, _loop.run_in_thread, _loop.run_once
+    fd_count, registered_fd_handlers = _loop.fd_count, _loop.registered_fd_handlers
+    scheduled_events = _loop.scheduled_events
 
 
 def run() -> None:

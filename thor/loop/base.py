@@ -390,16 +390,15 @@ class LoopBase(Caller):
         """How many fds of sources the loop watches (its own wake-up pipe aside)."""
         return len(self._table) - (self._wakeup is not None)
 
-    def registered_fd_handlers(self) -> dict[int, EventSource]:
-        """A copy of the table: fd to its source."""
-        table = dict(self._table)
-        if self._wakeup is not None:
-            table.pop(self._wakeup.fileno(), None)
-        return table
+    def registered_fd_handlers(self) -> list[EventSource]:
+        """The sources whose fds the loop watches (its own wake-up pipe aside)."""
+        own = self._wakeup.fileno() if self._wakeup is not None else None
+        return [source for fd, source in self._table.items() if fd != own]
 
-    def scheduled_events(self) -> list[ScheduledEvent]:
-        """The timers that are pending, in no particular order."""
-        return self._timers.pending()
+    def scheduled_events(self) -> list[tuple[float, ScheduledEvent]]:
+        """The timers that are pending: [(seconds from now, event)], in no particular order."""
+        now = self.clock.monotonic()
+        return [(event.when - now, event) for event in self._timers.pending()]
 
     def _forget_all(self) -> None:
         self._stopping = False
@@ -410,7 +409,7 @@ class LoopBase(Caller):
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._to_flush.clear()
-        for source in self.registered_fd_handlers().values():
+        for source in self.registered_fd_handlers():
             source._forgotten()
         self._release()
 
@@ -435,7 +434,7 @@ class LoopBase(Caller):
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._to_flush.clear()
-        for source in self.registered_fd_handlers().values():
+        for source in self.registered_fd_handlers():
             source._fd = -1
             source._interest = 0
         if self._hears_signals:

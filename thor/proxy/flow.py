@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thor.proxy.forwarding import Answered
+from thor.proxy.answers import Answered
 from thor.proxy.relay import Caller, Relay, is_open, reset
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Flow:
     """One exchange crossing the proxy.
 
     method, path: of the request; `path` is the target with its query, as it came. May be set in
-        the phase `request`.
+        the phase `request`, to `str` too.
     request_headers: what goes upstream, hop-by-hop fields removed and the proxy's own added; may
         be changed in `request`.
     version: of the client's request, b"1.1"
@@ -77,8 +77,8 @@ class Flow:
         self._answer: Answered | None = None
         self._phase = ""
         self._began = loop.clock.monotonic()
-        self.method: str | bytes = inbound.method
-        self.path: str | bytes = inbound.uri
+        self.method: bytes = inbound.method
+        self.path: bytes = inbound.uri
         self.version = inbound.req_version
         self.host = inbound.host
         self.request_headers: RawHeaders = inbound.req_hdrs
@@ -117,7 +117,9 @@ class Flow:
         self._answer = Answered(status, phrase, fields=_fields(headers), body=data)
 
     def abort(self) -> None:
-        """Reset the client's connection; nothing more is sent either way. Harmless at any time."""
+        """Reset the client's connection; nothing more is sent either way. Harmless at any time,
+        but for a tunnel, which has a life of its own."""
+        self._relay.cancel()
         reset(self._relay.inbound)
 
     def _seconds(self) -> float:

@@ -1,7 +1,7 @@
 """What crosses a hop: the fields of requests and responses, as pure functions.
 
-Owns: which fields stay behind, what a proxy adds of its own, loops, the limit of forwards, and
-what is answered when the upstream fails. Must not know exchanges or connections.
+Owns: which fields stay behind, what a proxy adds of its own, loops, the limit of forwards. Must
+not know exchanges or connections.
 
 Theory of operation: fields are taken as they came and copied once. A bounded table says for each
 spelling of a name whether anything has to be done; for most nothing has, and the pair passes
@@ -13,27 +13,10 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from thor.http.error import (
-    AccessError,
-    ChunkError,
-    ConnectError,
-    ConnectTimeoutError,
-    ContentTooLargeError,
-    DnsError,
-    ExchangeTimeoutError,
-    HeadLimitError,
-    HttpError,
-    IncompleteMessageError,
-    OutputError,
-    ReadTimeoutError,
-    SendTimeoutError,
-    TransferCodingError,
-    UpgradeError,
-    UrlError,
-)
+from thor.proxy.answers import Answered
 from thor.types import RawHeaders
 
 #: This process's name in Via and Proxy-Status, if none is given. Made when the process starts, so
@@ -88,28 +71,6 @@ _MAX_NAME_BYTES = 48
 _MAX_PEERS = 1024
 
 Field: TypeAlias = "tuple[bytes, bytes]"
-
-
-class Answered(Exception):
-    """The proxy itself is the one to answer: the request goes no further.
-
-    error: the type for Proxy-Status (RFC 9209 section 2.3), empty where nothing is wrong
-    """
-
-    def __init__(
-        self,
-        status: int,
-        phrase: str,
-        error: str = "",
-        fields: Iterable[Field] = (),
-        body: bytes = b"",
-    ) -> None:
-        super().__init__(status, phrase, error)
-        self.status = status
-        self.phrase = phrase
-        self.error = error
-        self.fields = list(fields)
-        self.body = body
 
 
 class Policy:
@@ -258,24 +219,19 @@ def forward_request(
             special.append((kind, field))
     upgrade, te_trailers = None, False
     via = policy.via_11 if http11 else policy.via_10
-    forwarded: list[Field] = []
+    forwarded: Sequence[Field] = ()
     if special:
         kept, upgrade, te_trailers = _apply_connection(kept, special, http11)
         via = _append_via(special, via, policy.pseudonym)
         forwarded = [field for kind, field in special if kind == FORWARDED]
     if expects and not (has_body and http11):
-        # Not an expectation that anything follows from (RFC 9110 section 10.1.1).
-        expects = False
+        expects = False  # nothing follows from it (RFC 9110 section 10.1.1)
         kept = [field for field in kept if field[0].lower() != b"expect"]
     if twins and policy.drop_underscore_twins:
         kept = _without_twins(kept)
-    if forwarded and policy.trusts(peer):
-        _extend_forwarded(kept, forwarded, host, peer)
-    else:
-        kept.append((b"x-forwarded-for", peer.encode("latin-1") or b"unknown"))
-        kept.append((b"x-forwarded-proto", b"http"))
-        if host:
-            kept.append((b"x-forwarded-host", host))
+    if forwarded and not policy.trusts(peer):
+        forwarded = ()
+    _add_forwarded(kept, forwarded, host, peer)
     kept.append(via)
     # A request with content asks for no switch: its body would have to be through before.
     return _new_tuple(Forwarded, (kept, None if has_body else upgrade, te_trailers, expects))
@@ -364,16 +320,20 @@ def _without_twins(fields: RawHeaders) -> RawHeaders:
     return kept
 
 
-def _extend_forwarded(kept: RawHeaders, forwarded: list[Field], host: bytes, peer: str) -> None:
-    """Add this hop to what a trusted peer said of those before it."""
-    way = [value for name, value in forwarded if name.lower() == b"x-forwarded-for"]
-    kept.append((b"x-forwarded-for", b", ".join([*way, peer.encode("latin-1")])))
-    others = [field for field in forwarded if field[0].lower() != b"x-forwarded-for"]
-    said = {name.lower() for name, _ in others}
-    kept.extend(others)
+def _add_forwarded(kept: RawHeaders, before: Sequence[Field], host: bytes, peer: str) -> None:
+    """Say from whom and for whom the request is, behind what those `before` are trusted to say."""
+    client = peer.encode("latin-1") or b"unknown"
+    said: Collection[bytes] = ()
+    if before:
+        way = [value for name, value in before if name.lower() == b"x-forwarded-for"]
+        client = b", ".join([*way, client])
+        others = [field for field in before if field[0].lower() != b"x-forwarded-for"]
+        said = {name.lower() for name, _ in others}
+        kept.extend(others)
+    kept.append((b"x-forwarded-for", client))
     if b"x-forwarded-proto" not in said:
         kept.append((b"x-forwarded-proto", b"http"))
-    if b"x-forwarded-host" not in said and host:
+    if host and b"x-forwarded-host" not in said:
         kept.append((b"x-forwarded-host", host))
 
 
@@ -412,66 +372,3 @@ def forward_response(
 def forward_trailers(trailers: RawHeaders) -> RawHeaders:
     """The trailers that go on: none that is about a hop (RFC 9110 section 7.6.1)."""
     return [field for field in trailers if field[0].lower() not in _REQUEST_KINDS]
-
-
-# -- failures -----------------------------------------------------------------------------------
-
-#: What is answered for an upstream that fails (RFC 9209 section 2.3); a class stands for those
-#: below it in the tree that have no row of their own.
-FAILURES: dict[type[HttpError], tuple[int, str, str]] = {
-    ConnectTimeoutError: (504, "Gateway Timeout", "connection_timeout"),
-    ConnectError: (502, "Bad Gateway", "connection_refused"),
-    DnsError: (502, "Bad Gateway", "dns_error"),
-    AccessError: (502, "Bad Gateway", "destination_ip_prohibited"),
-    IncompleteMessageError: (502, "Bad Gateway", "connection_terminated"),
-    ReadTimeoutError: (504, "Gateway Timeout", "connection_read_timeout"),
-    ExchangeTimeoutError: (504, "Gateway Timeout", "http_response_timeout"),
-    SendTimeoutError: (504, "Gateway Timeout", "connection_write_timeout"),
-    HeadLimitError: (502, "Bad Gateway", "http_response_header_section_size"),
-    TransferCodingError: (502, "Bad Gateway", "http_response_transfer_coding"),
-    ChunkError: (502, "Bad Gateway", "http_response_transfer_coding"),
-    ContentTooLargeError: (502, "Bad Gateway", "http_response_body_size"),
-    UpgradeError: (502, "Bad Gateway", "http_upgrade_failed"),
-    UrlError: (400, "Bad Request", "http_request_error"),
-    OutputError: (500, "Internal Server Error", "proxy_internal_error"),
-    HttpError: (502, "Bad Gateway", "http_protocol_error"),
-}
-
-
-def failure_for(error: HttpError, connected: bool) -> Answered:
-    """What the client is told when the upstream fails: nothing of what the upstream said.
-
-    connected: whether there was a connection to it
-    """
-    status, phrase, kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
-    if connected and kind == "connection_refused":
-        kind = "connection_terminated"
-    return Answered(status, phrase, kind)
-
-
-def answer_parts(answered: Answered, policy: Policy) -> tuple[RawHeaders, bytes]:
-    """The fields and the body of a response that the proxy makes itself, with Proxy-Status where
-    it explains an error (RFC 9209 section 2). Nothing of a peer's is in them."""
-    fields, body = list(answered.fields), answered.body
-    if answered.error:
-        fields.append((b"proxy-status", proxy_status(policy.pseudonym, answered.error)))
-        if not body:
-            body = f"{answered.phrase}\n".encode("ascii")
-            fields.append((b"content-type", b"text/plain; charset=utf-8"))
-    fields.append((b"content-length", b"%d" % len(body)))
-    return fields, body
-
-
-def proxy_status(pseudonym: bytes, error: str, details: str = "") -> bytes:
-    """A member of Proxy-Status (RFC 9209 section 2).
-
-    error: one of the types of section 2.3; details: text for people, nothing of a peer's
-    Raises: ValueError for details that a structured field cannot hold (RFC 8941 section 3.3.3)
-    """
-    value = pseudonym + b"; error=" + error.encode("ascii")
-    if details:
-        if not (details.isascii() and details.isprintable()):
-            raise ValueError("details must be printable ASCII")
-        escaped = details.replace("\\", "\\\\").replace('"', '\\"')
-        value += b'; details="' + escaped.encode("ascii") + b'"'
-    return value

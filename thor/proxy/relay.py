@@ -29,15 +29,14 @@ from thor.http.error import (
     DnsError,
     HttpError,
     IncompleteMessageError,
+    MessageError,
     OutputError,
+    UpgradeError,
 )
+from thor.proxy.answers import Answered, answer_parts, failure_for
 from thor.proxy.forwarding import (
     NOTHING_FORWARDED,
-    Answered,
-    Forwarded,
-    answer_parts,
     count_hops,
-    failure_for,
     forward_request,
     forward_response,
     forward_trailers,
@@ -245,11 +244,9 @@ class Relay:
         """Pass the response's head on."""
         try:
             self.inbound.response_start(status, phrase, fields)
-        except OutputError as why:
+        except OutputError:
             self.cancel()
-            self.answer(
-                failure_for(HttpError(str(why)), connected=True)
-            )  # the upstream's doing: no 500
+            self.answer(failure_for(MessageError(), connected=True))  # it was the upstream's head
             return
         self.passed = FINAL
         self.held = None
@@ -276,8 +273,9 @@ class Relay:
         self.passed = OVER
         try:
             near = self.inbound.upgrade(self.forwarded.upgrade or b"", self.switching or ())
-        except HttpError:  # the client went away in this very turn
+        except OutputError:
             conn.abort()
+            self.answer(failure_for(UpgradeError(), connected=True))
             return
         self.join(near, conn)
 
@@ -320,7 +318,7 @@ class Relay:
         self.passed = OVER
         self.held = None
         inbound = self.inbound
-        fields, body = answer_parts(answered, self.proxy.policy)
+        fields, body = answer_parts(answered, self.proxy.policy.pseudonym)
         inbound.response_start(answered.status, answered.phrase, fields)
         if body:
             inbound.response_body(body)

@@ -78,6 +78,11 @@ class TcpConnection(EventSource):
     ) -> None:
         """sock: connected and non-blocking; the connection owns it from now on."""
         EventSource.__init__(self, loop)
+        # What every read or write looks at is set here: reading a default of the class through
+        # an instance costs several times as much.
+        self._listeners = self._sink = None
+        self._broken = False
+        self.high_water = self.high_water
         self.socket = sock
         self.address = address
         self.bytes_read = 0
@@ -289,11 +294,11 @@ class TcpConnection(EventSource):
         buffer = self._buffer
         if data and not self._broken:
             buffer.chunks.append(data)
-            buffer.size += len(data)
+            buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
                 self._flush_due = True
                 self._loop._to_flush.append(self)
-            if buffer.size > self.high_water:
+            if size > self.high_water:
                 return self._write_through()
         return not self._write_paused
 

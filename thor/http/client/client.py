@@ -34,8 +34,8 @@ class HttpClient:
     """An HTTP/1.1 client.
 
     The class variables are settings: a subclass or an instance may set them. Times are in
-    seconds; None is no limit. Clients of one loop share a pool of connections, as far as their
-    settings allow it.
+    seconds; None or 0 is no limit. Clients of one loop share a pool of connections, as far as
+    their settings allow it.
     """
 
     #: What is used as the TCP client; has the interface of `thor.TcpClient`.
@@ -60,7 +60,7 @@ class HttpClient:
     max_server_conn: int | None = None
     #: Most requests that wait for one of these.
     max_waiting = 1000
-    #: How long a request may wait for one.
+    #: How long a request may wait for one of these; 0: not at all.
     pool_timeout: float | None = None
     #: Whether a body that ends with the connection must end cleanly. With False, one that TLS
     #: does not close properly is taken for complete, as an attacker could make it.

@@ -40,14 +40,13 @@ class Connecting:
             tcp_client.check_ip = self._is_allowed
         tcp_client.on("connect", self._connected)
         tcp_client.on("connect_error", self._failed)
-        tcp_client.connect(*group.address, client.connect_timeout)
+        tcp_client.connect(*group.address, client.connect_timeout or None)
 
     def cancel(self) -> None:
         """Give up; nothing is told."""
-        tcp_client, self._tcp_client = self._tcp_client, None
-        if tcp_client is not None:
-            tcp_client.remove_listeners("connect", "connect_error")
-            tcp_client.cancel()
+        tcp_client = self._tcp_client
+        self._end()
+        tcp_client.cancel()
 
     def _is_allowed(self, address: str) -> bool:
         assert self._check_ip is not None

@@ -127,8 +127,7 @@ class HttpClientConnection(ClientPatience):
 
     def close_idle(self) -> None:
         """The connection is not wanted any more."""
-        tcp_conn = self.tcp_conn
-        self._release()
+        tcp_conn = self._release()
         if tcp_conn is not None:
             tcp_conn.close()
 
@@ -247,11 +246,16 @@ class HttpClientConnection(ClientPatience):
             self._fail(why.with_traceback(None))
         finally:
             self._pumping = False
-        if tcp_conn._paused and tcp_conn is self.tcp_conn and reader.buffered <= READ_AHEAD_BYTES:
-            tcp_conn.pause(False)
+            if (
+                tcp_conn._paused
+                and reader.buffered <= READ_AHEAD_BYTES
+                and self.tcp_conn is tcp_conn
+            ):
+                tcp_conn.pause(False)
 
     def _begin_response(self, exchange: HttpClientExchange, head: ResponseHead) -> None:
         self._head_bytes += head.head_bytes
+        exchange.res_version = head.version
         code = head.status_code
         if code < 200:
             if code == 101:
@@ -261,17 +265,17 @@ class HttpClientConnection(ClientPatience):
                 exchange._continue()
             exchange.emit("response_nonfinal", head.status, head.phrase, head.headers)
             return
-        exchange.res_version = head.version
-        exchange.input_header_length = head.head_bytes
         if code < 300 and exchange.method == b"CONNECT":
             self._hand_on(exchange, head, "response_start")
             return
+        exchange.input_header_length = head.head_bytes
         exchange._reading = BODY
         exchange._held = None
         self._reusable = head.keep_alive
         if exchange._awaits_continue or (exchange._writing is not SENT and not head.keep_alive):
             self._reusable = False
             exchange._abandon()
+            self._wait()  # from now on only the server is due
         exchange.emit("response_start", head.status, head.phrase, head.headers)
 
     def _switch(self, exchange: HttpClientExchange, head: ResponseHead) -> None:
@@ -280,15 +284,14 @@ class HttpClientConnection(ClientPatience):
             raise UpgradeError("before the request was complete")
         if exchange._protocol not in [protocol.lower() for protocol in head.upgrade]:
             raise UpgradeError("to a protocol that was not asked for")
-        exchange.res_version = head.version
-        exchange.input_header_length = head.head_bytes
         self._hand_on(exchange, head, "response_nonfinal")
 
     def _hand_on(self, exchange: HttpClientExchange, head: ResponseHead, event: str) -> None:
         """The connection is the program's, as soon as it has heard of the response."""
+        exchange.input_header_length = head.head_bytes
         exchange.emit(event, head.status, head.phrase, head.headers)
         tcp_conn = self.tcp_conn
-        if exchange is not self._exchange or tcp_conn is None:
+        if exchange is not self._exchange or tcp_conn is None or tcp_conn._reading is CLOSED:
             return
         self._release()
         tcp_conn._owner = None
@@ -357,14 +360,14 @@ class HttpClientConnection(ClientPatience):
             exchange._fail(error)
 
     def _abort(self) -> None:
-        tcp_conn = self.tcp_conn
-        self._release()
+        tcp_conn = self._release()
         if tcp_conn is not None:
             tcp_conn.abort()
 
-    def _release(self) -> None:
-        """Let go of the transport; the group has one connection less."""
+    def _release(self) -> TcpConnection | None:
+        """Let go of the transport; the group has one connection less. Returns: it, if any"""
+        tcp_conn, self.tcp_conn = self.tcp_conn, None
         self._exchange = None
-        self.tcp_conn = None
         self._deadline_at = inf
         self.group.remove(self)
+        return tcp_conn

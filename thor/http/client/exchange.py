@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from thor.http.client.client import HttpClient
     from thor.http.client.pool import Group
+    from thor.loop import ScheduledEvent
     from thor.tcp import TcpConnection
 
 log = logging.getLogger("thor.http")
@@ -49,6 +50,11 @@ class ExchangeConnection:
         """The TCP connection; None once it is gone, or no longer this exchange's."""
         conn = self._exchange._conn
         return conn.tcp_conn if conn is not None else None
+
+    @property
+    def res_version(self) -> bytes:
+        """The exchange's `res_version`."""
+        return self._exchange.res_version
 
     def close(self) -> None:
         """End the exchange silently, like `cancel()`."""
@@ -75,23 +81,20 @@ class HttpClientExchange(OutgoingRequest):
     Exactly one of the terminal events is emitted, or none after `cancel()`; nothing follows it.
     """
 
-    #: The version of the response, b"1.1"; empty before it.
-    res_version = b""
-    #: Bytes of the final response's head.
-    input_header_length = 0
-
-    _paused = False
-    _group: Group | None = None
-    _timer: Any = None
-    _expires_at: float = inf
     _retries = 0
     _restarted = False
-    _transfer_bytes = 0
     _error_due: HttpError | None = None
 
     def __init__(self, client: HttpClient) -> None:
-        self.client = client
-        self.loop = client.loop
+        OutgoingRequest.__init__(self, client)
+        #: The version of the response, informational ones too, b"1.1"; empty before it.
+        self.res_version = b""
+        #: Bytes of the final response's head.
+        self.input_header_length = 0
+        self._paused = False
+        self._group: Group | None = None
+        self._timer: ScheduledEvent | None = None
+        self._transfer_bytes = 0
 
     def __repr__(self) -> str:
         method, uri = self.method.decode("latin-1"), self.uri[:60].decode("latin-1")
@@ -128,12 +131,6 @@ class HttpClientExchange(OutgoingRequest):
         self._forget()
 
     # -- waiting for a connection --------------------------------------------------------------
-
-    def _set_out(self) -> None:
-        """The exchange begins, and has a limit in all."""
-        total = self.client.exchange_timeout
-        if total is not None:
-            self._expires_at = self.loop.clock.monotonic() + total
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` in so many seconds, unless the wait is over or the exchange times out."""

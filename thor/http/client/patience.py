@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CONTINUE_S = 1.0
 
 HEAD = ClientReading.HEAD
-DONE = ClientWriting.DONE
+BODY = ClientWriting.BODY
 
 
 class ClientPatience:
@@ -66,17 +66,18 @@ class ClientPatience:
         self._sent_at = self._since = self._loop.clock.monotonic()
         self._wait()
 
-    def await_response(self, exchange: HttpClientExchange) -> None:
+    def await_response(self) -> None:
         """The request was written: from now on the server is due."""
+        exchange = self._exchange
+        assert exchange is not None
         client = exchange.client
-        if (
-            client.read_timeout is not None
-            or client.response_timeout is not None
-            or exchange._expires_at != inf
-        ):
-            # Outside of a turn the loop's own reading of the clock may be old.
-            self._sent_at = self._since = self._loop.clock.monotonic()
-            self._wait()
+        # Outside of a turn the loop's own reading of the clock may be old.
+        self._since = self._sent_at = now = self._loop.clock.monotonic()
+        patience = min(client.read_timeout or inf, client.response_timeout or inf)
+        # The earliest that may be due; which one it is, is found out when it is.
+        self._deadline_at = when = min(now + patience, exchange._expires_at)
+        if when < self._deadline_entry:
+            self._loop._deadlines.arm(self, when)
 
     def stuck(self) -> None:
         """A send was short: the server does not read as fast as we write."""
@@ -115,16 +116,16 @@ class ClientPatience:
         client = exchange.client
         when, then = exchange._expires_at, self._time_out_exchange
         if exchange._awaits_continue:
-            until = self._since + CONTINUE_S
+            until = self._sent_at + CONTINUE_S
             return (until, exchange._continue) if until < when else (when, then)
         if exchange._paused:
             return when, then
-        sent = exchange._writing is DONE and not self._stuck
-        if client.response_timeout is not None and exchange._reading is HEAD and sent:
+        sent = exchange._writing is not BODY and not self._stuck
+        if client.response_timeout and exchange._reading is HEAD and sent:
             until = self._sent_at + client.response_timeout
             if until < when:
                 when, then = until, self._time_out_head
-        if client.read_timeout is not None and (sent or self._stuck):
+        if client.read_timeout and (sent or self._stuck):
             until = self._since + client.read_timeout
             if until < when:
                 when, then = until, self._time_out_read
@@ -143,9 +144,13 @@ class ClientPatience:
 
     def _time_out_read(self) -> None:
         exchange = self._exchange
-        assert exchange is not None
-        waited = "for a response" if exchange._reading is HEAD else "in the body"
-        self._fail(ReadTimeoutError(waited if exchange._writing is DONE else "while sending"))
+        if self._stuck:
+            waited = "while sending"
+        elif exchange is not None and exchange._reading is HEAD:
+            waited = "for a response"
+        else:
+            waited = "in the body"
+        self._fail(ReadTimeoutError(waited))
 
     def _time_out_head(self) -> None:
         self._fail(ReadTimeoutError("for the head of a response"))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connect import Connecting
 from thor.http.error import ConnectError
+from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
     from thor.http.client.connection import HttpClientConnection
@@ -116,13 +117,17 @@ class Group:
         Raises: ConnectError if too many wait already
         """
         idle = self.idle
-        if not fresh:
-            if idle:
+        if fresh:
+            if idle and not self._has_room(exchange):
+                next(iter(idle)).close_idle()
+        else:
+            while idle:
                 connection, _ = idle.popitem()
-                connection.begin(exchange)
-                return
-        elif idle and not self._has_room(exchange):
-            next(iter(idle)).close_idle()
+                tcp_conn = connection.tcp_conn
+                # A program may have kept the connection of its exchange, and closed it since.
+                if tcp_conn is not None and tcp_conn._writing is OPEN:
+                    connection.begin(exchange)
+                    return
         if self._has_room(exchange):
             self._connect(exchange)
         elif len(self.waiting) >= exchange.client.max_waiting:

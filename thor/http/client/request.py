@@ -16,6 +16,7 @@ With `Expect: 100-continue` the head is written at once and the rest is held unt
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
     from thor.http.client.connection import HttpClientConnection
     from thor.http.wire.writer import OutHead
-    from thor.loop import LoopBase
     from thor.types import Data, HeadersIn, OriginType
 
 IDLE, BODY, DONE, FAILED = (
@@ -49,31 +49,31 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 class OutgoingRequest(EventEmitter, BodyWriter):
     """The part of a client's exchange that is the request."""
 
-    client: HttpClient
-    loop: LoopBase
-    #: As passed; `origin` is (scheme, host, port).
-    method = b""
-    uri = b""
-    origin: OriginType | None = None
-
-    _writing = IDLE
-    _reading = ClientReading.HEAD
-    _conn: HttpClientConnection | None = None
-    #: The head, and until it is written what it was made of.
-    _head = b""
-    _head_parts: tuple[Any, ...] | None = None
-    #: The protocol that was asked for, in lower case.
-    _protocol: bytes | None = None
-    _held: list[bytes] | None = None
-    _held_sent = 0
-    _held_bytes = 0
-    _awaits_continue = False
-    _told_pause = False
+    # No defaults on the class: an attribute that has one is slower to get at on its instances.
+    def __init__(self, client: HttpClient) -> None:
+        self.client = client
+        self.loop = client.loop
+        #: As passed; `origin` is (scheme, host, port).
+        self.method = b""
+        self.uri = b""
+        self.origin: OriginType | None = None
+        #: When the exchange has to be over, in monotonic seconds.
+        self._expires_at = inf
+        self._writing = IDLE
+        self._reading = ClientReading.HEAD
+        self._conn: HttpClientConnection | None = None
+        #: The head, and until it is written what it was made of.
+        self._head = b""
+        self._head_parts: tuple[Any, ...] | None = None
+        #: The protocol that was asked for, in lower case.
+        self._protocol: bytes | None = None
+        self._held: list[bytes] | None = None
+        self._held_sent = 0
+        self._held_bytes = 0
+        self._awaits_continue = False
+        self._told_pause = False
 
     def _fail_soon(self, error: HttpError) -> None:
-        raise AssertionError
-
-    def _set_out(self) -> None:
         raise AssertionError
 
     # -- what the program calls ----------------------------------------------------------------
@@ -115,8 +115,9 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self._writing = BODY
             if upgrade is not None:
                 self._protocol = _ascii(upgrade, "protocol", OutputSyntaxError).strip().lower()
-            if self.client.exchange_timeout is not None:
-                self._set_out()
+            timeout = self.client.exchange_timeout
+            if timeout:
+                self._expires_at = self.loop.clock.monotonic() + timeout
             route.group.acquire(self)  # type: ignore[arg-type]
         except HttpError as why:
             self._fail_soon(why)
@@ -168,8 +169,13 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self._write_head()
         self._writing = DONE
         conn = self._conn
-        if conn is not None and not self._awaits_continue:
-            conn.await_response(self)  # type: ignore[arg-type]
+        client = self.client
+        if (
+            (client.read_timeout or client.response_timeout)
+            and conn is not None
+            and not self._awaits_continue
+        ):
+            conn.await_response()
 
     def _finish_body(self, trailers: HeadersIn) -> None:
         if self._framing == CHUNKED and self._head_parts is None:
@@ -278,7 +284,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             return
         self._keep_or_drop(conn)
         if self._writing is DONE:
-            conn.await_response(self)  # type: ignore[arg-type]
+            conn.await_response()
         elif self._told_pause:
             self.loop._soon(self._resume_program)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from thor.http.connection import READ_AHEAD_BYTES, date_value
+from thor.http.connection import READ_AHEAD_BYTES
 from thor.http.error import (
     ConnectError,
     ExpectationError,
@@ -28,7 +28,7 @@ from thor.http.error import (
 )
 from thor.http.server.ending import Ending, log
 from thor.http.server.exchange import HttpServerExchange
-from thor.http.server.patience import BEGUN, DONE, HEAD, IDLE, QUIET, READ_BODY
+from thor.http.server.patience import BEGUN, DONE, HEAD, IDLE, NEW, QUIET, READ_BODY
 from thor.http.wire.framing import NO_BODY
 from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerReading, ServerWriting
@@ -56,8 +56,18 @@ class HttpServerConnection(Ending):
         self.address = tcp_conn.address
         self._loop = tcp_conn._loop
         self._reader = RequestReader(server._limits)
+        # What changes in the life of most is set here: an attribute that comes later makes the
+        # instance's dict a table of its own, at twice the size. The rest are the class's defaults.
+        # So does what is looked at for every request: a class's default costs more to read.
+        self._exchange = None
+        self._lingering = self._closing = self._half_closed = self._stuck = False
+        self._reading = HEAD
+        self._head = NEW
         self._pumping = False
         self._since = self._loop._now
+        self._body_bytes = self._window_bytes = 0
+        self._window_start = 0.0
+        self._deadline_at = self._deadline_entry = inf
         tcp_conn._owner = self
         tcp_conn.allow_half_open = True
         tcp_conn.pause(False)
@@ -84,11 +94,9 @@ class HttpServerConnection(Ending):
         self._half_closed = True
         tcp_conn = self.tcp_conn
         exchange = self._exchange
-        if tcp_conn is None:
+        if tcp_conn is None or self._closing:
             return
-        if self._closing:
-            self._close()
-        elif (
+        if (
             exchange is not None
             and exchange._writing is not DONE
             and (self.server.abort_on_half_close or self.server._draining)
@@ -156,7 +164,8 @@ class HttpServerConnection(Ending):
             return False
         exchange = self._exchange = HttpServerExchange(self, head)
         self._reading = READ_BODY
-        self.server.emit("exchange", exchange)
+        if not self.server.emit("exchange", exchange):
+            self._end_exchange(OutputStateError("nobody listens for exchanges"))
         if exchange._writing is not DONE and exchange is self._exchange:
             exchange.emit("request_start", head.method, head.target, head.headers)
         if exchange._writing is not DONE and exchange is self._exchange:
@@ -250,6 +259,7 @@ class HttpServerConnection(Ending):
                     return False
         except HttpError as why:
             log.info("request from %s was answered, its rest is wrong: %s", self.address, why)
+            why.__traceback__ = None  # the reader keeps the error, and this has the reader
             self._close_lingering()
             return False
         if not reader.complete:
@@ -257,6 +267,7 @@ class HttpServerConnection(Ending):
                 self._close()
             return False
         self._reading = HEAD
+        self._begin_wait()
         return True
 
     def _resume(self, exchange: HttpServerExchange) -> None:
@@ -280,23 +291,19 @@ class HttpServerConnection(Ending):
         keep_alive = exchange._keep_alive and not server._draining
         if self._half_closed or exchange._must_continue or exchange.method == b"CONNECT":
             keep_alive = keep_alive and self._may_persist(exchange)
-        date = date_value(self._loop.time()) if server.send_date else None
+        date = server._date() if server.send_date else None
         out = response_head(
-            status,
-            phrase,
-            headers,
-            method=exchange.method,
-            http11=exchange._head.http11,
-            keep_alive=keep_alive,
-            date=date,
+            status, phrase, headers, exchange.method, exchange._head.http11, keep_alive, date
         )
-        if out.framing == NO_BODY:
+        if out[1] == NO_BODY:
             out = _check_bodiless(out, exchange, date)
-        exchange._keep_alive = out.keep_alive
-        exchange._framing = out.framing
-        exchange._left = out.length
-        exchange._writing = BODY
-        exchange._write(out.data)
+        data, exchange._framing, exchange._left, exchange._keep_alive = out
+        tcp_conn = self.tcp_conn
+        if tcp_conn is not None and tcp_conn._writing is OPEN:
+            exchange._writing = BODY
+            tcp_conn.write(data)
+        else:
+            exchange._writing = FAILED  # `disconnect` is about to tell the program
 
     def _may_persist(self, exchange: HttpServerExchange) -> bool:
         """Whether what comes next is the next request, or can come."""
@@ -312,36 +319,28 @@ class HttpServerConnection(Ending):
         if exchange is self._exchange:
             self._gone(error)
 
-    def _response_ended(self) -> None:
-        if not self._pumping:
-            self._loop._soon(self._pump)
-
     def _finish(self, exchange: HttpServerExchange) -> bool:
         """The response is complete. Returns: whether to look for the next request now"""
-        self._settle(exchange)
-        reader = self._reader
-        more = reader.buffered > 0
-        if reader.complete:
-            self._reading = HEAD
+        listeners = exchange._listeners
+        if exchange._sink is None and (listeners is None or "done" not in listeners):
+            self._exchange = exchange._listeners = None
         else:
-            more = True
-            self._discarded = 0
-            self._begin_body_wait()
+            self._settle(exchange)
+        reader = self._reader
+        if not reader.complete:
+            return self._finish_early(exchange)
+        self._reading = HEAD
+        unread = reader.buffered > 0
         if not exchange._keep_alive:
-            if more:
+            if unread:
                 self._close_lingering()
             else:
                 self._close()
-        elif more:
-            return True
-        elif self._half_closed or self.server._draining:
+            return False
+        if not unread and (self._half_closed or self.server._draining):
             self._close()
-        else:
-            self._idle()
-        return False
-
-    def _idle(self) -> None:
-        """Wait for the next request: what `_wait` would set, without the way there."""
+            return False
+        # What `_wait` would set, without the way there.
         self._since = now = self._loop._now
         idle_timeout = self.server.idle_timeout
         if self._stuck:
@@ -350,6 +349,16 @@ class HttpServerConnection(Ending):
             self._deadline_at = when = now + idle_timeout
             if when < self._deadline_entry:
                 self._loop._deadlines.arm(self, when)
+        return unread
+
+    def _finish_early(self, exchange: HttpServerExchange) -> bool:
+        """The response is complete and the request is not: as `_finish`."""
+        if exchange._keep_alive:
+            self._discarded = 0
+            self._begin_body_wait()
+        else:
+            self._close_lingering()
+        return exchange._keep_alive
 
     # -- another protocol ----------------------------------------------------------------------
 
@@ -382,7 +391,7 @@ class HttpServerConnection(Ending):
             method=b"CONNECT",
             http11=exchange._head.http11,
             keep_alive=True,
-            date=date_value(self._loop.time()) if self.server.send_date else None,
+            date=self.server._date() if self.server.send_date else None,
         ).data
 
     def _hand_over(self, tcp_conn: TcpConnection) -> None:

@@ -21,7 +21,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING
 
-from thor.http.connection import date_value
 from thor.http.error import (
     ConnectError,
     HttpError,
@@ -156,7 +155,7 @@ class Ending(Patience):
         data = error_response(error)
         if self.server.send_date:
             line, _, rest = data.partition(b"\r\n")
-            data = b"%b\r\nDate: %b\r\n%b" % (line, date_value(self._loop.time()), rest)
+            data = b"%b\r\nDate: %b\r\n%b" % (line, self.server._date(), rest)
         if self._exchange is not None and self._exchange.method == b"HEAD":
             data = data.partition(END_OF_HEAD)[0] + END_OF_HEAD
         if tcp_conn._writing is OPEN:
@@ -228,6 +227,8 @@ class Ending(Patience):
         if self._exchange is not None:
             if self._half_closed and self._exchange._writing is not DONE:
                 self._gone(ConnectError("the client closed its side"))
+            else:
+                self._loop._soon(self._pump)  # an interrupt may have left it half-way
         elif self._reading is READ_BODY:
             self._close_lingering()
         elif not self._reader.started:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes, write_together
-from thor.http.error import ExchangeTimeoutError, OutputStateError, OutputSyntaxError
+from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
+from thor.http.wire.framing import LENGTH
 from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import informational_head
 from thor.tcp.state import OPEN
@@ -63,6 +64,7 @@ class HttpServerExchange(EventEmitter, BodyWriter):
     """
 
     def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
+        self._listeners = self._sink = None
         self.http_conn = conn
         self.method: bytes = head.method
         self.uri: bytes = head.target
@@ -144,6 +146,9 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             return True
         if chunk.__class__ is not bytes:
             chunk = body_bytes(chunk)
+        if self._framing == LENGTH and (left := self._left - len(chunk)) >= 0:
+            self._left = left
+            return self._write(chunk)
         try:
             return self._write_body(chunk)
         except OutputStateError as why:
@@ -165,7 +170,8 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             return
         self._writing = DONE
         try:
-            self._end_body(trailers)
+            if self._left or self._framing != LENGTH:
+                self._end_body(trailers)
         except OutputStateError as why:
             self._writing = BODY
             self.http_conn._response_broken(self, why)
@@ -175,7 +181,9 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             raise
         if close:
             self._keep_alive = False
-        self.http_conn._response_ended()
+        conn = self.http_conn
+        if not conn._pumping:
+            conn._loop._soon(conn._pump)
 
     def upgrade(self, protocol: str | bytes, headers: HeadersIn = ()) -> TcpConnection:
         """Switch to another protocol: 101, or 200 to CONNECT, and the connection is the program's.
@@ -223,9 +231,8 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         """Tell the program that the exchange is lost."""
         try:
             if not self.emit("error", error):
-                # All but this are the client's fault, or were logged where they happened.
-                late = isinstance(error, ExchangeTimeoutError)
-                level = logging.WARNING if late else logging.INFO
+                ours = isinstance(error, (ExchangeTimeoutError, OutputError))
+                level = logging.WARNING if ours else logging.INFO
                 log.log(level, "%r from %s: %s", self, self.http_conn.address, error)
         finally:
             try:

@@ -60,23 +60,23 @@ class Patience:
     server: HttpServer
     _loop: LoopBase
     _reader: RequestReader
-    _exchange: HttpServerExchange | None = None
-    _reading = HEAD
-    _head = NEW
+    _exchange: HttpServerExchange | None
+    _reading: ServerReading
+    _head: int
     _half_closed = False
     _closing = False
     _lingering = False
     #: When the present wait began, or what it waits for last moved.
-    _since = 0.0
-    _body_bytes = 0
-    _window_start = 0.0
-    _window_bytes = 0
+    _since: float
+    _body_bytes: int
+    _window_start: float
+    _window_bytes: int
     #: A send was short; when bytes last left, as far as is known, and how many had by then.
     _stuck = False
     _moved_at = 0.0
     _moved_bytes = 0
-    _deadline_at: float = inf
-    _deadline_entry: float = inf
+    _deadline_at: float
+    _deadline_entry: float
 
     def _refuse(self, error: HttpError) -> None:
         raise AssertionError

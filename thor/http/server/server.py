@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
+from thor.http.connection import date_value
 from thor.http.server.connection import HttpServerConnection
 from thor.http.wire.limits import Limits
 from thor.loop.source import default_loop
@@ -111,13 +112,19 @@ class HttpServer(EventEmitter):
         loop: LoopBase | None = None,
         **tcp_settings: Any,
     ) -> None:
-        """Listen on `host` and `port`.
+        """Listen on `host` and `port`, which may be all that `TcpServer` takes.
 
         tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`)
         Raises: OSError if that cannot be listened on, ValueError for a setting
         """
         self.loop = loop or default_loop()
         self._connections: set[HttpServerConnection] = set()
+        # Read for every request, and cheaper to read here than through the class.
+        self.idle_timeout = self.idle_timeout
+        self.send_date = self.send_date
+        self.response_timeout = self.response_timeout
+        self._date_until = 0.0
+        self._date_value = b""
         self._draining = False
         self._stopped = False
         self._listening = True
@@ -126,6 +133,7 @@ class HttpServer(EventEmitter):
         self.tcp_server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
         self.tcp_server.on("start", self._started)
         self.tcp_server.on("connect", self._accepted)
+        self.tcp_server.on("stop", self._deafened)
         self.tcp_server.on("accept_paused", lambda code: self.emit("accept_paused", code))
         self.tcp_server.on("accept_resumed", lambda: self.emit("accept_resumed"))
 
@@ -179,6 +187,19 @@ class HttpServer(EventEmitter):
 
     def _started(self) -> None:
         self.emit("start")
+
+    def _deafened(self) -> None:
+        if self._listening:  # it was not us
+            self.graceful_shutdown()
+
+    def _date(self) -> bytes:
+        """The value of a Date field; the clock is asked once a second."""
+        now = self.loop._now
+        if now >= self._date_until:
+            wall = self.loop.time()
+            self._date_until = now + 1.0 - wall % 1.0
+            self._date_value = date_value(wall)
+        return self._date_value
 
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._connections.add(HttpServerConnection(tcp_conn, self))

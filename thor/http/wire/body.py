@@ -143,7 +143,7 @@ class ChunkedDecoder:
             digits = line[: len(line) - len(line.lstrip(HEX_DIGITS))]
             self._check_extensions(line, len(digits))
         if not 0 < len(digits) <= MAX_SIZE_DIGITS:
-            raise ChunkError(f"size {excerpt(line)}")
+            raise ChunkError(excerpt(line))
         size = int(digits, 16)
         if self._room is not None:
             self._room -= size
@@ -154,7 +154,7 @@ class ChunkedDecoder:
     def _check_extensions(self, line: bytes, start: int) -> None:
         """What follows the size is ignored once it is well-formed and within the limits."""
         if b";" not in line or not start:
-            raise ChunkError(f"size {excerpt(line)}")
+            raise ChunkError(excerpt(line))
         length = len(line) - start
         self._extension_bytes += length
         if length > self._limits.max_chunk_extension_bytes:

@@ -150,7 +150,8 @@ def check_field_line(line: bytes, *, first: bool, fold: str) -> None:
     if is_token(name):
         return
     if is_token(name.rstrip(OWS)):
-        raise HeaderSpaceError(excerpt(line))
+        # The bare name: programs look at it.
+        raise HeaderSpaceError(name[:60].decode("ascii"))
     raise HeaderNameError(excerpt(name))
 
 

@@ -47,6 +47,9 @@ from thor.http.wire.target import check_host, check_target, same_authority, vali
 #: Methods that need no look at their letters, with targets in origin form.
 _COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
+#: What stands for the words of a request line that needs a closer look.
+_NO_WORDS = [b"", b"", b""]
+
 #: Connection value -> (close, keep-alive, upgrade); they come from the peer: the table is bounded.
 _options: dict[bytes, tuple[bool, bool, bool]] = {}
 _MAX_OPTIONS = 256
@@ -171,25 +174,24 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
     size = len(block)
     lines = block.split(b"\r\n")
     count = len(lines) - 1
-    if (
-        # Two octets go for each line end; where more go, there is a closer look to be had.
-        len(block.translate(None, UNUSUAL)) + 2 * count != size
-        or count > limits.max_head_fields
-        or size > limits.plain_head_bytes
-    ):
+    # Two octets go for each line end; where more go, there is a closer look to be had.
+    plain = (
+        len(block.translate(None, UNUSUAL)) + 2 * count == size
+        and count <= limits.max_head_fields
+        and size <= limits.plain_head_bytes
+    )
+    if not plain:
         lines = _examine(block, "request", limits)
     words = lines[0].split(b" ")
+    method, target, version = words if plain and len(words) == 3 else _NO_WORDS
     if (
-        len(words) == 3
-        and words[2] == b"HTTP/1.1"
-        and words[0] in _COMMON_METHODS
-        and words[1].startswith(b"/")
-        and words[1].isascii()
-        and 0x23 not in words[1]  # "#"; a `bytes` instead of the `int` would be much slower
-        and size <= limits.plain_head_bytes
-        and 0x09 not in words[1]
+        version == b"HTTP/1.1"
+        and method in _COMMON_METHODS
+        and target.startswith(b"/")
+        and target.isascii()
+        and 0x23 not in target  # "#"; a `bytes` instead of the `int` would be much slower
     ):
-        head = RequestHead(words[0], words[1], b"1.1", True, size + 4)
+        head = RequestHead(method, target, b"1.1", True, size + 4)
         authority = b""
     else:
         method, target, version = parse_request_line(lines[0], limits)

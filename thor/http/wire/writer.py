@@ -32,11 +32,12 @@ from thor.http.wire.grammar import (
     OWS,
     TARGET,
     TOKEN,
+    UNUSUAL,
     decimal,
     is_token,
     remember,
 )
-from thor.http.wire.target import check_host
+from thor.http.wire.target import check_host, valid_hosts
 
 __all__ = [
     "LAST_CHUNK",
@@ -104,6 +105,7 @@ _MAX_PHRASE_BYTES = 48
 #: Methods that define no content (RFC 9110 section 9.3), and those that always have some.
 _WITHOUT_CONTENT = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"))
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
+_COMMON_METHODS = _WITHOUT_CONTENT | _WITH_CONTENT
 
 _PROTOCOL = TOKEN + b"/"
 
@@ -115,7 +117,6 @@ def response_head(
     status: int | str | bytes,
     phrase: str | bytes,
     headers: FieldsIn,
-    *,
     method: bytes,
     http11: bool,
     keep_alive: bool,
@@ -210,14 +211,18 @@ def request_head(
     Raises: OutputSyntaxError, TypeError; LengthRequiredError for a body of unknown length where
         `chunked_ok` is False. Nothing has been sent then
     """
-    method = _octets(method, "a method")
+    if method not in _COMMON_METHODS:
+        method = _octets(method, "a method")
+        if not is_token(method):
+            raise OutputSyntaxError(f"method {method!r}")
     target = _octets(target, "a target")
-    if not is_token(method):
-        raise OutputSyntaxError(f"method {method!r}")
     if not target or target.translate(None, TARGET):
         raise OutputSyntaxError(f"target {target!r}")
     fields, length, _, special = _render(b"", headers, method != b"CONNECT", request=True)
-    host = _one_host([value for kind, value in special if kind == _HOST], host)
+    if special:
+        host = _one_host([value for kind, value in special if kind == _HOST], host)
+    elif host not in valid_hosts:
+        host = _one_host([], host)
     framing, tail = _request_framing(method, length, has_body, chunked_ok)
     options = []
     if not keep_alive:
@@ -295,9 +300,9 @@ def _render(
         them, [(action, value)] of Connection, Upgrade and Host, which are not)
     """
     parts = [start]
-    loose = []
     length = -1
     has_date = False
+    checked = True
     special: list[tuple[int, bytes]] = []
     for field in headers:
         try:
@@ -309,29 +314,33 @@ def _render(
             continue
         name, value = field
         prefix, action = _names.get(name) or _learn_name(name)
-        if type(value) is str and value.isascii():
-            value = value.encode()
-        elif type(value) is not bytes:
+        if value.__class__ is not bytes:
             value = _octets(value, "a field value")
         value = value.strip(b" \t")
-        if action == _LENGTH:
-            if keep_length and _is_new_length(value, length):
-                length = int(value)
-                parts.append(prefix + value)
-            continue
-        if action == _KEEP:
-            _learn_line(field, prefix, value)
-        elif action == _DATE:
-            has_date = True
-        elif action and (action != _HOST or request):
-            special.append((action, value))
-            continue
-        line = prefix + value
-        parts.append(line)
-        loose.append(line)
-    if loose and len(b"".join(loose).translate(None, LINE)) != 2 * len(loose):
-        raise OutputSyntaxError(_culprit(loose))
+        if action:
+            if action == _LENGTH:
+                if keep_length and _is_new_length(value, length):
+                    length = int(value)
+                    parts.append(prefix + value)
+                continue
+            if action == _KEEP:
+                _learn_line(field, prefix, value)
+            elif action == _DATE:
+                has_date = True
+            elif action != _HOST or request:
+                special.append((action, value))
+                continue
+        parts.append(prefix + value)
+        checked = False
     data = b"".join(parts)
+    # Of good lines nothing goes but their ends; a HTAB, which is good as well, is seldom.
+    ends = 2 * len(parts) - 2
+    if (
+        not checked
+        and len(data) - len(data.translate(None, UNUSUAL)) != ends
+        and len(data.translate(None, LINE)) != ends
+    ):
+        raise OutputSyntaxError(_culprit(parts[1:]))
     if special:
         if b"".join([value for _, value in special]).translate(None, LINE):
             raise OutputSyntaxError("control character in a field that is not passed on")
