@@ -55,9 +55,8 @@ def main() -> None:
     for size in (args.kib * 256, args.kib * 1024):
         head = make_head(size)
         times[size] = min(seconds_for(head) for _ in range(args.repeat))
-        print(
-            f"{size:8,} bytes  {times[size] * 1e3:8.2f} ms  {times[size] / size * 1e9:6.0f} ns/byte"
-        )
+        each_ns = times[size] / size * 1e9
+        print(f"{size:8,} bytes  {times[size] * 1e3:8.2f} ms  {each_ns:6.0f} ns/byte")
     quarter, whole = times.values()
     print(f"ratio {whole / quarter:.1f} (4 is in proportion, 16 is the square)")
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from cli_support import complains, here, running, thor
+
+from thor_support import ROOT
 
 
 def get(url: str) -> bytes:
@@ -117,8 +122,22 @@ def test_the_demo_shows_the_proxy_at_work() -> None:
     assert text.endswith("Stopped.\n")
 
 
+def test_the_demo_goes_on_without_a_reader() -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thor", "demo", "--once"],
+        stdout=writable,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    os.close(writable)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+
+
 def test_the_demo_ends_by_itself_or_by_a_signal() -> None:
-    assert thor("demo", "--seconds", "0.5").out.endswith(b"Stopped.\n")
+    assert thor("demo", "--seconds", "0.1").out.endswith(b"Stopped.\n")
 
 
 def test_the_demo_s_port_may_be_taken() -> None:

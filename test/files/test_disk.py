@@ -215,6 +215,14 @@ def test_a_listing_shows_what_can_be_asked_for(root: bytes) -> None:
     assert b'"./b.txt"' in list_directory(root, (b"sub",), False).body
 
 
+def test_a_listing_shows_links_that_lead_nowhere_as_files(root: bytes) -> None:
+    os.symlink(b"circle", root + b"/circle")
+    os.symlink(b"nowhere", root + b"/dangling")
+    body = list_directory(root, (), False).body
+    assert b'"./circle"' in body
+    assert b'"./dangling"' in body
+
+
 def test_a_listing_is_bounded(root: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "MAX_LISTED", 1)
     body = list_directory(root, (), False).body

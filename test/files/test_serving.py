@@ -172,6 +172,13 @@ def test_a_directory_without_an_index_is_listed_only_when_asked(site: Site) -> N
     assert site.ask("/", method="HEAD")[2] == b""
 
 
+def test_an_index_that_is_no_file_is_none(site: Site) -> None:
+    (site.root / "bare" / "index.html").mkdir()
+    assert site.status("/bare/") == 404
+    site.serve(listing=True)
+    assert b'"./index.html/"' in site.ask("/bare/")[2]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -305,6 +312,18 @@ def test_a_disk_that_fails_is_a_500(
     status, _, body = site.ask("/a.txt")
     assert (status, body) == (500, b"Internal Server Error\n")
     assert any("could not be served" in message for message in expected_logs.messages)
+
+
+def test_a_file_that_cannot_be_read_is_a_500(
+    site: Site, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+) -> None:
+    def fail(self: disk.OpenFile) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk.OpenFile, "read", fail)
+    assert site.status("/a.txt") == 500
+    assert site.open_files() == []
+    assert any("could not be read" in message for message in expected_logs.messages)
 
 
 def test_a_disk_that_fails_in_the_middle_ends_in_a_reset(

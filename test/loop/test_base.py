@@ -269,9 +269,11 @@ def test_time_is_the_wall_clock_as_of_this_turn(mem: LoopBase) -> None:
 
 
 def test_time_outside_of_a_turn_is_the_wall_clock(mem: LoopBase) -> None:
+    mem.schedule(0, mem.time)
     mem.run_once()
-    mem.clock.advance(10)  # type: ignore[attr-defined]
-    assert mem.time() == mem.clock.time()
+    for _ in range(2):
+        mem.clock.advance(10)  # type: ignore[attr-defined]
+        assert mem.time() == mem.clock.time()
 
 
 def test_the_wall_clock_may_jump_without_harm_to_timers() -> None:
@@ -292,12 +294,12 @@ def test_the_wall_clock_may_jump_without_harm_to_timers() -> None:
 def test_introspection_shows_the_programs_fds_only(loop: LoopBase) -> None:
     near, far = socket.socketpair()
     loop.run_once()
-    assert (loop.fd_count(), loop.registered_fd_handlers()) == (0, {})
+    assert (loop.fd_count(), loop.registered_fd_handlers()) == (0, [])
     source = EventSource(loop)
     source.register_fd(near.fileno())
     assert loop.fd_count() == 1
     handlers = loop.registered_fd_handlers()
-    assert handlers == {near.fileno(): source}
+    assert handlers == [source]
     handlers.clear()
     assert loop.fd_count() == 1
     source.unregister_fd()

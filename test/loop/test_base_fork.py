@@ -106,30 +106,34 @@ def test_the_child_gets_none_of_the_parents_wake_ups(
 def test_a_child_forked_in_a_callback_hears_nothing_of_the_parents_batch(mem: LoopBase) -> None:
     heard: list[str] = []
     said: list[str] = []
+    child_end: list[int] = []
 
     def fork() -> None:
+        first.unregister_fd()
         reader, writer = os.pipe()
+        number = second._fd
         pid = os.fork()
-        if not pid:
-            heard.append("child")
-            said.append("child")
-            os.write(writer, b"forked")
+        if not pid:  # back into the turn that it was forked in, with a new source of its own
             child_end.append(writer)
-            return  # back into the turn that it was forked in
+            late = EventSource(mem)
+            late.on("fd_readable", lambda: heard.append("stale"))
+            late.register_fd(number, "fd_readable")
+            return
         os.close(writer)
         with os.fdopen(reader, "rb") as answer:
             said.append(answer.read().decode())
         os.waitpid(pid, 0)
 
-    child_end: list[int] = []
-    source = ready_source(mem, lambda: (source.unregister_fd(), fork()))
-    ready_source(mem, lambda: heard.append("second"))
+    first = ready_source(mem, fork)
+    second = ready_source(mem, lambda: heard.append("second"))
     mem.schedule(0, lambda: mem._soon(mem.stop))
-    mem.run()
-    if child_end:  # the child: `run()` has returned
-        os.write(child_end[0], f" {heard} {mem.running}".encode())
-        os._exit(0)
-    assert said == ["forked ['child'] False"]
+    try:
+        mem.run()
+    finally:
+        if child_end:  # the child: it has left `run()`
+            os.write(child_end[0], f"{heard} {mem.running}".encode())
+            os._exit(0)
+    assert said == ["[] False"]
     assert heard == ["second"]
 
 

@@ -121,7 +121,7 @@ def test_a_source_of_no_loop_uses_the_default_one(default_loop: LoopBase) -> Non
     source = EventSource()
     reader, writer = os.pipe()
     source.register_fd(reader)
-    assert thor.loop.registered_fd_handlers() == {reader: source}
+    assert thor.loop.registered_fd_handlers() == [source]
     source.unregister_fd()
     os.close(reader)
     os.close(writer)
@@ -226,7 +226,7 @@ def test_an_fd_belongs_to_one_source(mem: LoopBase, fd: Fd) -> None:
     source, _ = watching(mem, fd)
     with pytest.raises(ValueError, match="another source"):
         EventSource(mem).register_fd(fd.number)
-    assert mem.registered_fd_handlers() == {fd.number: source}
+    assert mem.registered_fd_handlers() == [source]
 
 
 def test_a_source_has_one_fd(mem: LoopBase, fd: Fd) -> None:

@@ -96,6 +96,7 @@ def test_deleting_after_clear_is_harmless() -> None:
     timers = Timers()
     event = add(timers, 1.0)
     timers.clear()
+    assert event.callback is None
     event.delete()
     assert len(timers) == 0
     assert timers.next_due() is None
@@ -370,7 +371,7 @@ def test_a_timer_on_a_real_clock_fires_when_due(
 def test_scheduled_events_are_those_that_are_pending(mem: LoopBase) -> None:
     kept, deleted = mem.schedule(1, print), mem.schedule(2, print)
     deleted.delete()
-    assert mem.scheduled_events() == [kept]
+    assert mem.scheduled_events() == [(1, kept)]
     assert "print" in repr(kept)
     kept.delete()
 

@@ -6,34 +6,17 @@ import re
 
 import pytest
 
-from thor.http.error import (
-    ChunkExtensionError,
-    ConnectError,
-    ConnectTimeoutError,
-    DnsError,
-    FieldSectionTooLargeError,
-    HeaderNameError,
-    HttpError,
-    IncompleteMessageError,
-    OutputSyntaxError,
-    ReadTimeoutError,
-    TransferEncodingCLError,
-    UrlError,
-)
 from thor.proxy import forwarding
+from thor.proxy.answers import Answered
 from thor.proxy.forwarding import (
     PSEUDONYM,
-    Answered,
     Forwarded,
     Policy,
-    answer_parts,
     count_hops,
-    failure_for,
     forward_request,
     forward_response,
     forward_trailers,
     origin_form,
-    proxy_status,
 )
 
 Fields = list[tuple[bytes, bytes]]
@@ -358,6 +341,11 @@ def test_a_request_without_host_names_none() -> None:
     assert of(forward([], host=b"").fields, b"x-forwarded-host") == []
 
 
+def test_a_peer_without_an_address_is_not_trusted() -> None:
+    fields = forward([(b"X-Forwarded-For", b"198.51.100.1")], peer="").fields
+    assert of(fields, b"x-forwarded-for") == [b"unknown"]
+
+
 def test_a_trust_list_must_be_networks() -> None:
     with pytest.raises(ValueError, match="example"):
         Policy("fred", trusted=["example"])
@@ -486,50 +474,3 @@ def test_trailers_of_a_hop_stay_behind() -> None:
     assert forward_trailers([(b"X-Sum", b"1"), (b"Connection", b"x"), (b"Keep-Alive", b"y")]) == [
         (b"X-Sum", b"1")
     ]
-
-
-# -- failures -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "kind"),
-    [
-        (ConnectError, 502, "connection_refused"),
-        (ConnectTimeoutError, 504, "connection_timeout"),
-        (DnsError, 502, "dns_error"),
-        (ReadTimeoutError, 504, "connection_read_timeout"),
-        (IncompleteMessageError, 502, "connection_terminated"),
-        (FieldSectionTooLargeError, 502, "http_response_header_section_size"),
-        (TransferEncodingCLError, 502, "http_response_transfer_coding"),
-        (ChunkExtensionError, 502, "http_response_transfer_coding"),
-        (HeaderNameError, 502, "http_protocol_error"),
-        (UrlError, 400, "http_request_error"),
-        (OutputSyntaxError, 500, "proxy_internal_error"),
-        (HttpError, 502, "http_protocol_error"),
-    ],
-)
-def test_what_is_answered_for_a_failure(error: type[HttpError], status: int, kind: str) -> None:
-    answered = failure_for(error("what the upstream said"), connected=False)
-    assert (answered.status, answered.error) == (status, kind)
-    fields, body = answer_parts(answered, POLICY)
-    assert of(fields, b"proxy-status") == [b"fred; error=" + kind.encode()]
-    assert of(fields, b"content-length") == [b"%d" % len(body)]
-    assert body == answered.phrase.encode() + b"\n"
-
-
-def test_a_connection_that_was_lost_was_not_refused() -> None:
-    assert failure_for(ConnectError(), connected=True).error == "connection_terminated"
-    assert failure_for(ConnectTimeoutError(), connected=True).error == "connection_timeout"
-
-
-def test_an_answer_that_is_no_error_has_no_proxy_status() -> None:
-    answered = Answered(200, "OK", body=b"abc")
-    assert answer_parts(answered, POLICY) == ([(b"content-length", b"3")], b"abc")
-
-
-def test_details_of_proxy_status_are_escaped() -> None:
-    value = proxy_status(b"fred", "dns_error", 'a "b" \\')
-    assert value == b'fred; error=dns_error; details="a \\"b\\" \\\\"'
-    for details in ("é", "a\r\nb", "\x7f"):
-        with pytest.raises(ValueError, match="details"):
-            proxy_status(b"fred", "dns_error", details)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from proxy_support import ADDED, DATE, Stage, get, got, ok, own, passed
 
+from thor.http import HttpServerExchange
+from thor.http.error import OutputStateError
+
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 PASSED_CHUNKED = (
     b"HTTP/1.1 200 OK\r\n" + DATE + b"via: 1.1 fred\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -302,6 +305,14 @@ def test_a_broken_response_is_a_502(response: bytes, error: str) -> None:
     stage.expect(("browser", "data", own(502, "Bad Gateway", error)), ("a", "close"))
 
 
+def test_a_response_that_cannot_be_sent_on_is_a_502() -> None:
+    stage = Stage()
+    stage.send("browser", get("/", b"", "HEAD")).expect(("a", "data", got("/", b"", "HEAD")))
+    stage.send("a", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")
+    answer = own(502, "Bad Gateway", "http_protocol_error").removesuffix(b"Bad Gateway\n")
+    stage.expect(("browser", "data", answer), ("a", "close"))
+
+
 def test_an_upstream_that_closes_without_a_word_is_a_502() -> None:
     stage = Stage()
     stage.send("browser", get()).expect(("a", "data", got()))
@@ -530,3 +541,25 @@ def test_a_switch_for_a_client_that_is_gone_closes_the_upstream() -> None:
     stage.play.take()
     assert not stage.peers["a"].tcp_connected
     assert stage.proxy.tunnels == []
+
+
+def test_a_switch_that_the_client_s_side_refuses_is_a_502(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OutputStateError
+
+    monkeypatch.setattr(HttpServerExchange, "upgrade", refuse)
+    stage = Stage()
+    stage.send("browser", get("/chat", ASK))
+    stage.play.take()
+    stage.send("a", SWITCH)
+    answer = own(502, "Bad Gateway", "http_upgrade_failed")
+    stage.expect(("browser", "data", answer), ("a", "close"))
+
+
+def test_a_request_is_answered_on_a_unix_socket_too() -> None:
+    stage = Stage().advance(0)
+    near = stage.network.pairs[0].server
+    near.address = "/run/site"
+    near._owner.address = near.address
+    stage.send("browser", get())
+    stage.expect(("a", "data", got().replace(b"for: 127.0.0.1", b"for: unknown")))

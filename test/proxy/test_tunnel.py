@@ -163,3 +163,17 @@ def test_a_tunnel_can_be_ended() -> None:
     ends.tunnel.abort()
     ends.settle()
     assert ends.done == ["done"]
+
+
+def test_a_listener_that_raises_ends_the_tunnel(caplog: pytest.LogCaptureFixture) -> None:
+    ends = Ends()
+    ends.loop.on_exception = "log"
+
+    def fail(data: bytes) -> None:
+        raise LookupError("the program's mistake")
+
+    ends.near[0].on("data", fail)
+    ends.left.write(b"x")
+    ends.settle()
+    assert ends.done == ["done"]
+    assert "the program's mistake" in caplog.text

@@ -240,7 +240,7 @@ class Stage:
         left = [repr(g) for g in self.groups if g.connecting or g.waiting]
         left += [repr(c) for g in self.groups for c in g.open if c not in g.idle]
         timer = self.loop._deadlines._timer
-        return left + [repr(t) for t in self.loop.scheduled_events() if t is not timer]
+        return left + [repr(t) for _, t in self.loop.scheduled_events() if t is not timer]
 
     def answer(self, watched: Watched, response: bytes = HELLO) -> Watched:
         """Have the last peer answer."""

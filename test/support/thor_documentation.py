@@ -141,7 +141,7 @@ class Page:
                 self.background.append((block, process))
                 self._await_lines(process, expected.splitlines(), block)
             else:
-                printed, _ = process.communicate(timeout=20)
+                printed, _ = process.communicate(timeout=60)
                 assert process.returncode == 0, f"{block.page}:{block.line}: {printed}"
                 assert _matches(printed, expected), f"{block.page}:{block.line}: {printed}"
 
@@ -156,7 +156,6 @@ class Page:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
 
     def _await_lines(
@@ -172,7 +171,7 @@ class Page:
     def _end_background(self) -> None:
         for block, process in self.background:
             process.send_signal(signal.SIGINT)
-            printed, _ = process.communicate(timeout=20)
+            printed, _ = process.communicate(timeout=60)
             ended_well = process.returncode in (0, -signal.SIGINT)
             assert ended_well, f"{block.page}:{block.line}: {printed}"
 
@@ -205,7 +204,7 @@ def fetch(url: str, method: str = "GET", body: Any = None, **fields: str) -> Ans
     """Make one request, with the standard library's client; blocks."""
     parts = urlsplit(url)
     assert parts.hostname is not None
-    connection = HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request(

@@ -77,12 +77,12 @@ def left_on(loop: Any) -> list[str]:
     """What a loop still has to do: timers, dead-lines, watched fds. The library's own sweep of
     dead-lines is none of it: its timer is left to run out when the dead-lines have moved on."""
     armed = [holder for *_, holder in loop._deadlines._heap if holder._deadline_at < inf]
-    timers = [event for event in loop.scheduled_events() if event is not loop._deadlines._timer]
-    watched = loop.registered_fd_handlers().items()
+    timers = [e for _, e in loop.scheduled_events() if e is not loop._deadlines._timer]
+    watched = loop.registered_fd_handlers()
     return [
         *(f"timer {event!r}" for event in timers),
         *(f"dead-line of {holder!r}" for holder in armed),
-        *(f"watched fd {fd} ({source!r})" for fd, source in watched),
+        *(f"watched fd {source._fd} ({source!r})" for source in watched),
     ]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from client_support import EVENTS, HELLO, HELLO_EVENTS, Stage, Watched
+
 from thor.http.client import HttpClientExchange
 from thor.http.error import ConnectError, IncompleteMessageError, OutputStateError
 from thor.http.wire.state import CLIENT_READING, CLIENT_WRITING
@@ -386,6 +386,28 @@ def test_cancelling_is_silent_at_every_moment(
     assert stage.answer(stage.request()).events == HELLO_EVENTS  # and nothing else is disturbed
 
 
+@pytest.mark.parametrize("how", ["cancel", "close", "abort"])
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_cancelling_between_the_response_and_the_upgrade(
+    stage: Stage, method: str, how: str
+) -> None:
+    watched = stage.request(
+        method, "origin:80" if method == "CONNECT" else "http://origin/", upgrade="x"
+    )
+    conn = watched.exchange.conn
+    assert conn is not None
+    assert conn.tcp_conn is not None
+    end = {"cancel": watched.exchange.cancel, "close": conn.close, "abort": conn.tcp_conn.abort}
+    for event in ("response_nonfinal", "response_start"):
+        watched.exchange.on(event, lambda *_: end[how]())
+    status = b"101" if method == "GET" else b"200"
+    stage.peer.send(b"HTTP/1.1 %b Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" % status)
+    assert len(watched.names) == 1
+    watched.is_silent()
+    assert stage.peer.lost
+    assert stage.open == 0
+
+
 @pytest.mark.parametrize("event", ["response_nonfinal", "response_start", "response_body"])
 @pytest.mark.parametrize("how", ["cancel", "close", "abort"])
 def test_cancelling_inside_a_listener(stage: Stage, event: str, how: str) -> None:
@@ -595,6 +617,20 @@ def test_raising_in_response_done_harms_nobody(stage: Stage, expected_logs: Any)
     assert len(stage.peers) == 1
 
 
+def test_raising_in_response_done_after_a_pause_leaves_the_connection_reading(
+    stage: Stage, expected_logs: Any
+) -> None:
+    stage.loop.on_exception = "log"
+    watched = stage.request()
+    watched.exchange.on("response_done", lambda _: 1 / 0)
+    watched.exchange.pause(True)
+    stage.peer.send(BIG + b"x" * 1_000_000)
+    watched.exchange.pause(False)
+    assert watched.names[-1] == "response_done"
+    assert stage.answer(stage.request()).events == HELLO_EVENTS
+    assert len(stage.peers) == 1
+
+
 def test_raising_in_error_harms_nobody(stage: Stage, expected_logs: Any) -> None:
     stage.loop.on_exception = "log"
     for uri in ("nonsense", "http://origin/"):
@@ -602,7 +638,7 @@ def test_raising_in_error_harms_nobody(stage: Stage, expected_logs: Any) -> None
         watched.exchange.on("error", lambda _: 1 / 0)
         if uri != "nonsense":
             stage.peer.send(b"nonsense\r\n\r\n")
-        watched.error  # noqa: B018
+        watched.error
     assert stage.answer(stage.request()).events == HELLO_EVENTS
 
 
@@ -706,18 +742,16 @@ def test_the_states_move_as_the_tables_say(monkeypatch: pytest.MonkeyPatch) -> N
     steps: set[tuple[Any, Any]] = set()
 
     def tracked(name: str) -> property:
-        default = getattr(HttpClientExchange, name)
-
         def change(self: Any, state: Any) -> None:
-            old = self.__dict__.get(name, default)
+            old = self.__dict__.get(name, state)
             if old is not state:
                 steps.add((old, state))
             self.__dict__[name] = state
 
-        return property(lambda self: self.__dict__.get(name, default), change)
+        return property(lambda self: self.__dict__[name], change)
 
     for name in ("_reading", "_writing"):
-        monkeypatch.setattr(HttpClientExchange, name, tracked(name))
+        monkeypatch.setattr(HttpClientExchange, name, tracked(name), raising=False)
     for reach in [*MOMENTS, *ENDS]:
         for end in ("cancel", "answer", "reset"):
             stage = Stage()

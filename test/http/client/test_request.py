@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from client_support import HELLO, HELLO_EVENTS, Stage
+
 from thor.http.error import OutputStateError, OutputSyntaxError, UrlError
 
 MakeStage = Callable[..., Stage]
@@ -220,7 +220,10 @@ def test_without_reuse_the_request_says_close(make_stage: MakeStage, idle_timeou
         pytest.param("OPTIONS", "http://origin/", b"OPTIONS / HTTP/1.1\r\n", id="options-root"),
         pytest.param("OPTIONS", "http://origin?a", b"OPTIONS /?a HTTP/1.1\r\n", id="options-query"),
         pytest.param(
-            "CONNECT", "origin:80", b"CONNECT origin:80 HTTP/1.1\r\nHost: origin:80\r\n", id="connect"
+            "CONNECT",
+            "origin:80",
+            b"CONNECT origin:80 HTTP/1.1\r\nHost: origin:80\r\n",
+            id="connect",
         ),
     ],
 )
@@ -353,8 +356,9 @@ def test_a_body_that_turns_out_too_long_ends_the_connection(stage: Stage) -> Non
     assert stage.open == 0
 
 
-def test_connect_with_content_is_an_error(stage: Stage) -> None:
-    watched = stage.start("CONNECT", "origin:80")
+@pytest.mark.parametrize("headers", [[], [("Expect", "100-continue")]])
+def test_connect_with_content_is_an_error(stage: Stage, headers: Any) -> None:
+    watched = stage.start("CONNECT", "origin:80", headers)
     watched.exchange.request_body("x")
     assert isinstance(watched.error, OutputSyntaxError)
 

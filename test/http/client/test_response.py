@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from client_support import HELLO, HELLO_EVENTS, Peer, Stage
+
 from thor.http import error as errors
 
 MakeStage = Callable[..., Stage]
@@ -75,9 +75,7 @@ def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes
         ),
     ],
 )
-def test_responses(
-    stage: Stage, feed: Feed, response: bytes, body: bytes, reusable: bool
-) -> None:
+def test_responses(stage: Stage, feed: Feed, response: bytes, body: bytes, reusable: bool) -> None:
     watched = stage.request()
     feed(stage.peer, response)
     assert watched.body() == body
@@ -218,9 +216,7 @@ def test_careless_is_no_excuse_for_a_truncated_body(make_stage: MakeStage, caref
     ],
 )
 @pytest.mark.parametrize("how", ["finish", "reset"])
-def test_a_truncated_response_is_an_error(
-    stage: Stage, feed: Feed, part: bytes, how: str
-) -> None:
+def test_a_truncated_response_is_an_error(stage: Stage, feed: Feed, part: bytes, how: str) -> None:
     watched = stage.request()
     feed(stage.peer, part)
     getattr(stage.peer, how)()

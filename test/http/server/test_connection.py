@@ -148,9 +148,11 @@ def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
     conn = client.server_side
     assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
     assert conn._paused
+    reader = stage.exchange.http_conn._reader
     while len(stage.exchanges) < 10_000 or stage.exchange._writing is not ServerWriting.DONE:
         answer(stage.exchange)
         stage.settle()
+        assert reader.buffered <= 2 * 64 * 1024
     assert client.take() == HELLO * 10_000
     assert not conn._paused
 

@@ -79,6 +79,13 @@ def test_a_reset_is_told_in_the_same_turn_and_later_answers_are_dropped(
     assert stage.server.connections == []
 
 
+def test_the_error_says_what_the_network_said() -> None:
+    stage = Stage()
+    stage.client().send(request()).reset()
+    [error] = [event[1] for event in stage.heard[0].events if event[0] == "error"]
+    assert "reset by peer" in str(error)
+
+
 def test_a_reset_before_a_request_is_told_to_nobody() -> None:
     stage = Stage()
     stage.client().reset()
@@ -380,7 +387,17 @@ def test_a_raising_refused_does_not_take_back_the_answer() -> None:
     client = stage.client().send(b"X\n")
     assert client.take().startswith(b"HTTP/1.1 400 ")
     assert client.ended
-    assert not client.lost
+    assert stage.server.connections != []  # it lingers, so that the answer is not lost
+
+
+@pytest.mark.usefixtures("expected_logs")
+def test_a_listener_of_the_tcp_connection_that_raises_closes_it_after_the_answer() -> None:
+    stage = raising_stage(answering)
+    client = stage.client()
+    client.server_side.on("data", boom)
+    client.send(request())
+    assert client.take() == HELLO
+    assert client.ended
 
 
 def test_what_a_program_raises_of_the_http_errors_is_its_own_fault(expected_logs: Any) -> None:

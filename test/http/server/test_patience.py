@@ -87,6 +87,30 @@ def test_empty_lines_are_no_request() -> None:
     assert client.ended
 
 
+def test_an_empty_line_behind_a_slow_request_is_no_way_round_the_idle_time() -> None:
+    stage = Stage(idle_timeout=5)
+    client = stage.client().send(request() + b"\r\n")
+    stage.advance(100)
+    answer(stage.exchange)
+    stage.advance(4.9)
+    assert not client.closed
+    stage.advance(0.2)
+    assert client.take() == HELLO
+    assert client.ended
+
+
+def test_the_idle_time_begins_when_the_rest_of_a_request_is_through() -> None:
+    stage = Stage(answering, idle_timeout=5, body_timeout=None)
+    client = stage.client().send(CHUNKED)
+    stage.advance(100)
+    client.send(b"0\r\n\r\n")
+    stage.advance(4.9)
+    assert not client.closed
+    stage.advance(0.2)
+    assert client.take() == HELLO
+    assert client.ended
+
+
 def test_idle_connections_wake_nobody() -> None:
     stage = Stage(answering, idle_timeout=1000)
     for client in [stage.client() for _ in range(50)]:

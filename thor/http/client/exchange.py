@@ -13,9 +13,16 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from thor.http.client.request import DONE, FAILED, IDEMPOTENT, RESPONSE_DUE, OutgoingRequest
+from thor.http.client.request import (
+    DONE,
+    FAILED,
+    IDEMPOTENT,
+    IDLE,
+    RESPONSE_DUE,
+    OutgoingRequest,
+)
 from thor.http.error import (
     ConnectError,
     ExchangeTimeoutError,
@@ -34,7 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.http")
 
-READ_FAILED = ClientReading.FAILED
+READ_HEAD, READ_FAILED = ClientReading.HEAD, ClientReading.FAILED
 
 
 class ExchangeConnection:
@@ -86,14 +93,31 @@ class HttpClientExchange(OutgoingRequest):
     _error_due: HttpError | None = None
 
     def __init__(self, client: HttpClient) -> None:
-        OutgoingRequest.__init__(self, client)
+        # In one place, and not as defaults of the class, which instances are slower to get at.
+        self.client = client
+        self.loop = client.loop
+        self.method = b""
+        self.uri = b""
+        self.origin = None
         #: The version of the response, informational ones too, b"1.1"; empty before it.
         self.res_version = b""
         #: Bytes of the final response's head.
         self.input_header_length = 0
+        self._writing = IDLE
+        self._reading = READ_HEAD
+        self._conn = None
+        self._head = b""
+        self._head_parts = None
+        self._protocol = None
+        self._held = None
+        self._held_sent = 0
+        self._held_bytes = 0
+        self._awaits_continue = False
+        self._told_pause = False
         self._paused = False
         self._group: Group | None = None
         self._timer: ScheduledEvent | None = None
+        self._expires_at = inf
         self._transfer_bytes = 0
 
     def __repr__(self) -> str:

@@ -16,7 +16,6 @@ With `Expect: 100-continue` the head is written at once and the rest is held unt
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
@@ -30,7 +29,7 @@ from thor.tcp.connection import HIGH_WATER
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
     from thor.http.client.connection import HttpClientConnection
-    from thor.http.wire.writer import OutHead
+    from thor.loop import LoopBase
     from thor.types import Data, HeadersIn, OriginType
 
 IDLE, BODY, DONE, FAILED = (
@@ -49,29 +48,27 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 class OutgoingRequest(EventEmitter, BodyWriter):
     """The part of a client's exchange that is the request."""
 
-    # No defaults on the class: an attribute that has one is slower to get at on its instances.
-    def __init__(self, client: HttpClient) -> None:
-        self.client = client
-        self.loop = client.loop
-        #: As passed; `origin` is (scheme, host, port).
-        self.method = b""
-        self.uri = b""
-        self.origin: OriginType | None = None
-        #: When the exchange has to be over, in monotonic seconds.
-        self._expires_at = inf
-        self._writing = IDLE
-        self._reading = ClientReading.HEAD
-        self._conn: HttpClientConnection | None = None
-        #: The head, and until it is written what it was made of.
-        self._head = b""
-        self._head_parts: tuple[Any, ...] | None = None
-        #: The protocol that was asked for, in lower case.
-        self._protocol: bytes | None = None
-        self._held: list[bytes] | None = None
-        self._held_sent = 0
-        self._held_bytes = 0
-        self._awaits_continue = False
-        self._told_pause = False
+    client: HttpClient
+    loop: LoopBase
+    #: As passed; `origin` is (scheme, host, port).
+    method: bytes
+    uri: bytes
+    origin: OriginType | None
+    #: When the exchange has to be over, in monotonic seconds.
+    _expires_at: float
+    _writing: ClientWriting
+    _reading: ClientReading
+    _conn: HttpClientConnection | None
+    #: The head, and until it is written what it was made of.
+    _head: bytes
+    _head_parts: tuple[Any, ...] | None
+    #: The protocol that was asked for, in lower case.
+    _protocol: bytes | None
+    _held: list[bytes] | None
+    _held_sent: int
+    _held_bytes: int
+    _awaits_continue: bool
+    _told_pause: bool
 
     def _fail_soon(self, error: HttpError) -> None:
         raise AssertionError
@@ -110,7 +107,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self.uri = uri
             route, target = self.client._locate(method, uri)
             self._head_parts = (target, list(headers), route.authority, upgrade, te_trailers)
-            head = self._render_head(None)
+            self._render_head(None)
             self.origin = route.group.origin
             self._writing = BODY
             if upgrade is not None:
@@ -122,9 +119,9 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         except HttpError as why:
             self._fail_soon(why)
             return
-        if b"100-continue" in head.data and _has_expectation(head.data):
+        if b"100-continue" in self._head and _has_expectation(self._head):
             self._expect_continue()
-        elif head.framing != NO_BODY:
+        elif self._framing != NO_BODY:
             self.loop._soon(self._start_body)
 
     def request_body(self, chunk: Data) -> bool:
@@ -194,11 +191,11 @@ class OutgoingRequest(EventEmitter, BodyWriter):
 
     # -- the head ------------------------------------------------------------------------------
 
-    def _render_head(self, has_body: bool | None) -> OutHead:
+    def _render_head(self, has_body: bool | None) -> None:
         """Make the head. Raises: OutputSyntaxError, TypeError"""
         assert self._head_parts is not None
         target, headers, authority, upgrade, te_trailers = self._head_parts
-        head = request_head(
+        self._head, self._framing, self._left, _ = request_head(
             self.method,
             target,
             headers,
@@ -208,10 +205,6 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             te_trailers=te_trailers,
             keep_alive=bool(self.client.idle_timeout),
         )
-        self._head = head.data
-        self._framing = head.framing
-        self._left = head.length
-        return head
 
     def _write_head(self) -> None:
         self._head_parts = None

@@ -86,7 +86,7 @@ class HttpServerConnection(Ending):
         reader = self._reader
         reader.feed(data)
         self._pump()
-        if reader.buffered > READ_AHEAD_BYTES and self.tcp_conn is not None:
+        if reader.held and reader.buffered > READ_AHEAD_BYTES and self.tcp_conn is not None:
             self.tcp_conn.pause(True)
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class HttpServerConnection(Ending):
     def _pump(self) -> None:
         """Pull out what was parsed and emit it, until something holds it up."""
         tcp_conn = self.tcp_conn
-        if self._pumping or tcp_conn is None:
+        if tcp_conn is None:
             return
         self._pumping = True
         try:
@@ -168,11 +168,11 @@ class HttpServerConnection(Ending):
             self._end_exchange(OutputStateError("nobody listens for exchanges"))
         if exchange._writing is not DONE and exchange is self._exchange:
             exchange.emit("request_start", head.method, head.target, head.headers)
-        if exchange._writing is not DONE and exchange is self._exchange:
-            if not reader.complete:
-                self._begin_body(exchange)
-            elif not exchange._paused:
-                self._request_done(exchange)
+            if exchange._writing is not DONE and exchange is self._exchange:
+                if not reader.complete:
+                    self._begin_body(exchange)
+                elif not exchange._paused:
+                    self._request_done(exchange)
         return True
 
     def _await_head(self) -> None:
@@ -330,7 +330,7 @@ class HttpServerConnection(Ending):
         if not reader.complete:
             return self._finish_early(exchange)
         self._reading = HEAD
-        unread = reader.buffered > 0
+        unread = bool(reader.held)
         if not exchange._keep_alive:
             if unread:
                 self._close_lingering()

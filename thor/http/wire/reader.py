@@ -43,12 +43,13 @@ class MessageReader:
 
     complete: the message whose head was read last has ended; before the first: False
     trailers: of that message, what may be passed on; complete once it is
+    held: the buffer, for whoever wants to know at no cost whether anything is there: it is empty
+        when all of it was pulled
     """
 
     __slots__ = (
         "_at",
         "_body",
-        "_buf",
         "_chunks",
         "_ended",
         "_error",
@@ -58,13 +59,14 @@ class MessageReader:
         "_scanner",
         "_stuck",
         "complete",
+        "held",
         "trailers",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._max_body_bytes: int | None = None
-        self._buf: bytes | bytearray = b""
+        self.held: bytes | bytearray = b""
         self._at = 0  # the first byte of the buffer that was not pulled
         self._body = NO_BODY  # the framing of the body that is being read
         self._left = 0  # of a body of known length
@@ -80,12 +82,12 @@ class MessageReader:
         """Take bytes that have arrived. After an error they are dropped: nothing grows."""
         if self._error is not None:
             return
-        if not self._buf:
-            self._buf = data
+        if not self.held:
+            self.held = data
             return
-        buf = self._buf
+        buf = self.held
         if isinstance(buf, bytes):
-            self._buf = buf = bytearray(memoryview(buf)[self._at :])
+            self.held = buf = bytearray(memoryview(buf)[self._at :])
         else:
             del buf[: self._at]
         self._at = 0
@@ -94,19 +96,19 @@ class MessageReader:
     @property
     def buffered(self) -> int:
         """Bytes that were fed and not pulled."""
-        return len(self._buf) - self._at
+        return len(self.held) - self._at
 
     @property
     def started(self) -> bool:
         """Whether a head has begun, but for empty lines, and was not read."""
-        if self._body != NO_BODY or not self._buf:
+        if self._body != NO_BODY or not self.held:
             return False
-        return bool(self._buf[self._at :].lstrip(b"\r\n"))
+        return bool(self.held[self._at :].lstrip(b"\r\n"))
 
     def take_rest(self) -> bytes:
         """All bytes that were not pulled: what follows a switch of protocols, or a CONNECT."""
-        rest = bytes(memoryview(self._buf)[self._at :])
-        self._use_up(len(self._buf))
+        rest = bytes(memoryview(self.held)[self._at :])
+        self._use_up(len(self.held))
         self._scanner = None
         return rest
 
@@ -125,10 +127,10 @@ class MessageReader:
             return None
         data: bytes | None = None
         if body == CHUNKED:
-            if self._buf:
+            if self.held:
                 data = self._decode_chunks()
-        elif self._buf:
-            data = self._take(self._left if body == LENGTH else len(self._buf))
+        elif self.held:
+            data = self._take(self._left if body == LENGTH else len(self.held))
             if body == LENGTH:
                 self._left -= len(data)
                 if not self._left:
@@ -144,7 +146,7 @@ class MessageReader:
             are left that might yet complete it, the read that finds that they do not raises it.
         """
         self._ended = True
-        if self._error is not None or (self._buf and self.buffered != self._stuck):
+        if self._error is not None or (self.held and self.buffered != self._stuck):
             return
         if self._body != NO_BODY:
             self._end_body()
@@ -157,15 +159,15 @@ class MessageReader:
 
     def _find_head(self, section: Section) -> bytes | None:
         """The next head without its final CRLF CRLF, if it is complete. Not for the hot path."""
-        if self._buf:
+        if self.held:
             if self._scanner is None:
                 self._scanner = HeadScanner(section, self._limits)
             try:
-                end = self._scanner.scan(self._buf, self._at)
+                end = self._scanner.scan(self.held, self._at)
             except HttpError as error:
                 self._fail(error)
             if end >= 0:
-                block = bytes(self._buf[self._at : end - 4])
+                block = bytes(self.held[self._at : end - 4])
                 self._use_up(end)
                 self._scanner = None
                 return block
@@ -191,7 +193,7 @@ class MessageReader:
         assert chunks is not None
         parts: list[bytes] = []
         try:
-            self._use_up(chunks.decode(self._buf, self._at, parts))
+            self._use_up(chunks.decode(self.held, self._at, parts))
         except HttpError as error:
             self._bury(error)
             if not parts:
@@ -206,7 +208,7 @@ class MessageReader:
 
     def _take(self, most: int) -> bytes:
         """Up to `most` bytes of the buffer; the buffer itself, if it is taken whole."""
-        buf = self._buf
+        buf = self.held
         at = self._at
         end = min(at + most, len(buf))
         data = bytes(buf if end - at == len(buf) else buf[at:end])
@@ -215,8 +217,8 @@ class MessageReader:
 
     def _use_up(self, end: int) -> None:
         """The buffer has been pulled up to `end`."""
-        if end == len(self._buf):
-            self._buf = b""
+        if end == len(self.held):
+            self.held = b""
             self._at = 0
         else:
             self._at = end
@@ -235,7 +237,7 @@ class MessageReader:
     def _bury(self, error: HttpError) -> None:
         """Nothing more can be read, for this reason; nothing more is kept."""
         self._error = error
-        self._use_up(len(self._buf))
+        self._use_up(len(self.held))
         self._scanner = None
         self._chunks = None
 
@@ -264,7 +266,7 @@ class RequestReader(MessageReader):
             raise self._error.with_traceback(None)
         if self._body != NO_BODY:
             raise RuntimeError("the body of the message before was not read")
-        buf = self._buf
+        buf = self.held
         at = self._at
         end = -1
         if self._scanner is None and buf and buf[at] != 0x0D:
@@ -273,7 +275,7 @@ class RequestReader(MessageReader):
             block = bytes(buf[at:end])
             end += 4
             if end == len(buf):
-                self._buf = b""
+                self.held = b""
                 self._at = 0
             else:
                 self._at = end
@@ -296,12 +298,12 @@ class RequestReader(MessageReader):
 
     def _find_request(self) -> bytes | None:
         """As `_find_head`, after empty lines (RFC 9112 section 2.2)."""
-        while self._scanner is None and self._buf[self._at : self._at + 2] == b"\r\n":
+        while self._scanner is None and self.held[self._at : self._at + 2] == b"\r\n":
             self._empty_lines += 1
             if self._empty_lines > self._limits.max_empty_lines:
                 self._fail(RequestLineError("too many empty lines before it"))
             self._use_up(self._at + 2)
-        if self._buf[self._at :] == b"\r":  # perhaps half of one more
+        if self.held[self._at :] == b"\r":  # perhaps half of one more
             self._stuck = 1
             return None
         return self._find_head("request")
@@ -327,7 +329,7 @@ class ResponseReader(MessageReader):
         """
         if self._method is not None:
             raise RuntimeError("the response before is not complete")
-        if self._buf and self._error is None:
+        if self.held and self._error is None:
             self._bury(ExtraDataError("before the request"))
         self._method = method
         self._upgrade = upgrade
@@ -346,7 +348,7 @@ class ResponseReader(MessageReader):
             raise self._error.with_traceback(None)
         if self._body != NO_BODY:
             raise RuntimeError("the body of the message before was not read")
-        buf = self._buf
+        buf = self.held
         at = self._at
         method = self._method
         if method is None:

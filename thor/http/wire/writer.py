@@ -314,12 +314,18 @@ def _render(
             continue
         name, value = field
         prefix, action = _names.get(name) or _learn_name(name)
-        if value.__class__ is not bytes:
+        if value.__class__ is str and value.isascii():
+            value = value.encode()
+        elif value.__class__ is not bytes:
             value = _octets(value, "a field value")
         value = value.strip(b" \t")
         if action:
             if action == _LENGTH:
-                if keep_length and _is_new_length(value, length):
+                if not keep_length:
+                    continue
+                # Digits of ASCII only, for `bytes`, and too few to be over MAX_LENGTH.
+                easy = length < 0 and len(value) < 19 and value.isdigit()
+                if easy or _is_new_length(value, length):
                     length = int(value)
                     parts.append(prefix + value)
                 continue
@@ -354,8 +360,7 @@ def _render(
 
 def _is_new_length(value: bytes, length: int) -> bool:
     """Whether a Content-Length is the first of its message; the others have to say the same."""
-    # `bytes.isdigit` knows ASCII only, and MAX_LENGTH has 19 digits.
-    number = int(value) if len(value) < 19 and value.isdigit() else decimal(value)
+    number = decimal(value)
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
     if length not in (-1, number):
