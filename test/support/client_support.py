@@ -6,6 +6,7 @@ Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here wa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from thor.http.client import HttpClient, HttpClientExchange
@@ -102,6 +103,15 @@ class Peer:
         self.conn.abort()
         self.stage.settle()
         return self
+
+
+#: A way to cut what the origin sends.
+Feed = Callable[[Peer, bytes], Any]
+
+
+def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes:
+    """A response's bytes."""
+    return "\r\n".join([start, *fields, "", ""]).encode("latin-1") + body
 
 
 class Watched:

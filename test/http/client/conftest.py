@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from client_support import Stage
+from client_support import Feed, Stage
 
 
 @pytest.fixture
@@ -29,3 +29,15 @@ def make_stage() -> Iterator[Callable[..., Stage]]:
 def stage(make_stage: Callable[..., Stage]) -> Stage:
     """A network with a client of default settings."""
     return make_stage()
+
+
+@pytest.fixture(params=["whole", "bytewise", "lines"])
+def feed(request: pytest.FixtureRequest) -> Feed:
+    """Ways to cut what the origin sends."""
+    if request.param == "whole":
+        return lambda peer, data: peer.send(data)
+    if request.param == "bytewise":
+        return lambda peer, data: peer.send_bytewise(data)
+    return lambda peer, data: [
+        peer.send(line) for line in data.splitlines(keepends=True) if not peer.closed
+    ]

@@ -272,17 +272,25 @@ def test_who_got_a_connection_is_not_timed_out_by_the_queue(make_stage: MakeStag
 
 
 def test_a_retry_at_the_bound_makes_itself_room(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=2)
-    stage.request(), stage.request()
-    for peer in stage.peers:
-        peer.send(HELLO)
-        peer.take()
+    stage = make_stage(max_server_conn=1)
     watched = stage.request()
-    used, other = sorted(stage.peers, key=lambda peer: not peer.received)
-    used.finish()
-    assert len(stage.peers) == 3
+    stage.peer.finish()
+    get(stage)  # while it waits, another request gets the one connection
+    other = stage.peer
+    stage.advance(0.5)
+    assert other.closed
     assert stage.answer(watched).events == HELLO_EVENTS
-    assert other.closed is False  # there was room
+    assert stage.open == 1
+
+
+def test_room_for_one_is_not_room_for_all(make_stage: MakeStage) -> None:
+    stage = make_stage(max_server_conn=1)
+    first, *waiting = [stage.request() for _ in range(3)]
+    first.exchange.cancel()
+    for watched in waiting:
+        assert stage.open == 1
+        assert stage.answer(watched).events == HELLO_EVENTS
+    assert len(stage.peers) == 2
 
 
 def test_a_retry_finds_the_queue_full(make_stage: MakeStage) -> None:

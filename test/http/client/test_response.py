@@ -6,29 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Peer, Stage
+from client_support import HELLO, HELLO_EVENTS, Feed, Stage, ok
 
 from thor.http import error as errors
 
 MakeStage = Callable[..., Stage]
-Feed = Callable[[Peer, bytes], Any]
-
-
-@pytest.fixture(params=["whole", "bytewise", "lines"])
-def feed(request: pytest.FixtureRequest) -> Feed:
-    """Ways to cut what the origin sends."""
-    if request.param == "whole":
-        return lambda peer, data: peer.send(data)
-    if request.param == "bytewise":
-        return lambda peer, data: peer.send_bytewise(data)
-    return lambda peer, data: [
-        peer.send(line) for line in data.splitlines(keepends=True) if not peer.closed
-    ]
-
-
-def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes:
-    """A response's bytes."""
-    return "\r\n".join([start, *fields, "", ""]).encode("latin-1") + body
 
 
 # -- good ones ------------------------------------------------------------------------------------
@@ -436,82 +418,3 @@ def test_when_sending_fails_what_has_arrived_is_read_first(stage: Stage, said: b
     else:
         assert isinstance(watched.error, errors.NetworkError)
     assert stage.open == 0
-
-
-# -- other protocols ------------------------------------------------------------------------------
-
-SWITCH = ok("Upgrade: WebSocket", "Connection: upgrade", start="HTTP/1.1 101 Switching")
-
-
-def test_a_switch_hands_the_connection_over(stage: Stage, feed: Feed) -> None:
-    watched = stage.request(upgrade="websocket")
-    feed(stage.peer, SWITCH)
-    assert watched.names == ["response_nonfinal", "upgrade"]
-    watched.ends_once()
-    conn = watched.events[-1][1]
-    assert conn is stage.peer.client_side
-    assert watched.exchange.conn is None
-    assert stage.open == 0
-    stage.peer.take()
-    heard: list[bytes] = []
-    conn.on("data", heard.append)
-    conn.write(b"to the server")
-    assert stage.peer.take() == b"to the server"
-    stage.peer.send(b"to the client")
-    assert heard == []  # it is paused
-    conn.pause(False)
-    stage.settle()
-    assert heard == [b"to the client"]
-    conn.close()
-
-
-@pytest.mark.parametrize("method", ["GET", "CONNECT"])
-def test_what_came_behind_the_switch_is_the_first_data(stage: Stage, method: str) -> None:
-    if method == "GET":
-        watched = stage.request(upgrade="websocket")
-        stage.peer.send(SWITCH + b"first")
-    else:
-        watched = stage.request("CONNECT", "origin:80")
-        stage.peer.send(ok("Content-Length: 5", start="HTTP/1.1 200 Tunnel") + b"first")
-        assert watched.names == ["response_start", "upgrade"]  # the length means nothing here
-    stage.peer.send(b" second")
-    heard: list[bytes] = []
-    conn = watched.events[-1][1]
-    conn.on("data", heard.append)
-    conn.pause(False)
-    stage.settle()
-    assert b"".join(heard) == b"first second"
-    conn.close()
-
-
-def test_a_connect_that_is_refused_is_answered(stage: Stage) -> None:
-    watched = stage.request("CONNECT", "origin:80")
-    stage.peer.send(ok("Content-Length: 2", body=b"no", start="HTTP/1.1 403 No"))
-    assert watched.names == ["response_start", "response_body", "response_done"]
-
-
-@pytest.mark.parametrize("protocol", ["h2c", "websocket2"])
-def test_a_switch_to_another_protocol_is_an_error(stage: Stage, protocol: str) -> None:
-    watched = stage.request(upgrade=protocol)
-    stage.peer.send(SWITCH)
-    assert isinstance(watched.error, errors.UpgradeError)
-
-
-def test_a_switch_before_the_request_is_complete_is_an_error(stage: Stage) -> None:
-    watched = stage.start("POST", upgrade="websocket")
-    stage.peer.send(SWITCH)
-    assert isinstance(watched.error, errors.UpgradeError)
-
-
-def test_a_server_may_ignore_the_wish(stage: Stage) -> None:
-    watched = stage.request(upgrade="websocket")
-    assert stage.answer(watched).events == HELLO_EVENTS
-    assert stage.idle == 1
-
-
-def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
-    exchange = stage.client.exchange()
-    exchange.request_start("GET", "http://origin/", [], upgrade="websocket")
-    exchange.request_done([])
-    stage.peer.send(SWITCH)
-    assert stage.peer.lost

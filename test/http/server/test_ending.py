@@ -460,6 +460,12 @@ def test_anything_may_be_ended_inside_any_listener(
     assert event in ("error", "close", "done") or ended
 
 
+def test_an_exchange_that_is_lost_before_it_started_does_not_start() -> None:
+    stage = Stage(lambda exchange: exchange.http_conn.shutdown())
+    stage.client().send(POST)
+    assert stage.events() == LOST
+
+
 TCP_ENDINGS = (ENDINGS["tcp abort"], ENDINGS["tcp close"])
 
 

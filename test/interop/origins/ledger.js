@@ -3,8 +3,9 @@
 // Usage: ledger.js NAME LEDGER [STALL_AFTER]; prints the port that it took.
 //
 // GET /N?size=S answers with a body made of N (odd N: chunked); other methods with the digest of
-// what they brought. After STALL_AFTER requests no answer is complete any more: a GET with an even
-// N gets half of it, the others not a byte; a line on stdout tells of each such request.
+// what they brought. After STALL_AFTER requests no answer is complete any more: a GET of an odd N,
+// and of the even ones every other, gets half of it, all else not a byte; a line on stdout tells of
+// each such request.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -15,6 +16,7 @@ const stallAfter = Number(STALL_AFTER || Infinity);
 const ledger = fs.openSync(LEDGER, 'a');
 const PIECE = 16384;
 let whole = 0;
+let halves = false;
 
 // The body goes out a piece at a time, a turn of the event loop for each, so that a SIGKILL may
 // come anywhere in it.
@@ -47,9 +49,12 @@ const server = http.createServer((request, response) => {
       send(response, body);
       return;
     }
-    const half = request.method === 'GET' && number % 2 === 0;
-    if (half) response.write(body.subarray(0, body.length >> 1));
-    console.log(`${number} ${half ? 'half' : 'nothing'}`);
+    if (request.method === 'GET' && (number % 2 === 1 || (halves = !halves))) {
+      response.write(body.subarray(0, body.length >> 1));
+      console.log(`${number} half`);
+    } else {
+      console.log(`${number} nothing`);
+    }
   });
 });
 server.keepAliveTimeout = 600000;

@@ -240,8 +240,6 @@ class HttpClientExchange(OutgoingRequest):
             self._writing = FAILED
         self._conn = None
         self._held = self._head_parts = None
-        if self._timer is not None:
-            self._stop_waiting()
 
     def _stop(self) -> None:
         """End it from this side: whoever works for it is told."""

@@ -108,9 +108,6 @@ class ClientPatience:
     def _next_deadline(self) -> tuple[float, Any]:
         """When waiting is over, and what is done then."""
         exchange = self._exchange
-        tcp_conn = self.tcp_conn
-        if tcp_conn is None:
-            return inf, None
         if exchange is None:
             return self._idle_until, self.close_idle
         client = exchange.client

@@ -51,7 +51,7 @@ def is_token(octets: bytes) -> bool:
 
 def decimal(octets: bytes, max_digits: int = 19) -> int:
     """The number that 1 to `max_digits` ASCII digits say; -1 if that is not what it is."""
-    if 0 < len(octets) <= max_digits and not octets.translate(None, DIGITS):
+    if octets.isdigit() and len(octets) <= max_digits:  # ASCII only, being `bytes`
         return int(octets)
     return -1
 

@@ -1,0 +1,168 @@
+"""Which requests are tried again, when, and on which connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from client_support import HELLO, HELLO_EVENTS, Stage
+
+from thor.http.error import ConnectError
+
+MakeStage = Callable[..., Stage]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+@pytest.mark.parametrize("how", ["finish", "reset"])
+def test_an_idempotent_request_is_tried_again(stage: Stage, method: str, how: str) -> None:
+    watched = stage.request(method, body=b"abc" if method == "PUT" else b"")
+    first = stage.peer.take()
+    getattr(stage.peer, how)()
+    assert len(stage.peers) == 1
+    stage.advance(0.49)
+    assert len(stage.peers) == 1
+    stage.advance(0.02)
+    assert len(stage.peers) == 2
+    assert stage.peer.take() == first != b""
+    stage.answer(watched, b"HTTP/1.1 204 No\r\n\r\n")
+    assert watched.names == ["response_start", "response_done"]
+
+
+def test_it_gives_up_after_the_limit(stage: Stage) -> None:
+    watched = stage.request()
+    for count in (1, 2, 3):
+        assert len(stage.peers) == count
+        stage.peer.reset()
+        stage.advance(0.5)
+    assert len(stage.peers) == 3
+    assert isinstance(watched.error, ConnectError)
+
+
+def test_retry_settings(make_stage: MakeStage) -> None:
+    stage = make_stage(retry_limit=1, retry_delay=7)
+    watched = stage.request()
+    stage.peer.finish()
+    stage.advance(6.9)
+    assert len(stage.peers) == 1
+    stage.advance(0.2)
+    assert len(stage.peers) == 2
+    stage.peer.finish()
+    assert isinstance(watched.error, ConnectError)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "PURGE"])
+def test_another_request_is_not_tried_again_once_it_was_sent(stage: Stage, method: str) -> None:
+    watched = stage.request(method, "origin:80" if method == "CONNECT" else "http://origin/")
+    assert stage.peer.take()
+    stage.peer.finish()
+    assert isinstance(watched.error, ConnectError)
+    assert len(stage.peers) == 1
+
+
+def test_any_request_is_tried_again_of_which_no_byte_was_sent(stage: Stage) -> None:
+    connect = stage.network.connect
+
+    def connect_in_vain(host: str, port: int) -> Any:
+        """The connection is made, and reset before anything can be sent on it."""
+        stage.network.connect = connect  # type: ignore[method-assign]
+        conn: Any = connect(host, port)
+        conn.socket.reset()
+        return conn
+
+    stage.network.connect = connect_in_vain  # type: ignore[method-assign]
+    watched = stage.request("POST", headers=[("Content-Length", "1")], body=b"x")
+    assert stage.peer.take() == b""
+    stage.advance(0.6)
+    assert stage.peer.take().endswith(b"\r\n\r\nx")
+    assert stage.answer(watched).events == HELLO_EVENTS
+    assert len(stage.peers) == 2
+
+
+def test_a_refused_connection_is_tried_again(stage: Stage) -> None:
+    watched = stage.request("POST", "http://late/", body=b"x")
+    stage.advance(0.3)
+    stage.listen("late")
+    stage.advance(0.3)
+    assert stage.peer.take().endswith(b"1\r\nx\r\n0\r\n\r\n")
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_pooled_connection_that_was_closed_is_replaced_at_once(
+    make_stage: MakeStage, method: str
+) -> None:
+    stage = make_stage(retry_limit=0)
+    stage.answer(stage.request())
+    peer = stage.peer
+    # The FIN is on its way when the request is made: it is read in the turn that would send it.
+    peer.conn.end_writing()
+    peer.conn._flush()
+    watched = stage.start(method)
+    watched.exchange.request_done([])
+    assert stage.answer(watched).events == HELLO_EVENTS
+    assert len(stage.peers) == 2
+
+
+def test_a_pooled_connection_is_replaced_only_once_without_a_delay(stage: Stage) -> None:
+    stage.answer(stage.request())
+    watched = stage.request()
+    for count in (2, 3):
+        stage.peer.finish()  # having read the request
+        assert len(stage.peers) == 2
+        stage.advance(0.6 * (count - 2))
+        assert len(stage.peers) == count
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+def test_it_is_replaced_by_a_new_one_though_others_are_idle(stage: Stage) -> None:
+    first, second = stage.request(), stage.request()
+    for peer in list(stage.peers):
+        peer.send(HELLO)
+    assert (len(first.events), len(second.events), stage.idle) == (3, 3, 2)
+    watched = stage.request()
+    used = next(peer for peer in stage.peers if peer.take().count(b"GET") == 2)
+    used.finish()
+    assert len(stage.peers) == 3
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+def test_a_body_over_the_limit_is_not_held(make_stage: MakeStage) -> None:
+    for size, tried in ((1000, 2), (1001, 1)):
+        stage = make_stage(retry_body_limit=1000)
+        headers = [("Content-Length", str(size + 1))]
+        watched = stage.start("PUT", headers=headers)
+        watched.exchange.request_body(b"x" * size)
+        assert len(stage.peer.take()) > size
+        stage.peer.finish()
+        stage.advance(0.6)
+        assert len(stage.peers) == tried
+        if tried == 2:
+            watched.exchange.request_body("y")
+            watched.exchange.request_done([])
+            assert stage.peer.take().endswith(b"x" * size + b"y")
+            assert stage.answer(watched).body() == b"hello"
+        else:
+            assert isinstance(watched.error, ConnectError)
+
+
+def test_a_body_goes_on_where_the_retry_finds_it(stage: Stage) -> None:
+    watched = stage.start("PUT")
+    watched.exchange.request_body("a")
+    stage.peer.finish()
+    watched.exchange.request_body("b")  # nobody has a connection now
+    stage.advance(0.5)
+    watched.exchange.request_body("c")
+    watched.exchange.request_done([])
+    assert stage.peer.take().endswith(b"\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n")
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
+def test_an_expectation_holds_for_the_retry_too(stage: Stage) -> None:
+    watched = stage.request("PUT", headers=[("Expect", "100-continue")], body=b"ok")
+    stage.peer.finish()
+    stage.advance(0.5)
+    assert stage.peer.take().endswith(b"chunked\r\n\r\n")
+    stage.peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert stage.peer.take().startswith(b"2\r\nok\r\n")
+    assert stage.answer(watched).body() == b"hello"
