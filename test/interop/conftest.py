@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cli_support import Running, running
-from interop_support import Served, node_origin
+from interop_support import Served, ends_well, node_origin
 
 ANYWHERE = ("--listen", "127.0.0.1:0")
 
@@ -23,3 +23,4 @@ def proxy(node: Served) -> Iterator[Running]:
     """`thor proxy` in front of it, a process of its own."""
     with running("proxy", "--to", node.url, *ANYWHERE) as proxy:
         yield proxy
+        ends_well(proxy)

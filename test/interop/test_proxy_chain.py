@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from cli_support import Running, running
 from interop_data import PATTERN, item, sha256
-from interop_support import Served, curl, fields_of, haproxy, interop, nginx, node_origin, wrk
+from interop_support import (
+    Served,
+    curl,
+    ends_well,
+    fields_of,
+    haproxy,
+    interop,
+    nginx,
+    node_origin,
+    wrk,
+)
 
 pytestmark = interop
 
@@ -44,6 +54,7 @@ def to_files(files: Served) -> Iterator[Running]:
     """The proxy in front of that."""
     with running("proxy", "--to", files.url, *ANYWHERE) as proxy:
         yield proxy
+        ends_well(proxy)
 
 
 # -- nginx behind it ----------------------------------------------------------------------------
@@ -179,5 +190,6 @@ def test_load_on_nginx_and_node_by_turns(files: Served) -> None:
     ):
         # 404 from Node, 200 from nginx: what wrk counts as errors is exactly every other one.
         load = wrk(f"{proxy.url}/page.html", seconds=1)
+        ends_well(proxy)
     assert load.requests > 0
     assert abs(load.errors - load.requests / 2) <= 32

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
-from cli_support import Running
-from interop_data import GIGABYTE, pattern_pieces, peak_memory
+from cli_support import Running, running
+from interop_data import GIGABYTE, PATTERN, Wire, item, pattern_pieces, peak_memory
 from interop_support import LIMIT_S, curl, curl_argv, curl_pattern, interop
 
 pytestmark = [interop, pytest.mark.deadline_s(120)]
@@ -44,3 +47,34 @@ def test_gigabyte_up(proxy: Running) -> None:
             assert client.wait(LIMIT_S) == 0
         finally:
             client.kill()
+
+
+def test_client_that_does_not_read(proxy: Running) -> None:
+    with Wire.to(proxy.port) as slow, Wire.to(proxy.port) as quick:
+        slow.send(b"GET /big?size=%d HTTP/1.1\r\nHost: x\r\n\r\n" % GIGABYTE)
+        assert slow.head().start == b"HTTP/1.1 200 OK"
+        # The origin would have sent all of it by the time that these are answered.
+        for _ in range(1000):
+            quick.send(b"GET /item/a?size=10000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert quick.message().body == item("a", 10_000)
+        assert slow.read(len(PATTERN)) == PATTERN
+
+
+def test_origin_that_does_not_read() -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        proxy = stack.enter_context(running("proxy", "--to", url, "--listen", "127.0.0.1:0"))
+        client = stack.enter_context(Wire.to(proxy.port))
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
+        listener.settimeout(LIMIT_S)
+        origin = stack.enter_context(Wire(listener.accept()[0]))
+        assert origin.head().start == b"POST / HTTP/1.1"
+        before = peak_memory(proxy.process.pid)
+        client.sock.settimeout(0.3)  # that long nobody has taken anything
+        pieces = pattern_pieces(GIGABYTE)
+        with pytest.raises(TimeoutError):
+            deque(map(client.send, pieces), maxlen=0)
+        assert next(pieces, None) is not None
+        assert peak_memory(proxy.process.pid) - before < GROWTH_BYTES
+        assert origin.read(len(PATTERN)) == PATTERN

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from cli_support import Running, running
 from interop_data import LIMIT_S, item, sha256
-from interop_support import Served, interop, ledger_origin
+from interop_support import Served, ends_well, interop, ledger_origin
 
 pytestmark = interop
 
@@ -189,7 +189,7 @@ def traffic(proxy: Running, books: Books) -> Iterator[None]:
         client.join(LIMIT_S * 2)
         assert not client.is_alive(), "a client hangs"
     books.enter(books.ended.qsize())
-    assert proxy.process.poll() is None
+    ends_well(proxy)
 
 
 def two_origins(

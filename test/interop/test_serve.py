@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_support import Running, running
 from interop_data import PATTERN, Wire, pattern_pieces, peak_memory, sha256
-from interop_support import curl, curl_pattern, interop, wrk
+from interop_support import curl, curl_pattern, ends_well, interop, wrk
 
 pytestmark = interop
 
@@ -39,6 +39,7 @@ def server(folder: Path) -> Iterator[Running]:
     """`thor serve`, a process of its own."""
     with running("serve", str(folder), "--listen", "127.0.0.1:0") as server:
         yield server
+        ends_well(server)
 
 
 def test_files(server: Running) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cli_support import Running
 from interop_data import pattern_size
 
 from bench.harness import Load, parse_wrk
@@ -47,6 +49,12 @@ class Served(NamedTuple):
     def url(self) -> str:
         """Where it is, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
+
+
+def ends_well(command: Running) -> None:
+    """Asserts that a command of Thor's stops when it is told to, and had nothing to complain of."""
+    command.signal(signal.SIGTERM)
+    assert command.end() == (0, b"", "")
 
 
 # -- origins ------------------------------------------------------------------------------------

@@ -228,12 +228,14 @@ def test_a_paused_request_can_be_answered() -> None:
 # -- cost ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["answered", "with done", "refused", "client gone"])
+@pytest.mark.parametrize(
+    "how", ["answered", "with done", "refused", "bad body", "bad rest", "client gone"]
+)
 def test_exchanges_leave_no_reference_cycles(how: str) -> None:
     def handler(exchange: HttpServerExchange) -> None:
         @exchange_on(exchange, "request_start")
         def request_start(*_: Any) -> None:
-            if how != "client gone":
+            if how not in ("client gone", "bad body"):
                 answer(exchange)
             assert exchange.http_conn
 
@@ -244,7 +246,11 @@ def test_exchanges_leave_no_reference_cycles(how: str) -> None:
     stage = Stage()
     stage.server.remove_listeners("exchange")
     stage.server.on("exchange", handler)
-    data = b"X\n" if how == "refused" else request(method="POST", body=b"hello")
+    data = request(method="POST", body=b"hello")
+    if how == "refused":
+        data = b"X\n"
+    elif how.startswith("bad"):
+        data = CHUNKED + b"X\r\n"
 
     def once(clients: list[Client]) -> None:
         for client in clients:

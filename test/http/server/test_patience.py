@@ -215,6 +215,18 @@ def test_a_rest_that_stops_after_the_answer_closes_without_a_word() -> None:
     assert stage.names() == ["request_start", "done"]
 
 
+def test_a_rest_that_comes_slowly_but_fast_enough_is_dropped_in_peace() -> None:
+    stage = Stage(answering, body_timeout=15, min_body_rate=10)
+    client = stage.client().send(CHUNKED)
+    for _ in range(10):
+        stage.advance(9)
+        client.send(chunks(b"x" * 200))
+    assert client.send(b"0\r\n\r\n" + request()).take() == HELLO * 2
+    client.send(CHUNKED + chunks(b"x" * 90))
+    stage.advance(10.1)
+    assert client.ended
+
+
 def test_a_body_slower_than_the_least_rate_is_a_408() -> None:
     stage = Stage(min_body_rate=100, body_timeout=None)
     client = stage.client().send(CHUNKED)
@@ -421,56 +433,6 @@ def test_without_a_limit_a_half_closed_client_waits_for_ever() -> None:
     stage.advance(1_000_000)
     answer(stage.exchange)
     assert client.take().endswith(b"hello")
-
-
-# -- lingering ----------------------------------------------------------------------------------
-
-
-def refused(stage: Stage) -> Client:
-    client = stage.client().send(b"X\n")
-    assert client.ended
-    return client
-
-
-def test_a_client_that_does_not_close_is_closed_after_a_while() -> None:
-    stage = Stage(linger_timeout=2)
-    client = refused(stage)
-    stage.advance(1.9)
-    assert len(stage.server.connections) == 1
-    client.send(b"more")
-    stage.advance(0.2)
-    assert stage.server.connections == []
-
-
-def test_a_client_that_closes_is_waited_for_no_longer() -> None:
-    stage = Stage()
-    refused(stage).close()
-    assert stage.server.connections == []
-
-
-def test_a_client_that_goes_on_sending_is_closed_at_a_bound() -> None:
-    stage = Stage(linger_bytes=1000)
-    client = refused(stage).send(b"x" * 1000)
-    assert len(stage.server.connections) == 1
-    client.send(b"x")
-    assert stage.server.connections == []
-
-
-def test_lingering_can_be_done_without() -> None:
-    stage = Stage(linger_timeout=None)
-    assert refused(stage).received.startswith(b"HTTP/1.1 400 ")
-    assert stage.server.connections == []
-
-
-def test_lingering_begins_when_the_answer_has_left() -> None:
-    stage = Stage(linger_timeout=2, send_timeout=100)
-    client = stage.client().stop_reading().send(b"X\n")
-    stage.advance(50)
-    assert len(stage.server.connections) == 1
-    client.read_on()
-    assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert client.ended
-    assert not client.lost
 
 
 # -- what is left behind ------------------------------------------------------------------------

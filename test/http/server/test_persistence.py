@@ -162,6 +162,26 @@ def test_continue_is_sent_once_and_not_by_whom_has_answered() -> None:
     assert b"100" not in started.client().send(EXPECTING).take()
 
 
+def test_who_has_begun_to_answer_is_not_asked_whether_to_continue() -> None:
+    asked: list[Any] = []
+
+    def handler(exchange: HttpServerExchange) -> None:
+        exchange.on("expect_continue", lambda: asked.append(1))
+        exchange.response_start(200, "OK", [])
+
+    Stage(handler).client().send(EXPECTING)
+    assert asked == []
+
+
+def test_a_client_that_does_not_wait_for_continue_keeps_its_connection() -> None:
+    stage = Stage(lambda exchange: exchange.on("expect_continue", lambda: None))
+    client = stage.client().send(EXPECTING, b"he")
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    client.send(b"llo" + request("/2"))
+    assert stage.exchange.uri == b"/2"
+
+
 def test_a_1_0_client_gets_no_continue() -> None:
     client = Stage(answering_done).client()
     client.send(request("/", "Expect: 100-continue", "Content-Length: 5", version="1.0"))

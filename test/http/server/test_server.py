@@ -125,6 +125,17 @@ def test_a_graceful_shutdown_closes_a_response_that_had_begun_after_its_end() ->
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
+def test_an_empty_line_behind_a_request_does_not_hold_up_a_graceful_shutdown() -> None:
+    stage = Stage()
+    client = stage.client().send(request() + b"\r\n")
+    stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
+    stage.server.graceful_shutdown()
+    stage.exchange.response_done([])
+    stage.settle()
+    assert client.ended
+    assert stage.server_events.events == [("start",), ("stop",)]
+
+
 def test_a_graceful_shutdown_reads_a_request_that_had_begun() -> None:
     stage = Stage(answering_done)
     head, body = stage.client().send(PART), stage.client().send(CHUNKED)

@@ -224,9 +224,10 @@ def test_a_bad_body_after_the_response_was_started_resets_the_connection() -> No
     assert stage.names()[-3:] == ["error", "close", "done"]
 
 
-def test_a_bad_rest_of_a_body_after_the_response_closes_and_is_no_error() -> None:
+def test_a_bad_rest_of_a_body_after_the_response_closes_and_is_no_error(expected_logs: Any) -> None:
     stage = Stage(answering)
     client = stage.client().send(CHUNKED_POST, b"X\r\n")
+    assert [record.levelname for record in expected_logs.records] == ["INFO"]
     assert client.take() == HELLO
     assert client.ended
     assert stage.events() == [stage.events()[0], ("done", None)]

@@ -133,7 +133,9 @@ class HttpServerConnection(Ending):
                 elif exchange._writing is DONE:
                     if not self._finish(exchange):
                         break
-                elif not self._may_read(exchange) or not self._read_body(exchange):
+                elif (
+                    self._reading is READ_DONE or exchange._paused or not self._read_body(exchange)
+                ):
                     break
         finally:
             self._pumping = False
@@ -198,7 +200,6 @@ class HttpServerConnection(Ending):
                 exchange.emit("expect_continue")
             else:
                 self._invite_body(exchange)
-        self._body_bytes = 0
         self._begin_body_wait()
 
     def _invite_body(self, exchange: HttpServerExchange) -> None:
@@ -212,12 +213,6 @@ class HttpServerConnection(Ending):
             exchange._must_continue = False
             if exchange is self._exchange:
                 self._begin_body_wait()
-
-    def _may_read(self, exchange: HttpServerExchange) -> bool:
-        """Whether the program is to get more of the request."""
-        return (
-            self._reading is READ_BODY and not exchange._paused and exchange._writing is not FAILED
-        )
 
     def _read_body(self, exchange: HttpServerExchange) -> bool:
         """Emit what there is of the body. Returns: whether to look again"""
@@ -243,7 +238,7 @@ class HttpServerConnection(Ending):
     def _request_done(self, exchange: HttpServerExchange) -> None:
         self._reading = READ_DONE
         exchange.emit("request_done", self._reader.trailers)
-        if self.server.response_timeout and exchange._writing is IDLE:
+        if self.server.response_timeout:
             self._begin_wait()
 
     def _drop_body(self) -> bool:
@@ -273,7 +268,7 @@ class HttpServerConnection(Ending):
     def _resume(self, exchange: HttpServerExchange) -> None:
         """The program reads again."""
         tcp_conn = self.tcp_conn
-        if exchange is not self._exchange or exchange._paused or tcp_conn is None:
+        if exchange is not self._exchange or tcp_conn is None:
             return
         if self._reading is READ_BODY:
             self._mark_progress(tcp_conn)

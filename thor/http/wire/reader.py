@@ -101,9 +101,11 @@ class MessageReader:
     @property
     def started(self) -> bool:
         """Whether a head has begun, but for empty lines, and was not read."""
-        if self._body != NO_BODY or not self.held:
+        held = self.held
+        if self._body != NO_BODY or not held:
             return False
-        return bool(self.held[self._at :].lstrip(b"\r\n"))
+        # Mostly the first byte says it: what is there must not be copied for each that comes.
+        return held[self._at] not in b"\r\n" or bool(held[self._at :].lstrip(b"\r\n"))
 
     def take_rest(self) -> bytes:
         """All bytes that were not pulled: what follows a switch of protocols, or a CONNECT."""
@@ -303,7 +305,7 @@ class RequestReader(MessageReader):
             if self._empty_lines > self._limits.max_empty_lines:
                 self._fail(RequestLineError("too many empty lines before it"))
             self._use_up(self._at + 2)
-        if self.held[self._at :] == b"\r":  # perhaps half of one more
+        if self.buffered == 1 and self.held[self._at] == 0x0D:  # perhaps half of one more
             self._stuck = 1
             return None
         return self._find_head("request")

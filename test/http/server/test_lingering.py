@@ -1,0 +1,52 @@
+"""The close after an answer: late enough that the answer arrives, and not later than that."""
+
+from __future__ import annotations
+
+from server_support import Client, Stage
+
+
+def refused(stage: Stage) -> Client:
+    client = stage.client().send(b"X\n")
+    assert client.ended
+    return client
+
+
+def test_a_client_that_does_not_close_is_closed_after_a_while() -> None:
+    stage = Stage(linger_timeout=2)
+    client = refused(stage)
+    stage.advance(1.9)
+    assert len(stage.server.connections) == 1
+    client.send(b"more")
+    stage.advance(0.2)
+    assert stage.server.connections == []
+
+
+def test_a_client_that_closes_is_waited_for_no_longer() -> None:
+    stage = Stage()
+    refused(stage).close()
+    assert stage.server.connections == []
+
+
+def test_a_client_that_goes_on_sending_is_closed_at_a_bound() -> None:
+    stage = Stage(linger_bytes=1000)
+    client = refused(stage).send(b"x" * 1000)
+    assert len(stage.server.connections) == 1
+    client.send(b"x")
+    assert stage.server.connections == []
+
+
+def test_lingering_can_be_done_without() -> None:
+    stage = Stage(linger_timeout=None)
+    assert refused(stage).received.startswith(b"HTTP/1.1 400 ")
+    assert stage.server.connections == []
+
+
+def test_lingering_begins_when_the_answer_has_left() -> None:
+    stage = Stage(linger_timeout=2, send_timeout=100)
+    client = stage.client().stop_reading().send(b"X\n")
+    stage.advance(50)
+    assert len(stage.server.connections) == 1
+    client.read_on()
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert client.ended
+    assert not client.lost
