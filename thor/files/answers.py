@@ -139,6 +139,7 @@ def resolve_path(target: bytes, hidden: bool = False) -> Wanted | None:
 
 
 def is_name(name: bytes, hidden: bool) -> bool:
+    """Whether a piece of a path may be a name in the directory; dotfiles only if `hidden`."""
     if not name or name in (b".", b"..") or _NOT_IN_A_NAME.search(name):
         return False
     return hidden or not name.startswith(b".") or name == b".well-known"

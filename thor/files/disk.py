@@ -134,6 +134,7 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
 
 
 def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answer:
+    """What `names` lead to under `root`, a directory, holds. Raises: OSError"""
     fd = _enter(root, _real_names(root, names, hidden), _OPEN_DIRECTORY | os.O_RDONLY)
     found: list[bytes] = []
     complete = True

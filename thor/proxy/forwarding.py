@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from thor.http.error import TransferCodeError
 from thor.proxy.answers import Answered
 from thor.types import RawHeaders
 
@@ -49,7 +50,7 @@ _RESPONSE_KINDS = {
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"trailer": TRAILER,
-    b"transfer-encoding": DROP,
+    b"transfer-encoding": CODING,
     b"te": DROP,
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
@@ -140,7 +141,7 @@ NOTHING_FORWARDED = Forwarded([], None, False, False)
 # -- requests -----------------------------------------------------------------------------------
 
 
-def origin_form(target: bytes) -> bytes:
+def origin_form(method: bytes, target: bytes) -> bytes:
     """A request target as an origin server gets it (RFC 9112 section 3.2): path and query as they
     came; `*` stays, and so does the authority of CONNECT."""
     if target.startswith(b"/"):
@@ -153,7 +154,7 @@ def origin_form(target: bytes) -> bytes:
             return rest[index:]
         if octet == 0x3F:
             return b"/" + rest[index:]
-    return b"/"
+    return b"*" if method == b"OPTIONS" else b"/"
 
 
 def count_hops(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
@@ -346,6 +347,8 @@ def forward_response(
     """The fields of a response that go down (RFC 9110 section 7.6).
 
     http11: whether the upstream speaks HTTP/1.1; trailers: whether those of the response go down
+    Raises: TransferCodeError for a coding that was not taken off: without the field that names
+        it, the body would be taken for what it is not
     """
     kept: RawHeaders = []
     connection: list[bytes] = []
@@ -359,6 +362,9 @@ def forward_response(
         elif kind == CONNECTION:
             if field[1] not in _USUAL_OPTIONS:
                 connection.append(field[1])
+        elif kind == CODING:
+            if field[1].lower() != b"chunked":
+                raise TransferCodeError("in a response")
         elif (kind == UPGRADE and status == b"426") or (kind == TRAILER and trailers):
             kept.append(field)
     if connection:

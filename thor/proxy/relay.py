@@ -147,7 +147,7 @@ class Relay:
         try:
             if self.method in _UNUSUAL_METHODS:
                 fields = self._look_at_method(fields)
-            self.target = target if target.startswith(b"/") else origin_form(target)
+            self.target = target if target.startswith(b"/") else origin_form(self.method, target)
             self.forwarded = forward_request(
                 fields,
                 inbound.req_version != b"1.0",
@@ -167,7 +167,7 @@ class Relay:
         """What concerns the methods that are about the way itself. Raises: Answered"""
         if self.method == b"CONNECT":
             raise _NO_TUNNEL
-        return count_hops(self.method, origin_form(self.inbound.uri), fields)
+        return count_hops(self.method, origin_form(self.method, self.inbound.uri), fields)
 
     def send(self) -> None:
         """Send the request to the endpoint whose turn it is."""
@@ -234,7 +234,10 @@ class Relay:
         self.pass_head(status, phrase, self.response_fields(status, headers))
 
     def response_fields(self, status: bytes, headers: RawHeaders) -> RawHeaders:
-        """What goes down of the upstream's fields."""
+        """What goes down of the upstream's fields.
+
+        Raises: TransferCodeError, with which the upstream's exchange fails like with its own
+        """
         outbound = self.outbound
         http11 = outbound is None or outbound.res_version != b"1.0"
         trailers = self.forwarded.te_trailers

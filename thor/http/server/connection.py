@@ -327,7 +327,8 @@ class HttpServerConnection(Ending):
         self._reading = HEAD
         unread = bool(reader.held)
         if not exchange._keep_alive:
-            if unread:
+            # A client that has not asked for the close may be sending more.
+            if unread or exchange._head.keep_alive:
                 self._close_lingering()
             else:
                 self._close()

@@ -348,14 +348,21 @@ def _render(
     ):
         raise OutputSyntaxError(_culprit(parts[1:]))
     if special:
-        if b"".join([value for _, value in special]).translate(None, LINE):
-            raise OutputSyntaxError("control character in a field that is not passed on")
-        options = [value for action, value in special if action == _CONNECTION]
-        if options and (nominated := nominated_fields(options) - hop_by_hop_hdrs):
-            kept = [field for field in headers if _lower(field[0]) not in nominated]
-            if len(kept) < len(headers):
-                return _render(start, kept, keep_length, request=request)
+        kept = _not_nominated(headers, special)
+        if len(kept) < len(headers):
+            return _render(start, kept, keep_length, request=request)
     return data, length, has_date, special
+
+
+def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> FieldsIn:
+    """The fields that a passed Connection does not keep back (RFC 9110 section 7.6.1)."""
+    if b"".join([value for _, value in special]).translate(None, LINE):
+        raise OutputSyntaxError("control character in a field that is not passed on")
+    options = [value for action, value in special if action == _CONNECTION]
+    nominated = nominated_fields(options) - hop_by_hop_hdrs if options else None
+    if not nominated:
+        return headers
+    return [field for field in headers if _lower(field[0]) not in nominated]
 
 
 def _is_new_length(value: bytes, length: int) -> bool:
