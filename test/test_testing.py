@@ -345,6 +345,12 @@ def test_a_pair_is_two_real_connections(mem: LoopBase) -> None:
     assert client._loop is server._loop is mem
 
 
+def test_both_sockets_of_a_pair_tell_both_addresses(mem: LoopBase) -> None:
+    client, server = (memory_of(conn) for conn in connection_pair(mem))
+    assert client.getpeername() == server.getsockname() == ("127.0.0.1", 80)
+    assert server.getpeername() == client.getsockname() == ("127.0.0.1", 50000)
+
+
 def test_a_pair_makes_its_own_loop_with_a_clock() -> None:
     clock = ManualClock()
     client, _ = connection_pair(clock=clock)

@@ -152,8 +152,7 @@ class MemorySocket:
 
     def reset(self, code: int = errno.ECONNRESET) -> None:
         """End the connection as if a RST arrived: after what was received, `code` is raised."""
-        self._reset = True
-        self._error = code
+        self._reset, self._error = True, code
 
     def _bits(self) -> int:
         if self._backlog is not None:
@@ -248,6 +247,9 @@ class MemorySocket:
     def getsockname(self) -> Any:
         return self.address
 
+    def getpeername(self) -> Any:
+        return self._peer.address
+
 
 def memory_loop(clock: ManualClock | None = None) -> LoopBase:
     """A loop for what is in memory. It raises what a callback raises.
@@ -335,9 +337,8 @@ class MemoryNetwork:
         self._doors: dict[tuple[str, int], MemorySocket] = {}
         self._clients: dict[MemorySocket, TcpConnection] = {}
         self._ports = count(50000)
-        bound = {"network": self}
-        self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), bound)
-        self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), bound)
+        self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), {"network": self})
+        self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), {"network": self})
 
     def connect(self, host: str, port: int) -> TcpConnection:
         """A bare connection to a server here, for a peer that the test itself plays.

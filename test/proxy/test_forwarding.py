@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from thor.http.error import TransferCodeError
 from thor.proxy import forwarding
 from thor.proxy.answers import Answered
 from thor.proxy.forwarding import (
@@ -64,7 +65,19 @@ def of(fields: Fields, name: bytes) -> list[bytes]:
     ],
 )
 def test_the_target_for_an_origin(target: bytes, expected: bytes) -> None:
-    assert origin_form(target) == expected
+    assert origin_form(b"GET", target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(b"http://h:80", b"*", id="no-path-is-the-server-as-a-whole"),
+        pytest.param(b"http://h/", b"/", id="a-path"),
+        pytest.param(b"http://h?q", b"/?q", id="a-query"),
+    ],
+)
+def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> None:
+    assert origin_form(b"OPTIONS", target) == expected
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -468,6 +481,18 @@ def test_trailers_are_announced_only_where_they_go_down() -> None:
     fields = [(b"Trailer", b"x-sum")]
     assert of(forward_response(b"200", fields, True, True, POLICY), b"trailer") == [b"x-sum"]
     assert of(forward_response(b"200", fields, True, False, POLICY), b"trailer") == []
+
+
+@pytest.mark.parametrize("value", [b"chunked", b"Chunked"])
+def test_a_coding_that_was_taken_off_is_not_named(value: bytes) -> None:
+    fields = [(b"Transfer-Encoding", value)]
+    assert of(forward_response(b"200", fields, True, True, POLICY), b"transfer-encoding") == []
+
+
+@pytest.mark.parametrize("value", [b"gzip", b"identity", b"gzip, chunked"])
+def test_a_coding_that_was_not_taken_off_is_an_error(value: bytes) -> None:
+    with pytest.raises(TransferCodeError):
+        forward_response(b"200", [(b"Transfer-Encoding", value)], True, True, POLICY)
 
 
 def test_trailers_of_a_hop_stay_behind() -> None:

@@ -179,6 +179,25 @@ def test_the_origin_decides_whether_a_body_is_expected() -> None:
     stage.send("a", ok(b"x")).expect(("browser", "data", passed(ok(b"x"))))
 
 
+def test_an_origin_that_says_nothing_does_not_hold_a_waiting_client_for_ever() -> None:
+    stage = Stage()
+    fields = b"Content-Length: 3\r\nExpect: 100-continue\r\n"
+    stage.send("browser", get("/", fields, "PUT"))
+    stage.expect(("a", "data", got("/", fields, "PUT")))
+    stage.advance(2).expect(("browser", "data", b"HTTP/1.1 100 Continue\r\n\r\n"))
+    stage.send("browser", b"abc").expect(("a", "data", b"abc"))
+    stage.send("a", ok(b"x")).expect(("browser", "data", passed(ok(b"x"))))
+
+
+def test_a_client_that_does_not_wait_is_not_told_to_go_on() -> None:
+    stage = Stage()
+    fields = b"Content-Length: 3\r\nExpect: 100-continue\r\n"
+    stage.send("browser", get("/", fields, "PUT") + b"abc")
+    stage.expect(("a", "data", got("/", fields, "PUT")))
+    stage.advance(2).expect(("a", "data", b"abc"))
+    stage.send("a", ok(b"x")).expect(("browser", "data", passed(ok(b"x"))))
+
+
 def test_an_origin_that_wants_no_body_gets_none() -> None:
     stage = Stage()
     fields = b"Content-Length: 3\r\nExpect: 100-continue\r\n"
@@ -285,6 +304,11 @@ def test_a_client_that_finished_sending_gets_its_answer() -> None:
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "http_protocol_error",
             id="differing-lengths",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "http_response_transfer_coding",
+            id="coding-that-nobody-takes-off",
         ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\n",

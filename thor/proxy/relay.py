@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thor.http.client.patience import CONTINUE_S
 from thor.http.common import idempotent_methods
 from thor.http.error import (
     AccessError,
@@ -159,8 +160,7 @@ class Relay:
             self.answer(answered)
             return
         if self.forwarded.expects:
-            # Whether to go on is the origin's decision: its 100 is passed on.
-            inbound.on("expect_continue", _leave_it_to_the_origin)
+            inbound.on("expect_continue", self.await_decision)
         self.send()
 
     def _look_at_method(self, fields: RawHeaders) -> RawHeaders:
@@ -168,6 +168,16 @@ class Relay:
         if self.method == b"CONNECT":
             raise _NO_TUNNEL
         return count_hops(self.method, origin_form(self.method, self.inbound.uri), fields)
+
+    def await_decision(self) -> None:
+        """Whether the client is to go on is the origin's decision: its 100 is passed on. One that
+        says nothing may know no 100; a client that still waits must not do so for ever."""
+        self.proxy.loop._schedule(CONTINUE_S, self.go_on)
+
+    def go_on(self) -> None:
+        """The origin has had its time to object."""
+        if self.passed < FINAL and self.inbound._must_continue:
+            self.inbound.response_nonfinal(100, "Continue", [])
 
     def send(self) -> None:
         """Send the request to the endpoint whose turn it is."""
@@ -348,7 +358,3 @@ def is_open(inbound: HttpServerExchange) -> bool:
     """Whether anything can still be sent to the client."""
     tcp_conn = inbound.http_conn.tcp_conn
     return tcp_conn is not None and tcp_conn.tcp_connected
-
-
-def _leave_it_to_the_origin() -> None:
-    """The listener that keeps a server's exchange from sending a 100 of its own."""

@@ -50,6 +50,18 @@ def test_how_connecting_fails(
     assert tried == [("gone", 80, None)] * attempts
 
 
+def test_a_name_that_is_not_found_is_told_in_words(stage: Stage) -> None:
+    class Failing(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
+        def connect(self, *args: Any) -> None:
+            self.error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            self._loop._soon(self.emit, "connect_error", socket.gaierror, socket.EAI_NONAME)
+
+    stage.client.tcp_client_class = Failing
+    watched = stage.request(uri="http://gone/")
+    stage.settle()
+    assert watched.error.detail == "gone: Name or service not known"
+
+
 def test_errors_of_other_kinds_are_connect_errors(stage: Stage) -> None:
     """A client class may report what it likes, such as a reason of TLS."""
 

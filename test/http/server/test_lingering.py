@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from server_support import Client, Stage
+from server_support import HELLO, Client, Stage, request
+
+from thor.http.server import HttpServerExchange
 
 
 def refused(stage: Stage) -> Client:
@@ -50,3 +52,28 @@ def test_lingering_begins_when_the_answer_has_left() -> None:
     assert client.take().startswith(b"HTTP/1.1 400 ")
     assert client.ended
     assert not client.lost
+
+
+def closing(exchange: HttpServerExchange) -> None:
+    exchange.response_start(200, "OK", [("Content-Length", "5")])
+    exchange.response_body(b"hello")
+    exchange.response_done([], close=True)
+
+
+def test_a_request_sent_before_the_close_was_seen_does_not_destroy_the_answer() -> None:
+    stage = Stage(closing)
+    client = stage.client().send(request())
+    assert client.ended
+    client.send(request("/next"))
+    assert not client.lost
+    assert client.take() == HELLO
+    assert len(stage.exchanges) == 1
+    client.close()
+    assert stage.server.connections == []
+
+
+def test_a_client_that_asked_for_the_close_is_not_waited_for() -> None:
+    stage = Stage(closing)
+    client = stage.client().send(request("/", "Connection: close"))
+    assert client.ended
+    assert stage.server.connections == []

@@ -108,6 +108,7 @@ def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
     answer(stage.exchanges[0])
     assert busy.take() == HELLO_CLOSE
     assert busy.ended
+    busy.close()
     assert stage.server_events.take() == [("stop",)]
     with pytest.raises(KeyError):
         stage.client()
@@ -145,6 +146,8 @@ def test_a_graceful_shutdown_reads_a_request_that_had_begun() -> None:
     body.send(chunks(b"abc") + b"0\r\n\r\n")
     assert head.take() == HELLO_CLOSE
     assert body.take() == HELLO_CLOSE
+    head.close()
+    body.close()
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
@@ -250,15 +253,14 @@ def test_a_shutdown_resets_a_response_that_ends_with_the_connection() -> None:
 @pytest.mark.parametrize("busy", [False, True])
 def test_stop_is_emitted_once(calls: list[str], busy: bool) -> None:
     stage = Stage()
-    if busy:
-        stage.client().send(request()).stage.client()
+    client = stage.client().send(request()) if busy else None
     for call in calls:
         getattr(stage.server, call)()
         stage.settle()
-    if busy and "shutdown" not in calls:
+    if client is not None and "shutdown" not in calls:
         assert stage.server_events.take() == [("start",)]
         answer(stage.exchange)
-        stage.settle()
+        client.close()
         assert stage.server_events.take() == [("stop",)]
     else:
         assert stage.server_events.take() == [("start",), ("stop",)]
@@ -273,6 +275,7 @@ def test_a_tcp_server_that_stops_by_itself_stops_the_server() -> None:
     stage.settle()
     answer(stage.exchange)
     assert client.take() == HELLO_CLOSE
+    client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
 
 

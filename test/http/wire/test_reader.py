@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from wire_support import (
@@ -546,3 +547,27 @@ def test_endless_or_misplaced_head_of_a_response_is_refused(
 
 def test_support_itself_tells_trailing_data_apart() -> None:
     assert read_requests([TRAILING_REQUEST]).only.head.target == b"/trailing"  # type: ignore[union-attr]
+
+
+class CountingBuffer(bytearray):
+    """A buffer that counts the bytes that are copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.copied += len(found)
+        return found
+
+
+def test_a_head_that_dribbles_in_is_not_copied_for_each_byte() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 345678\r\n" * 100 + b"\r\n"
+    reader = reader_with(head[:1])
+    buffer = reader.held = CountingBuffer(head[:1])
+    for octet in head[1:-1]:
+        assert reader.read_head() is None
+        assert reader.started
+        reader.feed(bytes((octet,)))
+    assert reader.held is buffer
+    assert buffer.copied < 4 * len(head)

@@ -71,19 +71,22 @@ class Connecting:
         self._group.connected(self._exchange, connection)
 
     def _failed(self, errtype: type[Exception], code: int, *_: Any) -> None:
+        # A TCP client of the program's own need not keep the exception.
+        why = getattr(getattr(self._tcp_client, "error", None), "strerror", None)
         self._end()
         exchange = self._exchange
         self._group.unconnected(exchange)
-        exchange._unconnected(self._error(errtype, code))
+        exchange._unconnected(self._error(errtype, code, why))
 
-    def _error(self, errtype: type[Exception], code: int) -> HttpError:
+    def _error(self, errtype: type[Exception], code: int, why: str | None) -> HttpError:
         host, port = self._group.address
         if self._refused and not self._allowed:
             return AccessError(host)
         # The class is told by its name: sockets are not this room's.
         if errtype.__name__ == "gaierror":
-            return DnsError(f"{host}: resolver's code {code}")
+            return DnsError(f"{host}: {why or code}")
         if code == errno.ETIMEDOUT:
             return ConnectTimeoutError(f"{host} port {port}")
-        why = os.strerror(code) if errtype is OSError else str(code)
-        return ConnectError(f"{host} port {port}: {why}")
+        if errtype is OSError:
+            why = os.strerror(code)
+        return ConnectError(f"{host} port {port}: {why or code}")

@@ -1,0 +1,314 @@
+"""Programs written for thor 0.17 run: REDbot 2.7.1's fetcher, in miniature, and all that it uses.
+
+Each name, attribute, event and habit that REDbot's client side has of Thor is here, with what it
+relies on; those of its server are in `test_existing_servers.py`. REDbot itself is run by
+`test_redbot.py`.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from existing_support import Fetcher, RawHeaders, Site, ok
+
+import thor
+import thor.events
+import thor.http.common
+import thor.http.error as httperr
+import thor.loop
+from thor.events import EventEmitter
+from thor.http import HttpClient, get_header
+from thor.http.common import no_body_status
+from thor.http.error import HttpError, UrlError
+from thor.http.uri import parse_uri
+from thor.testing import settle
+from thor_support import run_loop
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+ODD_BUT_READ = {
+    "plain": (ok(), b"200", b"hello"),
+    "chunked with trailers": (
+        ok(CHUNKED, body=b"5;x\r\nhello\r\n000\r\nX-Sum: 1\r\n\r\n"),
+        b"200",
+        b"hello",
+    ),
+    "no phrase": (ok(start=b"HTTP/1.1 200"), b"200", b"hello"),
+    "phrase not ASCII": (ok(start=b"HTTP/1.1 200 \xd3k"), b"200", b"hello"),
+    "status 999": (ok(start=b"HTTP/1.1 999 Denied"), b"999", b"hello"),
+    "HTTP/1.2": (ok(start=b"HTTP/1.2 200 OK"), b"200", b"hello"),
+    "HTTP/1.0": (ok(b"Connection: keep-alive", start=b"HTTP/1.0 200 OK"), b"200", b"hello"),
+    "folded": (ok(b"X-A: one\r\n two"), b"200", b"hello"),
+    "value not ASCII": (ok(b"X-A: caf\xe9"), b"200", b"hello"),
+    "equal lengths": (ok(b"Content-Length: 5", b"Content-Length: 5"), b"200", b"hello"),
+    "more than the length": (ok(b"Content-Length: 3"), b"200", b"hel"),
+    "gzip as transfer coding": (ok(b"Transfer-Encoding: gzip"), b"200", b"hello"),
+    "204 with a body": (ok(start=b"HTTP/1.1 204 No Content"), b"204", b""),
+    "304 with a body": (ok(start=b"HTTP/1.1 304 Not Modified"), b"304", b""),
+    "100 before it": (b"HTTP/1.1 100 Continue\r\n\r\n" + ok(), b"200", b"hello"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_BUT_READ)
+def test_an_odd_response_is_read(case: str) -> None:
+    response, status, body = ODD_BUT_READ[case]
+    fetcher = Site(response, end="close").fetch()
+    assert (fetcher.error, fetcher.status, fetcher.body) == (None, status, body)
+
+
+ODD_AND_REFUSED = {
+    "empty reply": (b"", httperr.ConnectError),
+    "garbage": (b"\x01\x02\x03\r\n\r\n", httperr.StartLineError),
+    "HTTP/0.9": (b"<p>hello</p>\r\n\r\n", httperr.StartLineError),
+    "HTTP/2.0": (ok(start=b"HTTP/2.0 200 OK"), httperr.StartLineError),
+    "bare LF": (ok().replace(b"\r\n", b"\n"), httperr.HeaderLineEndingError),
+    "bare CR": (ok(b"X-A: 1\rX-B: 2"), httperr.BareCRError),
+    "space before colon": (ok(b"X-Odd \t: 1"), httperr.HeaderSpaceError),
+    "no colon": (ok(b"nonsense"), httperr.HeaderNoColonError),
+    "bad name": (ok(b"X(Odd): 1"), httperr.HeaderNameError),
+    "control in a value": (ok(b"X-A: \x07"), httperr.HeaderValueError),
+    "lengths differ": (ok(b"Content-Length: 5", b"Content-Length: 6"), httperr.DuplicateCLError),
+    "no length": (ok(b"Content-Length: five"), httperr.MalformedCLError),
+    "both framings": (ok(CHUNKED, b"Content-Length: 5"), httperr.TransferEncodingCLError),
+    "bad chunk": (ok(CHUNKED, body=b"zz\r\n"), httperr.ChunkError),
+    "bad end of chunk": (ok(CHUNKED, body=b"5\r\nhelloXX"), httperr.ChunkError),
+    "chunks end early": (ok(CHUNKED, body=b"5\r\nhel"), httperr.IncompleteMessageError),
+    "body ends early": (ok(b"Content-Length: 9"), httperr.IncompleteMessageError),
+    "huge head": (ok(b"X-A: " + b"a" * 70_000), httperr.FieldSectionTooLargeError),
+    "too many fields": (ok(*[b"X: 1"] * 300), httperr.TooManyFieldsError),
+    "1xx without end": (b"HTTP/1.1 102 \r\n\r\n" * 20 + ok(), httperr.TooManyMsgsError),
+}
+
+
+@pytest.mark.parametrize("case", ODD_AND_REFUSED)
+def test_a_response_that_cannot_be_read_is_one_error(case: str) -> None:
+    response, error = ODD_AND_REFUSED[case]
+    fetcher = Site(*[response] * 3, end="close").fetch()
+    assert isinstance(fetcher.error, error)
+    assert isinstance(fetcher.error, HttpError)
+    assert fetcher.error.desc
+    assert fetcher.trailers is None
+
+
+def test_a_reset_in_the_body_is_an_error_and_one_before_a_response_is_tried_again() -> None:
+    cut = Site(ok(b"Content-Length: 9"), end="abort").fetch()
+    assert isinstance(cut.error, httperr.HttpError)
+    silent = Site(end="abort")
+    assert isinstance(silent.fetch().error, httperr.ConnectError)
+    assert len(silent.requests) == 3
+
+
+# -- the exchange ---------------------------------------------------------------------------------
+
+
+def test_values_are_stripped_and_order_case_and_repetition_are_kept() -> None:
+    fetcher = Site(ok(b"x-ODD:  1 ", b"X-Odd:2", b"Set-Cookie: a, b")).fetch()
+    assert fetcher.headers[:3] == [(b"x-ODD", b"1"), (b"X-Odd", b"2"), (b"Set-Cookie", b"a, b")]
+    assert get_header(fetcher.headers, b"X-ODD") == [b"1", b"2"]
+
+
+def test_informational_responses_have_a_version_too() -> None:
+    site = Site(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 102 \r\n\r\n" + ok())
+    fetcher = site.fetch()
+    assert fetcher.nonfinal == [(b"1.1", b"103"), (b"1.0", b"102")]
+    assert (fetcher.version, fetcher.body) == (b"1.1", b"hello")
+
+
+def test_the_connection_of_an_exchange_knows_the_version() -> None:
+    fetcher = (site := Site(ok())).fetcher()
+    seen: list[object] = []
+    fetcher.on("response_headers_available", lambda: seen.append(fetcher.exchange.conn.res_version))
+    fetcher.check(b"http://site.example/")
+    settle(site.loop)
+    assert seen == [b"1.1"]
+
+
+def test_lengths_are_known_when_the_response_is_done() -> None:
+    body = b"5\r\nhello\r\n0\r\nX: 1\r\n\r\n"
+    response = ok(CHUNKED, body=body)
+    fetcher = Site(response).fetch()
+    assert fetcher.lengths == (len(response) - len(body), len(body))
+    assert fetcher.trailers == [(b"X", b"1")]
+
+
+def test_an_error_says_in_its_detail_what_the_notes_of_a_linter_quote() -> None:
+    named = Site(ok(b"X-Odd \t: 1")).fetch().error
+    assert named is not None
+    assert named.detail == "X-Odd \t"
+    chunk = Site(ok(CHUNKED, body=b"<html>\r\n")).fetch().error
+    assert chunk is not None
+    assert chunk.detail == "'<html>'"
+    assert UrlError("why").detail == "why"
+    assert HttpError().detail is None
+    assert issubclass(httperr.ExtraDataError, HttpError)
+
+
+@pytest.mark.parametrize("uri", [b"ftp://site.example/", b"http://a b/", b"http://site.example:x/"])
+def test_a_bad_uri_is_an_error_after_the_call_and_later_calls_are_ignored(uri: bytes) -> None:
+    site = Site()
+    fetcher = site.fetcher().check(uri, b"POST", [], b"body")
+    assert not fetcher.done
+    settle(site.loop)
+    assert isinstance(fetcher.error, UrlError)
+
+
+def test_closing_the_connection_ends_an_exchange_silently() -> None:
+    site = Site(ok(b"Content-Length: 9"))
+    fetcher = site.fetcher()
+    fetcher.on("response_headers_available", fetcher.stop)
+    fetcher.check(b"http://site.example/")
+    settle(site.loop)
+    assert (fetcher.done, fetcher.error, fetcher.body, site.open) == (True, None, b"", [])
+
+
+def test_an_exchange_may_be_replaced_inside_response_start() -> None:
+    """As when a site asks for a signed request, and gets one."""
+    site = Site(ok(start=b"HTTP/1.1 401 Unauthorized"), ok())
+    fetcher = site.fetcher()
+
+    def sign() -> None:
+        if fetcher.status == b"401":
+            exchange = fetcher.exchange
+            exchange.remove_listeners("response_start", "response_body", "response_done", "error")
+            assert exchange.conn
+            exchange.conn.close()
+            fetcher.check(b"http://site.example/", b"GET", [(b"Signature", b"x")])
+
+    fetcher.on("response_headers_available", sign)
+    fetcher.check(b"http://site.example/")
+    settle(site.loop)
+    assert (fetcher.status, fetcher.body, len(site.open)) == (b"200", b"hello", 1)
+    assert b"Signature: x\r\n" in site.requests[-1]
+
+
+def test_a_client_of_its_own_posts_a_form_and_drops_an_answer_that_is_too_long() -> None:
+    site = Site(ok(body=b"x" * 100))
+    client = HttpClient(site.loop)
+    client.max_server_conn = 30
+    client.tcp_client_class = site.network.tcp_client_class
+    exchange = client.exchange()
+    heard: list[object] = []
+
+    @thor.events.on(exchange)
+    def error(err: HttpError) -> None:
+        heard.append(err)
+
+    @thor.events.on(exchange)
+    def response_body(chunk: bytes) -> None:
+        heard.append(len(chunk))
+        if exchange.conn:
+            exchange.conn.tcp_conn.abort()
+
+    @thor.events.on(exchange)
+    def response_done(_: RawHeaders) -> None:
+        heard.append("done")
+
+    exchange.request_start(b"POST", b"http://site.example/", [(b"content-type", b"text/plain")])
+    exchange.request_body(b"a=b")
+    exchange.request_done([])
+    settle(site.loop)
+    assert (heard, site.open) == ([100], [])
+    assert site.requests[0].endswith(b"\r\n\r\n3\r\na=b\r\n0\r\n\r\n")
+
+
+def test_check_ip_may_be_set_at_any_time_and_refuses_an_address() -> None:
+    site = Site()
+    fetcher = site.fetcher()
+    assert fetcher.client.check_ip is None
+    fetcher.client.check_ip = lambda address: False
+    fetcher.check(b"http://site.example/")
+    settle(site.loop)
+    assert isinstance(fetcher.error, httperr.AccessError)
+
+
+# -- what is made when a module is imported, on the default loop ----------------------------------
+
+
+def test_a_client_made_on_import_fetches_on_the_default_loop() -> None:
+    server = thor.TcpServer(b"127.0.0.1", 0)
+
+    @thor.events.on(server)
+    def connect(conn: thor.TcpConnection) -> None:
+        def answer(data: bytes) -> None:
+            conn.write(ok(b"Connection: close"))
+            conn.close()
+
+        conn.on("data", answer)
+        conn.pause(False)
+
+    fetcher = Fetcher()
+
+    @thor.events.on(fetcher)
+    def fetch_done() -> None:
+        server.shutdown()
+        thor.schedule(0.01, thor.stop)
+
+    fetcher.check(b"http://127.0.0.1:%d/" % server.address[1])
+    assert Fetcher.client.loop is thor.loop._loop
+    run_loop(thor.loop)
+    assert (fetcher.error, fetcher.body) == (None, b"hello")
+
+
+# -- emitters and helpers -------------------------------------------------------------------------
+
+
+def test_an_emitter_pickles_without_its_listeners_and_works_afterwards() -> None:
+    site = Site(ok(b"X-Odd : 1"))
+    fetcher = site.fetch()
+    del fetcher.client  # the class has one: it is not of the state
+    fetcher.on("status", lambda message: None)
+    again = pickle.loads(pickle.dumps(fetcher))
+    assert (again.done, again.error.desc, again.error.detail) == (
+        True,
+        httperr.HeaderSpaceError.desc,
+        "X-Odd ",
+    )
+    assert not hasattr(again, "processors")
+    heard: list[object] = []
+    again.on("status", heard.append)
+    again.emit("status", "again")
+    assert heard == ["again"]
+
+
+class Early(EventEmitter):
+    """Sets attributes, and listens to itself, before the base class's `__init__` is called."""
+
+    def __init__(self) -> None:
+        self.base = "set"
+        EventEmitter.__init__(self)
+        self.heard = 0
+        self.once("done", self.count)
+
+    def count(self) -> None:
+        self.heard += 1
+
+
+def test_a_subclass_may_set_attributes_before_the_emitter_is_made() -> None:
+    early = Early()
+    early.emit("done")
+    early.emit("done")
+    assert (early.base, early.heard) == ("set", 1)
+
+
+def test_a_uri_is_taken_apart_as_the_client_does_it() -> None:
+    assert parse_uri(b"HTTP://Site.example/a?b#c") == (
+        "http",
+        "site.example",
+        80,
+        b"Site.example",
+        b"/a?b",
+    )
+    scheme, host, port, authority, target = parse_uri(b"https://[::1]:8443")
+    assert (scheme, host, port, authority, target) == ("https", "::1", 8443, b"[::1]:8443", b"/")
+    with pytest.raises(UrlError):
+        parse_uri(b"http://site.example:99999/")
+
+
+def test_the_helpers_are_where_they_were() -> None:
+    headers = [(b"Accept-Language", b"de, en"), (b"X-Forwarded-For", b"192.0.2.1")]
+    assert get_header(headers, b"accept-language") == [b"de", b"en"]
+    assert thor.http.common.get_header(headers, b"x-forwarded-for")[-1] == b"192.0.2.1"
+    assert thor.http.common.get_header(headers, b"none") == []
+    assert b"304" in no_body_status
+    assert thor.__version__
