@@ -339,3 +339,16 @@ def test_other_ports_are_refused(port: Any) -> None:
 def test_ports_of_other_types_are_refused(port: Any) -> None:
     with pytest.raises(TypeError):
         dns.port_number(port)
+
+
+def test_resolver_that_hangs_does_not_hold_up_other_work(
+    loop: LoopBase, resolver: Resolver
+) -> None:
+    resolver.open.clear()
+    lookups = [dns.lookup(loop, f"{n}.test", 80, STREAM, lambda answer: None) for n in range(20)]
+    done: list[Any] = []
+    loop.run_in_thread(lambda: "read", then=lambda *result: done.append(result))
+    run_loop(loop, lambda: done)
+    assert done == [("read", None)]
+    for lookup in lookups:
+        lookup.cancel()

@@ -95,7 +95,7 @@ class _Resolver:
             def answered(rows: DnsResultList, failure: BaseException | None) -> None:
                 self._answered(loop, key, rows if failure is None else _no_name(failure))
 
-            loop.run_in_thread(_resolve, *key, 0, then=answered)
+            loop._hire(loop._resolvers, _resolve, (*key, 0), answered)
             waiting = self._queries[key] = {}
         waiting[lookup] = None
         lookup._waiting = waiting

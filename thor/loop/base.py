@@ -89,6 +89,8 @@ class LoopBase(Caller):
         self._timers = Timers()
         self._deadlines = Deadlines(self)
         self._threads = Threads(self)
+        # Names have threads of their own: a resolver that hangs must not hold up files.
+        self._resolvers = Threads(self)
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
         self._table: dict[int, EventSource] = {}
@@ -323,9 +325,18 @@ class LoopBase(Caller):
             an exception is logged like that of any callback
         Returns: an object whose `cancel()` keeps `then` from being called
         """
+        return self._hire(self._threads, f, args, then)
+
+    def _hire(
+        self,
+        threads: Threads,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        then: Callable[..., Any] | None,
+    ) -> Job:
         self._open()
         job = Job(self._epoch, f, args, then)
-        self._threads.submit(job)
+        threads.submit(job)
         return job
 
     def _close_later(self, sock: Closable) -> None:
@@ -406,6 +417,7 @@ class LoopBase(Caller):
         self._deadlines.clear()
         self._timers.clear()
         self._threads.stop()
+        self._resolvers.stop()
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._to_flush.clear()
@@ -431,6 +443,7 @@ class LoopBase(Caller):
         self._deadlines.clear()
         self._timers.clear()
         self._threads.forked()
+        self._resolvers.forked()
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._to_flush.clear()

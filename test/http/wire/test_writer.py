@@ -8,7 +8,7 @@ import pytest
 from wire_support import read_requests, read_responses
 
 from thor.http import error as errors
-from thor.http.error import HttpError, LengthRequiredError, OutputSyntaxError
+from thor.http.error import HttpError, OutputSyntaxError
 from thor.http.wire import writer
 from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS
 from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
@@ -56,7 +56,6 @@ def ask(
     upgrade: Any = None,
     te_trailers: bool = False,
     keep_alive: bool = True,
-    chunked_ok: bool = True,
 ) -> OutHead:
     return request_head(
         method,
@@ -67,7 +66,6 @@ def ask(
         upgrade=upgrade,
         te_trailers=te_trailers,
         keep_alive=keep_alive,
-        chunked_ok=chunked_ok,
     )
 
 
@@ -557,13 +555,6 @@ def test_connect_has_no_content() -> None:
     assert out.framing == NO_BODY
     with pytest.raises(OutputSyntaxError):
         ask("CONNECT", [], target="b:443", has_body=True)
-
-
-def test_body_of_unknown_length_cannot_go_to_http_1_0() -> None:
-    with pytest.raises(LengthRequiredError):
-        ask("POST", [], has_body=True, chunked_ok=False)
-    assert ask("POST", [("Content-Length", "3")], has_body=True, chunked_ok=False).length == 3
-    assert ask("POST", [], has_body=False, chunked_ok=False).framing == NO_BODY
 
 
 # -- trailers

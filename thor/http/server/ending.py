@@ -76,7 +76,7 @@ class Ending(Patience):
     def failed(self, exc: BaseException) -> None:
         """A listener raised: the client gets a 500 if nothing was answered yet."""
         exchange = self._exchange
-        if self.tcp_conn is None or self._closing:
+        if self._closing:
             return
         if exchange is None:
             self._close()
@@ -125,7 +125,7 @@ class Ending(Patience):
     def _refuse(self, error: HttpError) -> None:
         """This cannot be accepted: say so, once, if it still can be said, and close."""
         tcp_conn = self.tcp_conn
-        if tcp_conn is None or self._closing:
+        if tcp_conn is None:
             return
         if self._exchange is not None:
             self._end_exchange(error)

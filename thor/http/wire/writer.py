@@ -19,7 +19,6 @@ from typing import NamedTuple
 from thor.http.error import (
     HttpError,
     InvalidHostError,
-    LengthRequiredError,
     OutputSyntaxError,
 )
 from thor.http.headers import FieldsIn, hop_by_hop_hdrs, nominated_fields
@@ -199,7 +198,6 @@ def request_head(
     upgrade: str | bytes | None,
     te_trailers: bool,
     keep_alive: bool = True,
-    chunked_ok: bool = True,
 ) -> OutHead:
     """A request head (RFC 9112 sections 3, 6 and 9.6).
 
@@ -207,9 +205,7 @@ def request_head(
         one Host
     has_body: whether the program has a body to send; None if that is not known yet: then methods
         that define no content have none, and others are chunked
-    chunked_ok: False if the server is known to speak HTTP/1.0 only
-    Raises: OutputSyntaxError, TypeError; LengthRequiredError for a body of unknown length where
-        `chunked_ok` is False. Nothing has been sent then
+    Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
     if method not in _COMMON_METHODS:
         method = _octets(method, "a method")
@@ -223,7 +219,7 @@ def request_head(
         host = _one_host([value for kind, value in special if kind == _HOST], host)
     elif host not in valid_hosts:
         host = _one_host([], host)
-    framing, tail = _request_framing(method, length, has_body, chunked_ok)
+    framing, tail = _request_framing(method, length, has_body)
     options = []
     if not keep_alive:
         options.append(b"close")
@@ -241,9 +237,7 @@ def request_head(
     return _new_tuple(OutHead, (b"".join(start), framing, length, keep_alive))
 
 
-def _request_framing(
-    method: bytes, length: int, has_body: bool | None, chunked_ok: bool
-) -> tuple[int, bytes]:
+def _request_framing(method: bytes, length: int, has_body: bool | None) -> tuple[int, bytes]:
     """How a request's body will end, and the field line that says so (RFC 9112 section 6.3)."""
     if length >= 0:
         return LENGTH, b""
@@ -253,8 +247,6 @@ def _request_framing(
         return NO_BODY, b"\r\nContent-Length: 0" if method in _WITH_CONTENT else b""
     if method == b"CONNECT":
         raise OutputSyntaxError("CONNECT has no content")
-    if not chunked_ok:
-        raise LengthRequiredError("the server does not take a chunked body")
     return CHUNKED, b"\r\nTransfer-Encoding: chunked"
 
 
