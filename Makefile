@@ -35,7 +35,7 @@ $(STAMPS)/test $(STAMPS)/doc $(STAMPS)/dev: $(STAMPS)/%: pyproject.toml $(STAMPS
 
 venv: $(STAMPS)/dev ## Make .venv with everything that working on Thor needs
 
-demo: $(STAMPS)/base ## Start the demo: two origins, the proxy in front of them, the admin page
+demo: $(STAMPS)/base ## Start the demo: two origins, and the proxy in front of them
 	@$(BIN)/thor demo
 
 test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=...); names what it skips

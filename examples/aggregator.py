@@ -61,6 +61,10 @@ def aggregate(exchange):
 
     @thor.on(exchange)
     def request_start(method, uri, headers):
+        if not uri.startswith(b"/"):  # `*`, an absolute URI, CONNECT: no path to ask for
+            exchange.response_start(400, "Bad Request", [])
+            exchange.response_done([])
+            return
         questions.extend(Question(origin, uri, answered) for origin in origins)
 
     @thor.on(exchange)

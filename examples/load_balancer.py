@@ -22,8 +22,10 @@ def response(flow):
 @thor.on(balancer)
 def done(flow):
     line = flow.method + b" " + flow.path
+    status = flow.status.decode() if flow.status else "-"
+    endpoint = flow.endpoint.name.decode() if flow.endpoint else "-"
     took = f"{flow.duration_s * 1000:.1f} ms"
-    print(flow.client.address[0], line.decode("latin-1"), flow.status, flow.endpoint, took)
+    print(flow.client.address[0], line.decode("latin-1"), status, endpoint, took, flush=True)
 
 
 @thor.on(balancer)

@@ -14,19 +14,19 @@ def relay(exchange):
 
     @thor.on(exchange)
     def request_start(method, uri, headers):
+        if not uri.startswith(b"/"):  # `*`, an absolute URI, CONNECT: no path of the origin's.
+            return answer(400, "Bad Request")
         upstream.request_start(method, origin + uri, [*headers, ("Via", "1.1 example")])
 
-    @thor.on(exchange, "error")
-    def client_is_gone(err):
-        upstream.cancel()
-
-    @thor.on(upstream, "error")
-    def origin_failed(err):
+    def answer(status, phrase):
         try:
-            exchange.response_start(502, "Bad Gateway", [])
+            exchange.response_start(status, phrase, [])
             exchange.response_done([])
         except thor.http.error.OutputStateError:  # Half of it has left: it must not look whole.
             exchange.http_conn.tcp_conn.abort()
+
+    upstream.on("error", lambda err: answer(502, "Bad Gateway"))
+    exchange.on("error", lambda err: upstream.cancel())
 
 
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()

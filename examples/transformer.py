@@ -47,6 +47,9 @@ class Transformer:
         exchange.on("error", lambda err: self.upstream.cancel())
 
     def request_start(self, method, uri, headers):
+        if not uri.startswith(b"/"):  # `*`, an absolute URI, CONNECT: no path of the origin's
+            self.answer(400, "Bad Request")
+            return
         asked = [field for field in headers if field[0].lower() not in NOT_ASKED]
         self.upstream.request_start(method, origin + uri, [*asked, ("Via", "1.1 example")])
 
@@ -75,10 +78,13 @@ class Transformer:
 
     def error(self, err):
         try:
-            self.exchange.response_start(502, "Bad Gateway", [])
-            self.exchange.response_done([])
+            self.answer(502, "Bad Gateway")
         except OutputStateError:  # half of a response has left: nobody may take it for whole
             self.exchange.http_conn.tcp_conn.abort()
+
+    def answer(self, status, phrase):
+        self.exchange.response_start(status, phrase, [])
+        self.exchange.response_done([])
 
 
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thor.cli.common import Stopper, address, seconds, show, write_all
+from thor.cli.common import Stopper, address, place, seconds, show, write_all
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_addresses_are_shown_as_they_are_written() -> None:
     assert show(("127.0.0.1", 80)) == "127.0.0.1:80"
     assert show(("::1", 80, 0, 0)) == "[::1]:80"
     assert show("unix:/run/x") == "unix:/run/x"
+
+
+def test_where_a_server_listens_is_a_url_or_every_interface() -> None:
+    assert place(("127.0.0.1", 80)) == "http://127.0.0.1:80/"
+    assert place(("::1", 80, 0, 0)) == "http://[::1]:80/"
+    assert place(("0.0.0.0", 80)) == place(("::", 80, 0, 0)) == "port 80 of every interface"
+    assert place("unix:/run/x") == "http://unix:/run/x/"
 
 
 def test_a_long_write_waits_for_its_reader() -> None:

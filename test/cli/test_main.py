@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from cli_support import complains, here
 from cli_support import thor as run
@@ -37,6 +39,7 @@ def test_every_command_explains_itself(command: str) -> None:
         pytest.param(["sing"], "invalid choice: 'sing'", id="unknown-command"),
         pytest.param(["serve"], "DIRECTORY", id="no-directory"),
         pytest.param(["serve", ".", "--listne", "x"], "--listne", id="misspelt-option"),
+        pytest.param(["serve", ".", "--bogus"], "(see 'thor serve --help')", id="which-help"),
         pytest.param(["serve", ".", "--lis"], "--lis", id="abbreviated-option"),
         pytest.param(["proxy"], "--to", id="no-origin"),
         pytest.param(["proxy", "--to", "http://a", "--balance", "x"], "round_robin", id="balance"),
@@ -53,3 +56,30 @@ def test_wrong_use_is_one_line_and_exit_code_2(args: list[str], says: str) -> No
 )
 def test_an_address_that_is_none_is_explained(listen: str) -> None:
     complains(here("serve", ".", "--listen", listen), 2, listen)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1:x", ":-1"])
+def test_a_port_that_is_none_is_told_its_range(listen: str) -> None:
+    says = f"{listen!r}: the port must be a number from 0 to 65535"
+    complains(here("serve", ".", "--listen", listen), 2, says)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        pytest.param(["--version"], 0, id="version"),
+        pytest.param([], 2, id="nothing"),
+        pytest.param(["demo", "--once"], 0, id="demo"),
+        pytest.param(["demo", "--once", "--bogus"], 2, id="wrong-use"),
+        pytest.param(["serve", "no-such-directory"], 1, id="failure"),
+    ],
+)
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["stdout", "stderr", "all"])
+def test_closed_streams_change_nothing_else(
+    args: list[str], code: int, closed: tuple[int, ...]
+) -> None:
+    ended, out, err = run(*args, preexec_fn=lambda: [os.close(number) for number in closed])
+    assert ended == code
+    assert "Traceback" not in err
+    if closed == (1,):
+        assert (out, err.count("\n")) == (b"", 1 if code else 0)

@@ -17,6 +17,8 @@ from cli_support import complains, here, running, thor
 
 from thor_support import ROOT
 
+TRUST = "argument --trust: 'x' is no network, such as 10.0.0.0/8"
+
 
 def get(url: str) -> bytes:
     with urlopen(url, timeout=10) as response:
@@ -45,6 +47,20 @@ def test_requests_go_to_the_origins_in_turn(tmp_path: Path) -> None:
     assert all('"GET /name HTTP/1.1" 200 3' in line for line in lines)
 
 
+def test_refused_requests_are_in_the_access_log() -> None:
+    to = ("--to", "http://127.0.0.1:9", "--listen", "127.0.0.1:0")
+    with running("proxy", "--access-log", *to) as proxy:
+        with socket.create_connection((proxy.host, proxy.port), 10) as client:
+            client.sendall(b"GET /\x1b[31m HTTP/1.1\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        proxy.signal(signal.SIGTERM)
+        _, out, err = proxy.end()
+    (line,) = out.decode().splitlines()
+    assert line.isprintable()
+    assert re.fullmatch(r'127\.0\.0\.1 - - \[.*\] "-" 400 12 "-" "-" - - \w+Error', line)
+    assert err == ""
+
+
 def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,7 +81,7 @@ def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
         pytest.param(["--to", "a:80"], "must be http://", id="no-scheme"),
         pytest.param(["--to", "http://a:x"], "port", id="port"),
         pytest.param(["--to", "http://a", "--to", "http://a:80"], "twice", id="twice"),
-        pytest.param(["--to", "http://127.0.0.1:9", "--trust", "x"], "'x'", id="trust"),
+        pytest.param(["--to", "http://127.0.0.1:9", "--trust", "x"], TRUST, id="trust"),
     ],
 )
 def test_wrong_use(args: list[str], says: str) -> None:

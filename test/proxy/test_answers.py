@@ -48,8 +48,8 @@ def test_what_is_answered_for_a_failure(error: type[HttpError], status: int, kin
     answered = failure_for(error("what the upstream said"), connected=False)
     assert (answered.status, answered.error) == (status, kind)
     fields, body = answer_parts(answered, PSEUDONYM)
-    assert of(fields, b"proxy-status") == [b"fred; error=" + kind.encode()]
-    assert of(fields, b"content-length") == [b"%d" % len(body)]
+    assert of(fields, b"Proxy-Status") == [b"fred; error=" + kind.encode()]
+    assert of(fields, b"Content-Length") == [b"%d" % len(body)]
     assert body == answered.phrase.encode() + b"\n"
 
 
@@ -60,7 +60,7 @@ def test_a_connection_that_was_lost_was_not_refused() -> None:
 
 def test_an_answer_that_is_no_error_has_no_proxy_status() -> None:
     answered = Answered(200, "OK", body=b"abc")
-    assert answer_parts(answered, PSEUDONYM) == ([(b"content-length", b"3")], b"abc")
+    assert answer_parts(answered, PSEUDONYM) == ([(b"Content-Length", b"3")], b"abc")
 
 
 def test_details_of_proxy_status_are_escaped() -> None:

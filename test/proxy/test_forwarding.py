@@ -422,7 +422,7 @@ def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
     with pytest.raises(Answered) as raised:
         count_hops(b"TRACE", b"/a", fields)
     assert raised.value.status == 200
-    assert raised.value.fields == [(b"content-type", b"message/http")]
+    assert raised.value.fields == [(b"Content-Type", b"message/http")]
     assert raised.value.body == b"TRACE /a HTTP/1.1\r\nMax-Forwards: 0\r\nVia: 1.1 x\r\n\r\n"
 
 

@@ -486,7 +486,7 @@ def test_a_tunnel_to_anywhere_is_refused() -> None:
     stage.send("browser", b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n")
     first, *rest = stage.play.take()
     assert first[2].startswith(b"HTTP/1.1 405 ")
-    assert b"\r\nallow: GET" in first[2]
+    assert b"\r\nAllow: GET" in first[2]
     assert b"\r\nConnection: close\r\n" in first[2]
     assert rest == [("browser", "end")]
 

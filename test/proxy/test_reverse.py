@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from proxy_support import Stage, get, got, ok, passed
 
 import thor.proxy
 from thor.events import on
-from thor.http.error import ConnectError, IncompleteMessageError
+from thor.http.error import ConnectError, HttpError, IncompleteMessageError
 from thor.proxy import Flow, ReverseProxy, Upstream
-from thor.proxy.accesslog import access_line
+from thor.proxy.accesslog import access_line, refused_line
+from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork
 
 
@@ -87,7 +89,7 @@ def test_a_request_can_be_answered_here(body: Any) -> None:
         flow.respond(403, "Forbidden", [("content-type", "text/plain")], body)
 
     stage.send("browser", get("/private"))
-    down = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nno\n"
+    down = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\nContent-Length: 3\r\n\r\nno\n"
     stage.expect(("browser", "data", down))
     (flow,) = done
     assert (flow.status, flow.endpoint, flow.attempts, flow.response_bytes) == (b"403", None, 0, 3)
@@ -104,7 +106,7 @@ def test_a_response_can_be_replaced() -> None:
 
     stage.send("browser", get()).expect(("a", "data", got()))
     stage.send("a", ok(b"secret"))
-    down = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+    down = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     stage.expect(("browser", "data", down), ("a", "close"))
     assert [flow.status for flow in done] == [b"404"]
 
@@ -207,6 +209,7 @@ def test_a_failure_is_told() -> None:
     stage.refuse("a").send("browser", get())
     (flow,) = done
     assert (flow.status, flow.phrase) == (b"502", b"Bad Gateway")
+    assert flow.response_bytes == len("Bad Gateway\n")
     assert isinstance(flow.error, ConnectError)
 
 
@@ -224,6 +227,12 @@ def test_a_client_that_is_gone_is_told() -> None:
     (flow,) = done
     assert flow.status is None
     assert isinstance(flow.error, ConnectError)
+
+
+def test_an_answer_to_head_has_no_bytes() -> None:
+    stage, done = watched()
+    stage.refuse("a").send("browser", get(method="HEAD"))
+    assert [(flow.status, flow.response_bytes) for flow in done] == [(b"502", 0)]
 
 
 def test_a_loop_is_a_flow_too() -> None:
@@ -264,6 +273,35 @@ def test_a_line_for_a_client_that_is_gone() -> None:
     assert access_line(done[0]).endswith(
         '"GET / HTTP/1.1" 000 0 "-" "-" 0.000000 a:80 ConnectError'
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        pytest.param(b"GET /\x1b[31m HTTP/1.1\r\n\r\n", "400 12", id="control"),
+        pytest.param(b"G\x00T \r\n\r\n", "400 12", id="no-request-line"),
+    ],
+)
+def test_a_line_for_a_head_that_was_refused(sent: bytes, told: str) -> None:
+    stage = Stage()
+    lines: list[str] = []
+
+    @on(stage.proxy.server)
+    def refused(conn: TcpConnection, error: HttpError) -> None:
+        lines.append(refused_line(conn, error, stage.loop.time()))
+
+    stage.send("browser", sent)
+    (line,) = lines
+    assert line.isprintable()
+    start = f'127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "-" {told} "-" "-" - - '
+    assert line.startswith(start)
+    assert line.removeprefix(start).endswith("Error")
+
+
+def test_a_line_for_a_head_that_was_cut_off() -> None:
+    conn = SimpleNamespace(address=("192.0.2.1", 1))
+    line = refused_line(conn, IncompleteMessageError(), 0.0)  # type: ignore[arg-type]
+    assert '"-" 400 12 "-" "-" - - IncompleteMessageError' in line
 
 
 # -- settings -----------------------------------------------------------------------------------

@@ -132,9 +132,9 @@ def own(status: int, phrase: str, error: str) -> bytes:
     return (
         (
             f"HTTP/1.1 {status} {phrase}\r\n"
-            f"proxy-status: fred; error={error}\r\n"
-            "content-type: text/plain; charset=utf-8\r\n"
-            f"content-length: {len(body)}\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            f"Proxy-Status: fred; error={error}\r\n"
+            f"Content-Length: {len(body)}\r\n"
         ).encode()
         + b"\r\n"
         + body

@@ -13,6 +13,7 @@ from thor.cli.common import (
     Parser,
     flush_stdout,
     logging_to_stderr,
+    open_streams,
     tell,
 )
 
@@ -31,6 +32,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name. Returns: the exit code"""
+    open_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.command is None:
@@ -42,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = args.run(args)
             return code
     except CommandError as why:
-        tell(f"thor {args.command}: {why}")
+        if str(why):
+            tell(f"thor {args.command}: {why}")
         return why.code
     except KeyboardInterrupt:
         return FAILED

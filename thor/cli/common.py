@@ -28,7 +28,7 @@ DRAIN_S = 30.0
 
 
 class CommandError(Exception):
-    """Ends a command with one line on stderr."""
+    """Ends a command with one line on stderr; without a message, silently."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
@@ -41,9 +41,33 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "allow_abbrev": False})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; what is unknown to a command is that command's complaint, with its help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """End the program: wrong use."""
         self.exit(MISUSED, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def open_streams() -> None:
+    """Have stdout and stderr lead nowhere where they were closed when the program began; else
+    the next file or socket would take their numbers, and get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def tell(message: str) -> None:
@@ -71,8 +95,10 @@ def address(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise argparse.ArgumentTypeError(f"{text!r}: write an IPv6 address as [{text}]:PORT")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+    if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    if not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: the port must be a number from 0 to 65535")
     return host, int(port)
 
 
@@ -111,6 +137,13 @@ def show(address: Any) -> str:
         return str(address)
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def place(address: Any) -> str:
+    """Where a server listens, for people: its URL, or its port where it has every address."""
+    if isinstance(address, tuple) and address[0] in ("0.0.0.0", "::"):
+        return f"port {address[1]} of every interface"
+    return f"http://{show(address)}/"
 
 
 @contextmanager

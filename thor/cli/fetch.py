@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: Most redirects that are followed (curl's limit is 50, browsers' about 20).
 MAX_REDIRECTS = 10
 _REDIRECTS = (b"301", b"302", b"303", b"307", b"308")
+
+#: Something quoted in an error's detail: octets are shown as Python shows them, b'...'.
+_LITERAL = re.compile(r"""(?:\bb)?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 def add_parser(commands: Any) -> None:
@@ -197,7 +201,8 @@ class Fetch:
 
     def _error(self, error: HttpError) -> None:
         misused = isinstance(error, (UrlError, OutputError))
-        self._fail(CommandError(str(error), MISUSED if misused else FAILED))
+        message = _LITERAL.sub(r"\1", str(error))
+        self._fail(CommandError(message, MISUSED if misused else FAILED))
 
     def _time_out(self) -> None:
         self._fail(CommandError(f"not done within {self._args.timeout:g} s"))
@@ -234,5 +239,7 @@ class Fetch:
             return
         try:
             write_all(self._output, data)
+        except BrokenPipeError:  # the reader has what it wanted
+            self._fail(CommandError(""))
         except OSError as why:
             self._fail(CommandError(f"cannot write the response: {why.strerror}"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thor import dns
 from thor.cli.common import (
@@ -15,13 +16,17 @@ from thor.cli.common import (
     Stopper,
     add_server_arguments,
     listening,
-    show,
+    place,
     tell,
 )
 from thor.loop import LoopBase, make
 from thor.proxy import Endpoint, Flow, ReverseProxy, Upstream
-from thor.proxy.accesslog import access_line
+from thor.proxy.accesslog import access_line, refused_line
 from thor.proxy.upstream import BALANCES
+
+if TYPE_CHECKING:
+    from thor.http.error import HttpError
+    from thor.tcp import TcpConnection
 
 #: Any type of socket: a name has an address, or has none.
 _ANY_TYPE = 0
@@ -52,6 +57,7 @@ def add_parser(commands: Any) -> None:
         "--trust",
         metavar="NETWORK",
         action="append",
+        type=network,
         default=[],
         help="believe the X-Forwarded-* of peers in this network, such as 10.0.0.0/8",
     )
@@ -59,6 +65,15 @@ def add_parser(commands: Any) -> None:
         "--access-log", action="store_true", help="write a line for each request to stdout"
     )
     parser.set_defaults(run=run)
+
+
+def network(text: str) -> str:
+    """An argument that is a network of IPv4 or IPv6 addresses, or one address."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network, such as 10.0.0.0/8") from None
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,18 +84,15 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as why:
         raise CommandError(str(why), MISUSED) from None
     check_names(loop, upstream)
-    try:
-        with listening(args.listen):
-            host, port = args.listen
-            proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust)
-    except ValueError as why:
-        raise CommandError(str(why), MISUSED) from None
+    with listening(args.listen):
+        host, port = args.listen
+        proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust)
     if args.access_log:
         log_access(proxy)
     proxy.on("stop", loop.stop)
     to = ", ".join(args.to)
     # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: forwarding http://{show(proxy.address)}/ to {to}")
+    loop.schedule(0, tell, f"thor: forwarding {place(proxy.address)} to {to}")
     Stopper(loop, proxy.graceful_shutdown, args.drain).run()
     return DONE
 
@@ -111,7 +123,7 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
 
 
 def log_access(proxy: ReverseProxy) -> None:
-    """Write a line for each request that is done to stdout."""
+    """Write a line for each request that is done, or was refused, to stdout."""
     log = logging.getLogger("thor.access")
     log.propagate = False
     log.setLevel(logging.INFO)
@@ -120,4 +132,8 @@ def log_access(proxy: ReverseProxy) -> None:
     def done(flow: Flow) -> None:
         log.info("%s", access_line(flow))
 
+    def refused(conn: TcpConnection, error: HttpError) -> None:
+        log.info("%s", refused_line(conn, error, proxy.loop.time()))
+
     proxy.on("done", done)
+    proxy.server.on("refused", refused)

@@ -11,7 +11,7 @@ from thor.cli.common import (
     Stopper,
     add_server_arguments,
     listening,
-    show,
+    place,
     tell,
 )
 from thor.files import StaticFiles
@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
     server.on("exchange", files)
     server.on("stop", loop.stop)
     # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: serving {args.directory} on http://{show(server.address)}/")
+    loop.schedule(0, tell, f"thor: serving {args.directory} on {place(server.address)}")
     Stopper(loop, server.graceful_shutdown, args.drain).run()
     return DONE

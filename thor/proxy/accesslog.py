@@ -1,4 +1,4 @@
-"""The access log: one line a request.
+"""The access log: one line a request, also for one that was refused.
 
 Owns: what a line looks like. Must not know where it is written.
 """
@@ -8,8 +8,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from thor.http.error import IncompleteMessageError, MessageError
+from thor.http.wire.writer import error_response
+
 if TYPE_CHECKING:
+    from thor.http.error import HttpError
     from thor.proxy.flow import Flow
+    from thor.tcp import TcpConnection
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -20,8 +25,7 @@ def access_line(flow: Flow) -> str:
 
     What the client sent is escaped, so that it can neither end the line nor colour a terminal.
     """
-    address = flow.client.address if flow.client is not None else ""
-    peer = str(address[0]) if isinstance(address, tuple) else "-"
+    peer = _peer(flow.client)
     status = (flow.status or b"000").decode("latin-1")
     referer, agent = _field(flow, b"referer"), _field(flow, b"user-agent")
     request = f"{_text(flow.method)} {_text(flow.path)} HTTP/{_text(flow.version)}"
@@ -32,6 +36,26 @@ def access_line(flow: Flow) -> str:
         f'{peer} - - [{_moment(flow.started)}] "{request}" {status} {flow.response_bytes} '
         f'"{referer}" "{agent}" {took} {endpoint} {error}'
     )
+
+
+def refused_line(conn: TcpConnection, error: HttpError, now: float) -> str:
+    """A head that the server refused, in the same format; `-` is for what nobody knows.
+
+    conn, error: of the server's event `refused`; now: Unix time
+    """
+    # A head that was cut off is the client's fault, and not a gateway's.
+    told = MessageError() if isinstance(error, IncompleteMessageError) else error
+    status = (told.server_status or (b"000", b""))[0].decode("ascii")
+    body = error_response(told).partition(b"\r\n\r\n")[2]
+    return (
+        f'{_peer(conn)} - - [{_moment(now)}] "-" {status} {len(body)} "-" "-" - - '
+        f"{type(error).__name__}"
+    )
+
+
+def _peer(conn: TcpConnection | None) -> str:
+    address = conn.address if conn is not None else ""
+    return str(address[0]) if isinstance(address, tuple) else "-"
 
 
 def _moment(seconds: float) -> str:

@@ -33,6 +33,7 @@ class Answered(Exception):
     """The proxy itself is the one to answer: the request goes no further.
 
     error: the type for Proxy-Status (RFC 9209 section 2.3), empty where nothing is wrong
+    body: where there is none, that of an error is its phrase
     """
 
     def __init__(
@@ -48,6 +49,9 @@ class Answered(Exception):
         self.phrase = phrase
         self.error = error
         self.fields = list(fields)
+        if error and not body:
+            body = f"{phrase}\n".encode("ascii")
+            self.fields.append((b"Content-Type", b"text/plain; charset=utf-8"))
         self.body = body
 
 
@@ -92,11 +96,8 @@ def answer_parts(answered: Answered, pseudonym: bytes) -> tuple[RawHeaders, byte
     """
     fields, body = list(answered.fields), answered.body
     if answered.error:
-        fields.append((b"proxy-status", proxy_status(pseudonym, answered.error)))
-        if not body:
-            body = f"{answered.phrase}\n".encode("ascii")
-            fields.append((b"content-type", b"text/plain; charset=utf-8"))
-    fields.append((b"content-length", b"%d" % len(body)))
+        fields.append((b"Proxy-Status", proxy_status(pseudonym, answered.error)))
+    fields.append((b"Content-Length", b"%d" % len(body)))
     return fields, body
 
 

@@ -212,7 +212,7 @@ class WatchedRelay(Relay):
         """An answer of the proxy's own is seen, but not changed."""
         flow = self.flow
         flow.status, flow.phrase = b"%d" % answered.status, answered.phrase.encode("latin-1")
-        flow.response_bytes = len(answered.body)
+        flow.response_bytes = 0 if self.inbound.method == b"HEAD" else len(answered.body)
         if flow.response_s is None:
             flow.response_s = flow._seconds()
         Relay.answer(self, answered)

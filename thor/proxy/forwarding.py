@@ -183,7 +183,7 @@ def _traced(target: bytes, fields: RawHeaders) -> Answered:
     field that may be a secret."""
     way = b"".join(b"Via: %b\r\n" % value for name, value in fields if name.lower() == b"via")
     body = b"TRACE %b HTTP/1.1\r\nMax-Forwards: 0\r\n%b\r\n" % (target, way)
-    return Answered(200, "OK", fields=[(b"content-type", b"message/http")], body=body)
+    return Answered(200, "OK", fields=[(b"Content-Type", b"message/http")], body=body)
 
 
 def forward_request(

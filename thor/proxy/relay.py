@@ -57,7 +57,7 @@ _NO_TUNNEL = Answered(
     405,
     "Method Not Allowed",
     "http_request_error",
-    [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
+    [(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
 )
 
 _UNUSUAL_METHODS = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))

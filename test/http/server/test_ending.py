@@ -9,12 +9,10 @@ import pytest
 from server_support import (
     CHUNKED,
     HELLO,
-    HELLO_CLOSE,
     Client,
     Stage,
     answer,
     answering,
-    answering_done,
     chunks,
     request,
 )
@@ -131,6 +129,28 @@ def test_done_tells_which_of_several_answers_have_left() -> None:
     assert [stage.events(i)[-1] for i in (1, 2)] == [("done", "ConnectError")] * 2
 
 
+def test_an_answer_in_the_moment_of_a_reset_has_not_left() -> None:
+    stage = Stage()
+    client = stage.client().send(request())
+    stage.loop.schedule(1, answer, stage.exchange)
+    client.conn.abort()
+    stage.loop.clock.advance(1)  # type: ignore[attr-defined]
+    stage.settle()
+    assert stage.names() == ["request_start", "request_done", "done"]
+    assert stage.events()[-1] == ("done", "ConnectError")
+
+
+def test_an_answer_on_a_connection_that_cannot_send_any_more_has_not_left() -> None:
+    stage = Stage(answering)
+    client = stage.client()
+    kernel: Any = client.server_side.socket
+    kernel.buffer_bytes = 1_000_000
+    kernel.fail("send", BrokenPipeError(32, "Broken pipe"))
+    client.send(request(method="PUT", body=b"x" * 65_536) + request("/2"))
+    assert [exchange.uri for exchange in stage.exchanges] == [b"/", b"/2"]
+    assert [stage.events(i)[-1] for i in (0, 1)] == [("done", "ConnectError")] * 2
+
+
 def test_done_comes_when_the_last_byte_left_and_not_before() -> None:
     stage = Stage(answering)
     client = stage.client().stop_reading().send(request())
@@ -184,110 +204,6 @@ def test_an_error_that_nobody_hears_is_logged_for_information(expected_logs: Any
     assert record.levelname == "INFO"
     assert "GET '/x'" in record.getMessage()
     assert "Connection failed" in record.getMessage()
-
-
-# -- half-close ---------------------------------------------------------------------------------
-
-
-def test_what_was_asked_before_a_fin_is_answered_in_full() -> None:
-    stage = Stage()
-    client = stage.client().send(request("/1") + request("/2")).finish()
-    assert not client.closed
-    answer(stage.exchange)
-    assert client.take() == HELLO
-    answer(stage.exchange)
-    assert client.take() == HELLO_CLOSE
-    assert client.ended
-    assert stage.server.connections == []
-    assert [exchange.uri for exchange in stage.exchanges] == [b"/1", b"/2"]
-    assert all(stage.events(i)[-1] == ("done", None) for i in range(2))
-
-
-def test_a_fin_with_the_request_is_no_end_for_the_answer() -> None:
-    stage = Stage(answering_done)
-    client = stage.client()
-    client.conn.write(request() + request())
-    client.finish()
-    assert client.take() in (HELLO + HELLO, HELLO + HELLO_CLOSE)
-    assert client.ended
-
-
-def test_a_fin_of_an_idle_client_closes() -> None:
-    stage = Stage(answering)
-    client = stage.client().send(request()).finish()
-    assert client.take() == HELLO
-    assert client.ended
-    assert stage.server.connections == []
-
-
-def test_a_fin_before_any_byte_is_answered_with_nothing() -> None:
-    stage = Stage()
-    client = stage.client().finish()
-    assert client.take() == b""
-    assert client.ended
-    assert stage.refused == []
-
-
-def test_a_fin_inside_a_head_is_a_bad_request() -> None:
-    stage = Stage()
-    client = stage.client().send(b"GET / HTTP/1.1\r\nHost: ori").finish()
-    assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert client.ended
-    assert (stage.refused, stage.exchanges) == (["IncompleteMessageError"], [])
-
-
-@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-def test_a_body_cut_short_is_never_taken_for_complete(framing: str) -> None:
-    stage = Stage()
-    data = b"abc" if "L" in framing else chunks(b"abc")
-    client = stage.client().send(request("/", framing, method="POST"), data).finish()
-    assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert stage.events()[1:] == [
-        ("request_body", b"abc"),
-        ("error", "IncompleteMessageError"),
-        ("close",),
-        ("done", "IncompleteMessageError"),
-    ]
-
-
-def test_a_body_cut_short_in_the_answer_resets() -> None:
-    stage = Stage(start)
-    client = stage.client().send(CHUNKED + chunks(b"abc")).finish()
-    assert client.lost
-    assert_lost(stage, "IncompleteMessageError")
-
-
-def test_a_body_cut_short_while_paused_is_found_on_resuming() -> None:
-    stage = Stage(lambda exchange: exchange.pause(True))
-    stage.client().send(CHUNKED + chunks(b"abc")).finish()
-    assert stage.names() == ["request_start"]
-    stage.exchange.pause(False)
-    stage.settle()
-    assert stage.names()[1:] == ["request_body", "error", "close", "done"]
-
-
-def test_a_fin_in_the_rest_of_an_answered_request_closes() -> None:
-    stage = Stage(answering)
-    client = stage.client().send(CHUNKED + chunks(b"abc")).finish()
-    assert client.take() == HELLO
-    assert client.ended
-    assert stage.server.connections == []
-    assert stage.events()[-1] == ("done", None)
-
-
-def test_a_fin_can_be_taken_for_going_away() -> None:
-    stage = Stage(start, abort_on_half_close=True)
-    client = stage.client().send(request()).finish()
-    assert client.lost
-    assert_lost(stage)
-
-
-def test_a_fin_after_the_answer_is_no_going_away() -> None:
-    stage = Stage(answering, abort_on_half_close=True)
-    client = stage.client().send(request()).finish()
-    assert client.take() == HELLO
-    assert client.ended
-    assert stage.events()[-1] == ("done", None)
 
 
 # -- a listener raises --------------------------------------------------------------------------
@@ -484,13 +400,16 @@ def test_an_exchange_whose_connection_the_program_ends_is_lost(
 
 
 def test_an_answer_followed_by_a_close_of_the_connection_is_sent() -> None:
-    def handler(exchange: HttpServerExchange) -> None:
-        answer(exchange)
-        assert exchange.http_conn.tcp_conn is not None
-        exchange.http_conn.tcp_conn.close()
-
-    stage = Stage(handler)
+    stage = Stage(lambda exchange: (answer(exchange), ENDINGS["tcp close"](stage, exchange)))
     client = stage.client().send(request())
     assert client.take() == HELLO
     assert client.ended
     assert stage.events() == [("done", None)]
+
+
+def test_an_answer_followed_by_an_abort_of_the_connection_is_not() -> None:
+    stage = Stage(lambda exchange: (answer(exchange), ENDINGS["tcp abort"](stage, exchange)))
+    client = stage.client().send(request())
+    assert client.lost
+    assert client.take() == b""
+    assert stage.events() == [("done", "ConnectError")]
