@@ -28,20 +28,19 @@ PHASES = frozenset(("request", "response", "done"))
 class Flow:
     """One exchange crossing the proxy.
 
-    method, path: of the request; `path` is the target with its query, as it came. May be set in
-        the phase `request`, to `str` too.
+    method, path: of the request; `path` is the target with its query, as it came but for the
+        authority of an absolute one. May be set in the phase `request`, to `str` too.
     request_headers: what goes upstream, hop-by-hop fields removed and the proxy's own added; may
         be changed in `request`.
     version: of the client's request, b"1.1"
     host: whom the request is for, as the client said
     client: the client's connection, with its `address`
-    upstream, endpoint, attempts: where it went; the endpoint is None before the first attempt,
-        and where the proxy itself answered
+    upstream, endpoint, attempts: where it went; the endpoint is None where none was tried
     status, phrase, response_headers: the response's, or None; may be changed in `response`.
     request_bytes, response_bytes: bytes of the bodies so far; in a tunnel, all that went through
     started: Unix time; response_s, duration_s: seconds from then to the response's head and to
         the end, or None
-    error: what went wrong on either side, or None
+    error: what went wrong on either side, or None; also where another attempt then succeeded
     """
 
     __slots__ = (
