@@ -385,17 +385,23 @@ def test_an_exchange_that_is_lost_before_it_started_does_not_start() -> None:
 TCP_ENDINGS = (ENDINGS["tcp abort"], ENDINGS["tcp close"])
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+@pytest.mark.parametrize("size", [10, 100_000])
 @pytest.mark.parametrize("ending", TCP_ENDINGS, ids=["abort", "close"])
 def test_an_exchange_whose_connection_the_program_ends_is_lost(
-    ending: Callable[[Stage, HttpServerExchange], Any],
+    ending: Callable[[Stage, HttpServerExchange], Any], size: int, begun: bool
 ) -> None:
-    stage = Stage()
-    stage.client().send(request())
+    stage = Stage(start if begun else None)
+    client = stage.client().send(request())
+    before = client.take()
     ending(stage, stage.exchange)
-    stage.exchange.response_start(200, "OK", [])
-    stage.exchange.response_body(b"x" * 100_000)
+    if not begun:
+        stage.exchange.response_start(200, "OK", [])
+    assert stage.exchange.response_body(b"x" * size) is True
     stage.exchange.response_done([])
-    stage.settle()
+    assert client.take() == b""
+    assert bool(before) is begun
+    assert client.closed
     assert_lost(stage)
 
 

@@ -72,6 +72,7 @@ def test_a_fin_inside_a_head_is_a_bad_request() -> None:
     assert client.take().startswith(b"HTTP/1.1 400 ")
     assert client.ended
     assert (stage.refused, stage.exchanges) == (["IncompleteMessageError"], [])
+    assert stage.server.connections == []  # nothing more can come: it does not linger
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])

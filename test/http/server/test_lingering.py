@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from server_support import HELLO, Client, Stage, request
 
 from thor.http.server import HttpServerExchange
@@ -77,3 +78,18 @@ def test_a_client_that_asked_for_the_close_is_not_waited_for() -> None:
     client = stage.client().send(request("/", "Connection: close"))
     assert client.ended
     assert stage.server.connections == []
+
+
+@pytest.mark.usefixtures("expected_logs")
+def test_what_was_too_much_to_read_ahead_is_read_while_lingering() -> None:
+    stage = Stage(lambda exchange: exchange.pause(True), linger_bytes=1_000_000)
+    stage.loop.on_exception = "log"
+    client = stage.client().send(request("/", "Content-Length: 300000", method="PUT"))
+    client.send(b"x" * 300_000)
+    assert client.server_side._paused
+    stage.exchange.on("request_body", lambda _: 1 / 0)
+    stage.exchange.pause(False)
+    assert client.take().startswith(b"HTTP/1.1 500 ")
+    stage.advance(3)
+    assert stage.server.connections == []
+    assert not client.lost  # as it would be, had the server closed over unread bytes

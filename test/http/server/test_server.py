@@ -82,6 +82,16 @@ def test_the_server_knows_its_connections() -> None:
     assert "127.0.0.1" in repr(connections[0])
 
 
+def test_trouble_with_accepting_is_passed_on() -> None:
+    stage = Stage()
+    told: list[Any] = []
+    stage.server.on("accept_paused", told.append)
+    stage.server.on("accept_resumed", lambda: told.append("resumed"))
+    stage.server.tcp_server.emit("accept_paused", 24)
+    stage.server.tcp_server.emit("accept_resumed")
+    assert told == [24, "resumed"]
+
+
 def test_connections_do_not_share_their_exchanges() -> None:
     stage = Stage()
     one, two = stage.client().send(request("/1")), stage.client().send(request("/2"))
@@ -227,6 +237,8 @@ def test_a_shutdown_sends_what_is_queued_and_loses_what_is_in_progress() -> None
     assert stage.events(1)[-3:] == [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
     assert stage.server_events.events == [("start",), ("stop",)]
     assert stage.server.connections == []
+    with pytest.raises(KeyError):
+        stage.client()
 
 
 def test_a_shutdown_resets_a_response_that_ends_with_the_connection() -> None:

@@ -190,7 +190,7 @@ class Ending(Patience):
         tcp_conn = self.tcp_conn
         if tcp_conn is None or self._closing:
             return
-        if self._half_closed or not self.server.linger_timeout:
+        if not self.server.linger_timeout:
             self._close()
             return
         self._closing = self._lingering = True

@@ -107,8 +107,8 @@ class HttpServer(EventEmitter):
 
     def __init__(
         self,
-        host: str | bytes,
-        port: int | str,
+        host: str | bytes | None,
+        port: int | str | None,
         loop: LoopBase | None = None,
         **tcp_settings: Any,
     ) -> None:
