@@ -331,19 +331,24 @@ def _render(
         parts.append(prefix + value)
         checked = False
     data = b"".join(parts)
-    # Of good lines nothing goes but their ends; a HTAB, which is good as well, is seldom.
-    ends = 2 * len(parts) - 2
-    if (
-        not checked
-        and len(data) - len(data.translate(None, UNUSUAL)) != ends
-        and len(data.translate(None, LINE)) != ends
-    ):
-        raise OutputSyntaxError(_culprit(parts[1:]))
+    if not checked:
+        _check_lines(data, parts)
     if special:
         kept = _not_nominated(headers, special)
         if len(kept) < len(headers):
             return _render(start, kept, keep_length, request=request)
     return data, length, has_date, special
+
+
+def _check_lines(data: bytes, parts: list[bytes]) -> None:
+    """Let `data` pass, the start and lines of a message, if each part is one line."""
+    # Of good lines nothing goes but their ends; a HTAB, which is good as well, is seldom.
+    ends = 2 * len(parts) - 2
+    if (
+        len(data) - len(data.translate(None, UNUSUAL)) != ends
+        and len(data.translate(None, LINE)) != ends
+    ):
+        raise OutputSyntaxError(_culprit(parts[1:]))
 
 
 def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> FieldsIn:
