@@ -118,7 +118,7 @@ class Server:
             preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
         )
         for _ in range(tries):
-            if accepts(self.port):
+            if self.answers():
                 return
             try:
                 self.process.wait(0.025)
@@ -126,6 +126,10 @@ class Server:
                 continue
             raise BenchError(f"ended with {self.process.returncode}: {self.last_words()}")
         raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        return accepts(self.port)
 
     def last_words(self) -> str:
         """The last line of what it wrote."""

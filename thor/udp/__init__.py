@@ -1,0 +1,5 @@
+"""UDP: endpoints, which send and receive datagrams."""
+
+from thor.udp.endpoint import UdpEndpoint
+
+__all__ = ["UdpEndpoint"]

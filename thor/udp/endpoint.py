@@ -1,0 +1,368 @@
+"""Endpoints: what a program sends and receives datagrams with.
+
+Owns: an endpoint's sockets, one or more for each address family that it uses, and what waits for
+names. Must not know what the datagrams mean.
+
+Theory of operation. `bind` opens the sockets. An endpoint that is not bound opens one when it first
+sends to an address of that family. What each does is in `channel.py`, how they are opened in
+`opening.py`.
+
+`send` calls the kernel at once where the host is a literal address; which hosts are is remembered.
+Others are looked up off the loop's thread, each time, which is cheap while `thor.dns` has the
+answer. What waits for that is bounded, like what waits for the kernel: it is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket as socket_module
+from socket import AF_INET, SOCK_DGRAM
+from typing import TYPE_CHECKING, Any
+
+from thor import dns
+from thor.events import EventEmitter
+from thor.loop.source import default_loop
+from thor.types import Address, Data, DnsResultList
+from thor.udp import opening
+from thor.udp.channel import Channel, about
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase
+
+log = logging.getLogger("thor.udp")
+
+#: Most datagrams that wait for the kernel, for each socket, and most that wait for names: 16 MiB of
+#: the largest ones.
+MAX_QUEUED = 256
+#: Most hosts of which is remembered that they are literal addresses.
+MAX_ROUTES = 1024
+
+
+class UdpEndpoint(EventEmitter):
+    """Sends and receives datagrams. It starts paused: `pause(False)` begins receiving.
+
+    address: where it is bound (the first of its addresses), with the port that it got; None before
+    sockets: its sockets, for options that have no name here; none before `bind` or the first `send`
+    dropped: how many datagrams were not sent for want of room, or because of `shutdown`
+    error: the exception behind the last `socket_error`, None without one; its `filename` says which
+        host and port it is about
+
+    Emits:
+        start(): it is bound. Once after `bind`, unless `socket_error` says why it is not.
+        datagram(data: bytes, host: str, port: int): a datagram came from `port` on `host`. Not
+            while paused, nor after `shutdown()`.
+        socket_error(errtype: type, error: int): something went wrong with a datagram that was sent,
+            or with `bind` to a name; the endpoint goes on. `socket.gaierror` and an EAI_* code if a
+            name was not found; otherwise `socket.error` and an errno: `errno.EMSGSIZE` if it was
+            too large, `errno.ECONNREFUSED` if the network said that nobody has that port.
+        stop(): it has stopped, once, last: after `shutdown()`. Not when the loop was stopped, which
+            closes the endpoint without a word.
+    """
+
+    #: Most datagrams that wait for the kernel, for each socket, and most that wait for names.
+    max_queued = MAX_QUEUED
+
+    address: tuple[Any, ...] | None = None
+    error: OSError | None = None
+
+    def __init__(
+        self,
+        loop: LoopBase | None = None,
+        *,
+        broadcast: bool = False,
+        reuse_address: bool = False,
+        reuse_port: bool = False,
+        multicast_ttl: int | None = None,
+        multicast_loop: bool = True,
+        multicast_interface: str | int | None = None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        broadcast: whether datagrams may be sent to broadcast addresses
+        reuse_address: share the port with others who ask for it too: what is multicast or broadcast
+            reaches all of them, what is sent to one address reaches one
+        reuse_port: share the port with other processes of the same user, each of which gets a part
+        multicast_ttl: how many networks multicast datagrams may cross, 0 to 255; None is one
+        multicast_loop: whether the members on this machine get them too
+        multicast_interface: where they leave, its name or index; None is the kernel's choice
+        Raises: ValueError; OSError if there is no such interface
+        """
+        if multicast_ttl is not None and not 0 <= multicast_ttl <= 255:
+            raise ValueError(f"a multicast_ttl of {multicast_ttl!r}; it must be 0 to 255")
+        self._loop: LoopBase = loop or default_loop()
+        self._options = opening.Options(
+            broadcast,
+            reuse_address,
+            reuse_port,
+            multicast_ttl,
+            multicast_loop,
+            opening.interface_index(multicast_interface),
+        )
+        self.dropped = 0
+        self._paused = True
+        self._closed = False
+        self._epoch: int | None = None
+        self._channels: list[Channel] = []
+        # Hosts that are literal addresses, and what sends to them.
+        self._routes: dict[str | bytes, Channel] = {}
+        self._lookups: set[dns.Lookup] = set()
+        self._binding: dns.Lookup | None = None
+        self._for_bind: list[tuple[bytes, str | bytes, int]] = []
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "paused" if self._paused else "receiving"
+        return f"<{type(self).__name__} {self.address!r} {state}>"
+
+    @property
+    def sockets(self) -> list[socket_module.socket]:
+        return [channel.socket for channel in self._channels]
+
+    @property
+    def max_dgram(self) -> int:
+        """The most bytes that can be sent at once: as many as IPv4 has room for, unless the
+        endpoint is bound to IPv6 alone. Large ones travel in fragments, and are lost with one."""
+        families = {sock.family for sock in self.sockets if self.address is not None}
+        return min(opening.most_data(family) for family in families or {AF_INET})
+
+    # -- binding -------------------------------------------------------------------------------
+
+    def bind(self, host: str | bytes | None, port: int | str) -> None:
+        """Receive what is sent to `port` on `host`, which must be of this machine; `start` follows.
+
+        It comes before the first `send`. For a literal address it is done when this returns; what
+        is sent before a name is found waits for that.
+        host: a literal address, a name, "" or None for every interface (IPv4 and IPv6, on one port)
+        port: a number or its decimal digits; 0 is one of the kernel's choice
+        Raises: OSError, if the port is in use for example; RuntimeError if the endpoint is bound,
+        or has sent something, already; ValueError, TypeError
+        """
+        self._use("bind")
+        if self._channels or self._lookups or self._binding is not None:
+            raise RuntimeError("bind comes once, and before anything is sent")
+        number = dns.port_number(port)
+        if not host:
+            self._bind(opening.EVERYWHERE, number)
+        elif opening.is_literal(host):
+            self._bind(_places(dns.lookup_now(host, number, SOCK_DGRAM)), number)
+        else:
+            self._bind_to_name(host, number)
+
+    def _bind(self, places: list[opening.Place], number: int) -> None:
+        sockets = opening.open_bound(places, number, self._options)
+        self.address = sockets[0].getsockname()
+        self._channels = [Channel(self, sock) for sock in sockets]
+        self._loop._soon(self._started)
+
+    def _bind_to_name(self, host: str | bytes, number: int) -> None:
+        def answered(answer: dns.Answer) -> None:
+            self._binding = None
+            try:
+                if isinstance(answer, OSError):
+                    raise answer
+                self._bind(_places(answer), number)
+            except OSError as why:
+                self._drop_waiting()
+                self._tell(about(why, host, number))
+            else:
+                waiting, self._for_bind = self._for_bind, []
+                for datagram in waiting:
+                    self._send(*datagram)
+
+        self._binding = dns.lookup(self._loop, host, number, SOCK_DGRAM, answered)
+
+    def _started(self) -> None:
+        if not self._closed:
+            self.emit("start")
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def pause(self, paused: bool) -> None:
+        """Stop (True) or resume (False) `datagram` events. It holds at once, in any listener.
+
+        Meanwhile datagrams wait in the kernel, as many as it has room for; others are lost.
+        """
+        if paused != self._paused and not self._closed:
+            self._paused = paused
+            for channel in self._channels:
+                channel.watch()
+
+    def join(self, group: str, interface: str | int | None = None) -> None:
+        """Receive what is sent to the multicast address `group`, to the port that is bound.
+
+        interface: where it comes from, its name or index; None is the kernel's choice
+        Raises: ValueError if it is no multicast address, RuntimeError before `bind`; OSError if
+        there is no such interface, or the endpoint is bound to another family, for example
+        """
+        self._use("join")
+        self._set_membership(group, interface, joins=True)
+
+    def leave(self, group: str, interface: str | int | None = None) -> None:
+        """Undo a `join` that had the same arguments. Raises: what `join` raises"""
+        self._use("leave")
+        self._set_membership(group, interface, joins=False)
+
+    def _set_membership(self, group: str, interface: str | int | None, *, joins: bool) -> None:
+        family = opening.group_family(group)
+        index = opening.interface_index(interface)
+        if self.address is None:
+            raise RuntimeError("bind comes first: a group has no port of its own")
+        opening.set_membership(self._channel_for(family).socket, group, index, joins=joins)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, datagram: Data, host: str | bytes, port: int | str) -> bool:
+        """Send `datagram` to `port` on `host`. What goes wrong with it is emitted.
+
+        datagram: `str` is sent as UTF-8
+        host: a literal address, or a name
+        Returns: False if it was dropped for want of room
+        Raises: ValueError on an endpoint that was shut down, and for a port that is none; TypeError
+        """
+        channel = self._routes.get(host)
+        if channel is not None and datagram.__class__ is bytes and not channel.queue:
+            try:
+                channel.sendto(datagram, (host, port))
+                return True
+            except (OSError, OverflowError, TypeError):
+                pass  # the longer way tries again, and says what is wrong if it still is
+        return self._send(_to_bytes(datagram), host, dns.port_number(port))
+
+    def _send(self, data: bytes, host: str | bytes, number: int) -> bool:
+        self._use("send")
+        if self._binding is not None:
+            if len(self._for_bind) >= self.max_queued:
+                return self._refuse()
+            self._for_bind.append((data, host, number))
+            return True
+        family = opening.literal_family(host)
+        if family is None:
+            return self._send_to_name(data, host, number)
+        try:
+            channel = self._channel_for(family)
+        except OSError as why:
+            self._fail(about(why, host, number))
+            return True
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        self._routes[host] = channel
+        return channel.send(data, (host, number))
+
+    def _send_to_name(self, data: bytes, host: str | bytes, number: int) -> bool:
+        if len(self._lookups) >= self.max_queued:
+            return self._refuse()
+
+        def answered(answer: dns.Answer) -> None:
+            self._lookups.discard(lookup)
+            try:
+                if isinstance(answer, OSError):
+                    raise answer
+                channel, address = self._first_way(answer)
+            except OSError as why:
+                self._tell(about(why, host, number))
+            else:
+                channel.send(data, address)
+
+        lookup = dns.lookup(self._loop, host, number, SOCK_DGRAM, answered)
+        self._lookups.add(lookup)
+        return True
+
+    def _first_way(self, rows: DnsResultList) -> tuple[Channel, Address]:
+        """The first address of a name that can be sent to. Raises: OSError if none can"""
+        failure: OSError | None = None
+        for family, _, _, _, address in rows:
+            try:
+                return self._channel_for(family), address
+            except OSError as why:
+                failure = failure or why
+        assert failure is not None
+        raise failure
+
+    def _channel_for(self, family: int) -> Channel:
+        """What sends to addresses of `family`. Raises: OSError if nothing can"""
+        for channel in self._channels:
+            if channel.socket.family == family:
+                return channel
+        if self.address is not None:
+            raise OSError(errno.EAFNOSUPPORT, f"the endpoint is bound to {self.address[0]}")
+        channel = Channel(self, opening.open_socket(family, self._options))
+        self._channels.append(channel)
+        return channel
+
+    def _refuse(self) -> bool:
+        self.dropped += 1
+        return False
+
+    def _drop_waiting(self) -> None:
+        self.dropped += len(self._for_bind)
+        self._for_bind.clear()
+
+    # -- errors --------------------------------------------------------------------------------
+
+    def _fail(self, why: OSError, level: int = logging.WARNING) -> None:
+        """Emit `socket_error` after the current callback."""
+        self._loop._soon(self._tell, why, level)
+
+    def _tell(self, why: OSError, level: int = logging.WARNING) -> None:
+        self.error = why
+        of_names = isinstance(why, socket_module.gaierror)
+        errtype = socket_module.gaierror if of_names else socket_module.error
+        if not self.emit("socket_error", errtype, why.errno or errno.EINVAL):
+            log.log(level, "%r: %s", self, why)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Send and receive no more. What still waits, for a name or the kernel, is dropped.
+
+        It holds at once, in any listener; `stop` follows.
+        """
+        if self._closed:
+            return
+        self._closed = self._paused = True
+        self._drop_waiting()
+        self.dropped += len(self._lookups)
+        for lookup in self._lookups:
+            lookup.cancel()
+        self._lookups.clear()
+        if self._binding is not None:
+            self._binding.cancel()
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            self.dropped += len(channel.queue)
+            channel.close()
+        self._routes.clear()
+        self._loop._soon(self._stopped)
+
+    def _stopped(self) -> None:
+        try:
+            self.emit("stop")
+        finally:
+            self._forget()
+
+    def _forgotten(self) -> None:
+        """The loop was stopped; it has closed the sockets and forgotten the lookups."""
+        self._closed = self._paused = True
+        self._channels = []
+        self._routes.clear()
+
+    def _use(self, call: str) -> None:
+        """Raises: ValueError if it was shut down, or its loop stopped since it was first used"""
+        epoch = self._loop._epoch
+        if self._closed or self._epoch not in (None, epoch):
+            raise ValueError(f"{call} on an endpoint that is closed")
+        self._epoch = epoch
+
+
+def _places(rows: DnsResultList) -> list[opening.Place]:
+    """Where to bind for what the resolver found, each place once."""
+    return list(dict.fromkeys((int(row[0]), row[4]) for row in rows))
+
+
+def _to_bytes(datagram: Data) -> bytes:
+    """What a program sends, as bytes: a copy of what can still change. Raises: TypeError"""
+    if isinstance(datagram, str):
+        return datagram.encode("utf-8")
+    if isinstance(datagram, (bytes, bytearray, memoryview)):
+        return bytes(datagram)
+    raise TypeError(f"a datagram is str or bytes-like, not {type(datagram).__name__}")
