@@ -383,7 +383,14 @@ class _Client(TcpClient):
         if self.check_ip is not None and not self.check_ip(where[0]):
             self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
         elif where not in errors and self.network._door(where) is not None:
-            self._succeed(self.network.connect(*where))
+            conn = self.network.connect(*where)
+            try:
+                self._send_header(conn.socket)
+            except OSError as why:
+                conn.abort()
+                self._fail(why)
+            else:
+                self._succeed(conn)
         elif error is not None:
             self._fail(error[0](error[1], f"no connection to {where}"))
 
@@ -393,14 +400,24 @@ class _Server(TcpServer):
 
     network: MemoryNetwork
 
-    def __init__(self, host: Any, port: Any, loop: LoopBase | None = None, **_: Any) -> None:
+    def __init__(
+        self,
+        host: Any,
+        port: Any,
+        loop: LoopBase | None = None,
+        *,
+        proxy_protocol: Any = None,
+        **_: Any,
+    ) -> None:
         network = self.network
         where = _where(host, int(port) or next(network._ports))
         if network._door(where) is not None:
             raise _os_error(errno.EADDRINUSE)
         door: Any = MemorySocket(_poller_of(network.loop), where, None)
         network._doors[where] = door
-        TcpServer.__init__(self, None, None, loop or network.loop, sock=door)
+        TcpServer.__init__(
+            self, None, None, loop or network.loop, sock=door, proxy_protocol=proxy_protocol
+        )
 
     def _adopt(self, conn: TcpConnection) -> None:
         end: Any = conn.socket

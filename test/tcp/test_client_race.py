@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import types
+from math import inf
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from thor.loop import LoopBase
 from thor.tcp import AddressRefused, TcpClient
 from thor.tcp import client as client_module
 from thor.tcp.client import MAX_ADDRESSES, STAGGER_S, interleave, pick_error
-from thor.testing import MemorySocket, Recorder, advance, memory_loop, settle
+from thor.testing import ManualClock, MemorySocket, Recorder, advance, memory_loop, settle
 from thor_support import run_loop
 
 # -- the race ------------------------------------------------------------------------------------
@@ -28,7 +29,7 @@ class Dialled(MemorySocket):
 
     def __init__(self, race: Race, family: int) -> None:
         self.answered = False
-        super().__init__(race.loop._poller, None, None)  # type: ignore[arg-type]
+        super().__init__(race.loop._poller, ("::1", 40000), None)  # type: ignore[arg-type]
         self.race = race
         self.family = family
         self.options: list[tuple[int, int]] = []
@@ -185,6 +186,73 @@ def test_the_time_out_ends_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None
     assert [sock.closed for sock in race.dialled] == [True, True]
     advance(race.loop, 10)
     assert len(race.dialled) == 2
+
+
+def test_the_time_out_is_the_error_of_those_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    race = Race(monkeypatch, V6[0], V4[0], V6[1], V4[1])
+    race.begin(timeout=STAGGER_S + 0.1)
+    race.answer(errno.ECONNREFUSED)
+    advance(race.loop, STAGGER_S + 0.1)
+    assert [(address[0], why.errno) for address, why in race.client.errors] == [
+        (V6[0], errno.ECONNREFUSED),
+        (V4[0], errno.ETIMEDOUT),
+        (V6[1], errno.ETIMEDOUT),
+    ]
+
+
+def test_a_failure_that_nobody_listens_for_is_logged_with_each_attempts_error(
+    monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+) -> None:
+    race = Race(monkeypatch, V6[0], V4[0])
+    race.client.remove_listeners()
+    race.at_once = {V6[0]: errno.ENETUNREACH, V4[0]: errno.ECONNREFUSED}
+    race.begin()
+    [message] = expected_logs.messages
+    assert "name.test" in message
+    assert f"{V6[0]}: [Errno {errno.ENETUNREACH}]" in message
+    assert f"{V4[0]}: [Errno {errno.ECONNREFUSED}]" in message
+
+
+def test_a_black_hole_costs_250_ms(
+    make_loop: Any, poller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On real sockets: the IPv6 address answers nothing, the other one is there."""
+    clock = ManualClock()
+    loop = make_loop(backend=poller, clock=clock)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as good,
+        socket.socket(socket.AF_INET6) as hole,
+        socket.socket(socket.AF_INET6) as first,
+        socket.socket(socket.AF_INET6) as second,
+    ):
+        port = good.getsockname()[1]
+        hole.bind(("::1", port))
+        hole.listen(0)
+        for filler in (first, second):  # its queue is full: the kernel drops what comes
+            filler.setblocking(False)
+            filler.connect_ex(("::1", port))
+        rows = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args: rows)
+        dialler = Dialler(loop)
+        dialler.client.connect("both.test", port, 60)
+        race = dialler.client._race
+        assert race is not None
+        run_loop(loop, lambda: race._attempts, timeout_s=inf)
+        clock.advance(STAGGER_S - 0.001)
+        for _ in range(3):
+            loop.run_once()
+        assert dialler.heard.events == []
+        clock.advance(0.001)
+        for _ in range(3):
+            loop.run_once()
+        [(event, conn)] = dialler.heard.take()
+        assert (event, conn.address) == ("connect", ("127.0.0.1", port))
+        assert loop.fd_count() == 1  # the loser is closed
+        assert dialler.client.errors == []
+        loop.stop()
 
 
 @pytest.mark.parametrize("when", [0.0, 0.1, STAGGER_S, 1.0])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from thor.tcp import listening
-from thor.tcp.listening import file_identity, open_listening, remove_file
+from thor.tcp.listening import open_listening
 
 HAS_V6 = socket.has_ipv6
 
@@ -130,57 +130,18 @@ def test_what_is_no_port_is_refused(port: Any) -> None:
         open_listening("127.0.0.1", port)
 
 
-# -- socket files --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("host", "settings"),
+    [("unix:s", {"reuse_port": True}), ("127.0.0.1", {"mode": 0o600}), ("", {"mode": 0o600})],
+)
+def test_what_means_nothing_there_is_refused(host: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is for"):
+        open_listening(host, 0, **settings)
+    assert not os.path.exists("s")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "s")
-
-
-def test_a_socket_file_is_opened(path: str) -> None:
-    with opened(f"unix:{path}", None) as [sock]:
+def test_a_unix_socket_is_opened(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with opened(f"unix:{path}", None, mode=0o600) as [sock]:
         assert sock.getsockname() == path
-        assert sock.gettimeout() == 0
-
-
-def test_an_abandoned_socket_file_is_replaced(path: str) -> None:
-    with opened(f"unix:{path}", 0):
-        pass
-    assert os.path.exists(path)
-    with opened(f"unix:{path}", 0), socket.socket(socket.AF_UNIX) as client:
-        client.connect(path)
-
-
-def test_a_socket_file_that_is_listened_on_is_in_use(path: str) -> None:
-    with opened(f"unix:{path}", 0), pytest.raises(OSError, match="in use"):
-        open_listening(f"unix:{path}", 0)
-
-
-def test_a_file_of_another_kind_is_left_alone(path: str) -> None:
-    Path(path).write_text("precious")
-    with pytest.raises(OSError, match="in use"):
-        open_listening(f"unix:{path}", 0)
-    assert Path(path).read_text() == "precious"
-
-
-def test_a_path_that_is_too_long_is_an_error() -> None:
-    with pytest.raises(OSError, match="too long"):
-        open_listening("unix:/" + "x" * 200, 0)
-
-
-def test_only_the_file_that_was_made_is_removed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(path).write_text("one")
-    mine = file_identity(path)
-    assert mine is not None
-    remove_file(path, (mine[0], mine[1] + 1, mine[2]))
-    remove_file(path, (mine[0], mine[1], mine[2] + 1))  # a forked child has another process's
-    remove_file(path, None)
-    assert os.path.exists(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", lambda path: os.rmdir(path))
-        remove_file(path, mine)
-    remove_file(path, mine)
-    assert not os.path.exists(path)
-    assert file_identity(path) is None
-    assert file_identity("\0abstract") is None
+        assert os.stat(path).st_mode & 0o777 == 0o600

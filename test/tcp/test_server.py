@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tcp_support import SERVER_EVENTS, Party
 
 from thor.loop import LoopBase
-from thor.tcp import TcpServer
+from thor.tcp import TcpClient, TcpServer
 from thor.tcp import server as server_module
 from thor.testing import ManualClock, Recorder
 from thor_support import run_loop
@@ -106,6 +107,41 @@ def test_a_unix_socket(party: Party, tmp_path: Path) -> None:
     assert client.recv(100) == b"hello"
     server.close()
     assert not os.path.exists(path)
+
+
+def test_the_peer_of_a_unix_socket_is_told_as_the_socket_does(party: Party, tmp_path: Path) -> None:
+    server = party.serve(f"unix:{tmp_path / 's'}", None)
+    names: list[Any] = ["", str(tmp_path / "client")]
+    if sys.platform == "linux":
+        names.append(os.fsencode(f"\0{tmp_path}"))
+    for name in names:
+        client = party.stack.enter_context(socket.socket(socket.AF_UNIX))
+        if name:
+            client.bind(name)
+        client.connect(server.address)
+    run_loop(party.loop, lambda: len(party.conns) == len(names))
+    assert [conn.address for conn in party.conns] == names
+    assert {conn.local_address for conn in party.conns} == {str(tmp_path / "s")}
+
+
+@pytest.mark.skipif("sys.platform != 'linux'")
+def test_an_abstract_name(party: Party, tmp_path: Path) -> None:
+    server = party.serve(f"unix:@{tmp_path}", None)
+    assert server.address == os.fsencode(f"\0{tmp_path}")
+    client = TcpClient(party.loop)
+    heard = Recorder(client, "connect")
+    client.connect(f"unix:@{tmp_path}", None)
+    run_loop(party.loop, lambda: heard.events and party.conns)
+    [(_, conn)] = heard.take()
+    assert conn.address == conn.socket.getpeername() == server.address
+    assert party.conns[0].local_address == server.address
+    conn.abort()
+    server.close()
+
+
+def test_the_permissions_of_a_unix_socket(party: Party, tmp_path: Path) -> None:
+    party.serve(f"unix:{tmp_path / 's'}", None, mode=0o620)
+    assert os.stat(tmp_path / "s").st_mode & 0o777 == 0o620
 
 
 @pytest.mark.parametrize("listens", [False, True])

@@ -2,6 +2,19 @@
 
 from thor.tcp.client import AddressRefused, TcpClient
 from thor.tcp.connection import TcpConnection
+from thor.tcp.inherited import ListenSocket, listen_fds
+from thor.tcp.proxy_protocol import ProxyHeader
+from thor.tcp.proxy_tlvs import ProxyHeaderError, ProxySsl
 from thor.tcp.server import TcpServer
 
-__all__ = ["AddressRefused", "TcpClient", "TcpConnection", "TcpServer"]
+__all__ = [
+    "AddressRefused",
+    "ListenSocket",
+    "ProxyHeader",
+    "ProxyHeaderError",
+    "ProxySsl",
+    "TcpClient",
+    "TcpConnection",
+    "TcpServer",
+    "listen_fds",
+]

@@ -1,29 +1,49 @@
 """What a host and an address say, without asking anybody.
 
-Owns: the `unix:` form of a host, and the forms in which an IPv4 address hides in an IPv6 one. Must
-not know sockets.
+Owns: the `unix:` form of a host, the forms in which an IPv4 address hides in an IPv6 one, and which
+addresses a list of networks holds. Must not know sockets.
 """
 
 from __future__ import annotations
 
 import os
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+import sys
+from collections.abc import Iterable
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+from thor.types import Address
 
 #: RFC 6052 section 2.1: the well-known prefix of addresses that a NAT64 turns into IPv4 ones.
 NAT64 = IPv6Address("64:ff9b::").packed[:12]
+#: How the system writes the prefix of an IPv4-mapped address (RFC 4291 section 2.5.5.2).
+_MAPPED = "::ffff:"
 
 
-def unix_path(host: str | bytes | None) -> str | None:
-    """The path of `unix:PATH`; None if the host is of another kind.
+def unix_path(host: str | bytes | None) -> str | bytes | None:
+    """The address of a Unix socket that `unix:PATH` or `unix:@NAME` stands for.
 
-    Raises: ValueError if the path is empty
+    Returns: a path, `str`; the `bytes` of an abstract name (Linux), which begin with a NUL; None
+        if the host is of another kind
+    Raises: ValueError if the path or the name is empty, or this system has no abstract names
     """
     text = os.fsdecode(host) if host is not None else ""
     if not text.startswith("unix:"):
         return None
-    if text == "unix:":
-        raise ValueError("unix: without a path")
-    return text[5:]
+    if text in ("unix:", "unix:@"):
+        raise ValueError(f"{text} without a {'name' if text.endswith('@') else 'path'}")
+    if text[5] != "@":
+        return text[5:]
+    if sys.platform != "linux":
+        raise ValueError(f"{text}: only Linux has abstract socket names")
+    return b"\0" + os.fsencode(text[6:])
 
 
 def plain_ip(ip: str) -> str:
@@ -42,3 +62,35 @@ def plain_ip(ip: str) -> str:
     if address.packed.startswith(NAT64):
         return str(IPv4Address(address.packed[12:]))
     return str(address)
+
+
+def unmapped(address: Address) -> Address:
+    """An IPv4-mapped address of an IPv6 socket as the IPv4 address that it is; others as they are.
+
+    A socket that takes both families reports IPv4 peers so, and no list of addresses expects it.
+    address: as the system, or `inet_ntop`, writes it
+    """
+    if isinstance(address, tuple) and address[0].startswith(_MAPPED) and "." in address[0]:
+        return (address[0][len(_MAPPED) :], address[1])
+    return address
+
+
+class Networks:
+    """The peers that are trusted: `address in networks`."""
+
+    def __init__(self, networks: Iterable[str | IPv4Network | IPv6Network]) -> None:
+        """networks: as `ipaddress.ip_network` takes them; "unix:" is every Unix socket's peer
+
+        Raises: ValueError for what is no network, TypeError for a single string
+        """
+        if isinstance(networks, (str, bytes)):
+            raise TypeError(f"a list of networks is needed, not {networks!r}")
+        given = list(networks)
+        self._unix = "unix:" in given
+        self._networks = [ip_network(n, strict=False) for n in given if n != "unix:"]
+
+    def __contains__(self, address: Address) -> bool:
+        if not isinstance(address, tuple):
+            return self._unix
+        ip = ip_address(str(unmapped(address)[0]))
+        return any(ip in network for network in self._networks)

@@ -10,7 +10,11 @@ The first that connects wins, the others are closed. Each `connect` is one `_Rac
 left of an earlier one cannot touch a later one.
 
 Between the TCP connection and the `connect` event there is one step, `_established`, for
-subclasses: TLS has its hand-shake there.
+subclasses: TLS has its hand-shake there. A PROXY header leaves before it.
+
+A fact about TCP: a connect to a port of this machine that nobody listens on, from which the kernel
+happens to choose the very same port, connects to itself (simultaneous open, RFC 9293 section 3.5).
+It would echo what is written, and keep a server from listening there: it counts as refused.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thor import dns
 from thor.events import EventEmitter
@@ -31,12 +35,16 @@ from thor.loop.poller import WRITABLE
 from thor.loop.source import default_loop
 from thor.tcp.address import plain_ip, unix_path
 from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.sockets import reset_on_close
 from thor.types import Address, DnsResultList
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase, ScheduledEvent
+    from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
+
+C = TypeVar("C", bound=TcpConnection)
 
 #: RFC 8305 section 5: how long an attempt is alone, in seconds.
 STAGGER_S = 0.25
@@ -61,9 +69,12 @@ class TcpClient(EventEmitter):
     check_ip: a function that is given each IP address (`str`) before it is tried, and says
         whether it may be; IPv4-mapped and NAT64 addresses are given as the IPv4 address inside.
         An address that is refused is an attempt that failed, with EACCES. None: all may be.
+    proxy_header: the `ProxyHeader` that each connection begins with, or a function that is asked
+        for it when a connection is there. None: there is none.
     error: the exception behind the last `connect_error`, None without one; `AddressRefused` if
         `check_ip` left no address
-    errors: [(address, exception)] of the attempts of the last `connect` that failed
+    errors: [(address, exception)] of the attempts of the last `connect` that failed, or had not
+        succeeded when the time was up
 
     Emits, for each `connect()` one of these, unless `cancel()` is called or the loop stopped:
         connect(conn: TcpConnection): the connection is there, and paused. If nobody listens, or
@@ -74,6 +85,7 @@ class TcpClient(EventEmitter):
     """
 
     check_ip: Callable[[str], bool] | None = None
+    proxy_header: ProxyHeader | Callable[[], ProxyHeader] | None = None
     error: OSError | None = None
 
     def __init__(self, loop: LoopBase | None = None) -> None:
@@ -88,14 +100,12 @@ class TcpClient(EventEmitter):
     ) -> None:
         """Connect to `port` on `host`; what comes of it is emitted.
 
-        host: a name, a literal address, or `unix:PATH` (then the port says nothing)
+        host: a name, a literal address, `unix:PATH`, or `unix:@NAME` for an abstract name (then
+            the port says nothing)
         timeout: how long it may take in all, in seconds; None is as long as the kernel tries
         Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
-        if self._race is not None and self._race.epoch == self._loop._epoch:
-            raise RuntimeError("this client is connecting already")
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"a time-out of {timeout!r} seconds")
+        self._check_free(timeout)
         race = _Race(self, f"{host!r} port {port!r}")
         path = unix_path(host)
         if path is not None:
@@ -105,11 +115,7 @@ class TcpClient(EventEmitter):
         else:
             kind = socket.SOCK_STREAM
             self._lookup = dns.lookup(self._loop, host, port, kind, race.resolved)
-        if timeout is not None:
-            self._timer = self._loop._schedule(timeout, self._timed_out)
-        self.error = None
-        self.errors = race.errors
-        self._race = race
+        self._begin(race, timeout)
 
     def cancel(self) -> None:
         """Give up the connection that is being made: nothing is emitted for it."""
@@ -117,13 +123,51 @@ class TcpClient(EventEmitter):
 
     # -- the steps -----------------------------------------------------------------------------
 
+    def _check_free(self, timeout: float | None) -> None:
+        """Raises: RuntimeError if this client is connecting already; ValueError"""
+        if self._race is not None and self._race.epoch == self._loop._epoch:
+            raise RuntimeError("this client is connecting already")
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"a time-out of {timeout!r} seconds")
+
+    def _begin(self, race: _Race, timeout: float | None) -> None:
+        if timeout is not None:
+            self._timer = self._loop._schedule(timeout, self._timed_out)
+        self.error = None
+        self.errors = race.errors
+        self._race = race
+
+    def _send_header(self, sock: socket.socket) -> None:
+        """Send the PROXY header, if there is one, on a new connection. Raises: OSError"""
+        header = self.proxy_header
+        if header is None:
+            return
+        try:
+            data = (header() if callable(header) else header).to_bytes()
+        except Exception as why:
+            self._loop._report(self._send_header, why)
+            raise OSError(errno.EINVAL, "there is no valid PROXY header") from why
+        if sock.send(data) != len(data):  # a new connection has room for it
+            raise OSError(errno.ENOBUFS, "the PROXY header could not be sent at once")
+
     def _established(self, sock: socket.socket, address: Address) -> None:
         """The TCP connection is there.
 
         A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
         when `_end` is called; the time-out goes on until then.
         """
-        self._succeed(TcpConnection(sock, address, self._loop))
+        conn = self._take(TcpConnection, sock, address)
+        if conn is not None:
+            self._succeed(conn)
+
+    def _take(self, kind: type[C], sock: socket.socket, address: Address) -> C | None:
+        """Make a connection of a connected socket; None, and a failure, if it cannot be watched."""
+        try:
+            return kind(sock, address, self._loop)
+        except OSError as why:
+            self._loop._close_later(sock)
+            self._fail(why)
+            return None
 
     def _succeed(self, conn: TcpConnection) -> None:
         self._end()
@@ -134,7 +178,7 @@ class TcpClient(EventEmitter):
         self._end()
         self.error = why
         if not self.emit("connect_error", *self._error_args(why)):
-            log.warning("no connection to %s: %s", where, why)
+            log.warning("no connection to %s: %s", where, tell_errors(why, self.errors))
 
     def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
         """The arguments of `connect_error`."""
@@ -144,7 +188,10 @@ class TcpClient(EventEmitter):
         return socket.error, why.errno or errno.EINVAL
 
     def _timed_out(self) -> None:
-        self._fail(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        if self._race is not None:
+            self._race.give_up(late)
+        self._fail(late)
 
     def _end(self) -> None:
         """Stop all that is under way for the present `connect`."""
@@ -167,7 +214,7 @@ class _Race:
         self._client = client
         self._loop = client._loop
         self._places: deque[_Place] = deque()
-        self._attempts: set[_Attempt] = set()
+        self._attempts: list[_Attempt] = []
         self._timer: ScheduledEvent | None = None
         self._over = False
 
@@ -192,7 +239,7 @@ class _Race:
             try:
                 self._check(*place)
                 if not self._over:
-                    self._attempts.add(_Attempt(self, self._loop, *place))
+                    self._attempts.append(_Attempt(self, self._loop, *place))
             except OSError as why:
                 self.errors.append((place[1], why))
                 continue
@@ -217,18 +264,32 @@ class _Race:
 
     def won(self, attempt: _Attempt) -> None:
         """An attempt has connected."""
-        self._attempts.discard(attempt)
+        try:
+            attempt.check_peer()
+            self._client._send_header(attempt.socket)
+        except OSError as why:
+            self.lost(attempt, why)
+            return
+        if self._over:  # cancelled by the function that was asked for the header
+            return
+        self._attempts.remove(attempt)
         self.stop()
         self._client._established(attempt.socket, attempt.address)
 
     def lost(self, attempt: _Attempt, why: OSError) -> None:
         """An attempt has failed."""
-        self._attempts.discard(attempt)
+        if self._over:
+            return
+        self._attempts.remove(attempt)
         attempt.close()
         self.errors.append((attempt.address, why))
         if self._timer is not None:
             self._timer.delete()
         self._next()
+
+    def give_up(self, why: OSError) -> None:
+        """The time is up: those that are being tried have failed."""
+        self.errors.extend((attempt.address, why) for attempt in self._attempts)
 
     def stop(self) -> None:
         """Try no more, and close what is being tried."""
@@ -270,6 +331,16 @@ class _Attempt(EventSource):
         else:
             self._race.won(self)
 
+    def check_peer(self) -> None:
+        """Raises: OSError if the socket is connected to itself"""
+        sock = self.socket
+        if sock.family == socket.AF_UNIX:
+            return
+        own = sock.getsockname()
+        if own[1] == self.address[1] and own == sock.getpeername():
+            reset_on_close(sock)  # or TIME_WAIT would hold the port
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
     def close(self) -> None:
         """Give up."""
         self.unregister_fd()
@@ -306,3 +377,12 @@ def _rank(why: OSError) -> int:
     if isinstance(why, AddressRefused):
         return 2
     return 1 if why.errno in _NO_ROUTE else 0
+
+
+def tell_errors(why: OSError, errors: list[tuple[Address, OSError]]) -> str:
+    """What to say of a connect that failed with `why`: with several attempts, each one's error."""
+    if len(errors) < 2:
+        return str(why)
+    hosts = [str(address[0]) for address, _ in errors]
+    each = [f"{host}: {error}" for host, (_, error) in zip(hosts, errors, strict=True)]
+    return f"{why} ({'; '.join(each)})"

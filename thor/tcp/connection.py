@@ -25,11 +25,14 @@ from __future__ import annotations
 import os
 import socket as socket_module
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from thor.events import EventEmitter
 from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
+from thor.tcp.address import unmapped
+from thor.tcp.proxy_protocol import ProxyHeader
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
 from thor.tcp.writebuf import WriteBuffer, to_bytes
 from thor.types import Address, Data
@@ -72,6 +75,8 @@ class TcpConnection(EventSource):
     _server: Any = None
     _sent_marks: list[tuple[int, Any]] | None = None
     _local_address: Address | None = None
+    #: The PROXY header that the connection began with; None where none was due.
+    proxy_header: ProxyHeader | None = None
 
     def __init__(
         self, sock: socket_module.socket, address: Address, loop: LoopBase | None = None
@@ -99,9 +104,11 @@ class TcpConnection(EventSource):
         self._register(sock.fileno(), 0)
 
     def _set_io(self, sock: socket_module.socket) -> None:
-        self._recv = sock.recv
-        self._send = sock.send
-        self._sendmsg = sock.sendmsg
+        self._recv: Callable[[int], bytes] = sock.recv
+        self._send: Callable[[Any], int] = sock.send
+
+    def _sendmsg(self, chunks: list[Any]) -> int:
+        return self.socket.sendmsg(chunks)
 
     def __repr__(self) -> str:
         return (
@@ -111,9 +118,13 @@ class TcpConnection(EventSource):
 
     @property
     def local_address(self) -> Address:
-        """The address of this side. Raises: OSError if it is first asked for after the end"""
+        """The address of this side: that which the client connected to, by the PROXY header.
+
+        Raises: OSError if it is first asked for after the end
+        """
         if self._local_address is None:
-            self._local_address = self.socket.getsockname()
+            told = self.proxy_header.destination if self.proxy_header is not None else None
+            self._local_address = unmapped(self.socket.getsockname() if told is None else told)
         return self._local_address
 
     @property
@@ -293,7 +304,7 @@ class TcpConnection(EventSource):
             raise ValueError(f"write on a connection that is {self._writing.value}")
         buffer = self._buffer
         if data and not self._broken:
-            buffer.chunks.append(data)
+            buffer.append(data)
             buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
                 self._flush_due = True
@@ -320,7 +331,7 @@ class TcpConnection(EventSource):
     def _send_some(self) -> None:
         buffer = self._buffer
         try:
-            self.bytes_written += buffer.send_to(self._send, self._sendmsg)
+            self.bytes_written += buffer.send_to(self)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as why:
@@ -334,7 +345,7 @@ class TcpConnection(EventSource):
         buffer = self._buffer
         if buffer.size:
             try:
-                self.bytes_written += buffer.send_to(self._send, self._sendmsg)
+                self.bytes_written += buffer.send_to(self)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as why:
@@ -462,7 +473,17 @@ class TcpConnection(EventSource):
         self._unread = b""
         self._sent_marks = None
         self.unregister_fd()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
         self._loop._close_later(self.socket)
+
+    def _give_up(self) -> None:
+        """Let go of the socket, which another connection takes over; nothing more is emitted."""
+        self._reading = self._writing = CLOSED
+        self._owner = self._sent_marks = None
+        self.unregister_fd()
+        self._forget()
 
     def _tell_disconnect(self) -> None:
         owner, self._owner = self._owner, None

@@ -1,6 +1,7 @@
 """Opening listening sockets.
 
-Owns: binding, for a host and port as a program names them. Must not know loops or servers.
+Owns: binding, for a host and port as a program names them (`socketfile.py` does it for Unix
+sockets). Must not know loops or servers.
 
 Theory of operation: a host can stand for several addresses ("" for every interface, "localhost"
 for two); each gets a socket of its own, all on one port. An IPv6 socket takes IPv6 alone
@@ -12,12 +13,11 @@ next, another one is tried. A family that the machine does not have is left out.
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from pathlib import Path
 
 from thor import dns
 from thor.tcp.address import unix_path
+from thor.tcp.socketfile import open_unix
 from thor.types import Address
 
 #: Connections that may wait to be accepted; the kernel takes the lesser of this and its own
@@ -40,19 +40,28 @@ def open_listening(
     *,
     backlog: int | None = None,
     reuse_port: bool = False,
+    mode: int | None = None,
 ) -> list[socket.socket]:
     """Open the sockets to listen on; they are non-blocking.
 
     host: a literal address, a name (looked up at once), "" or None for every interface, or
-        `unix:PATH` (then the port says nothing). A socket file that nobody listens on is replaced.
+        `unix:PATH` or `unix:@NAME` (then the port says nothing). A socket file that nobody
+        listens on is replaced.
     port: a number, or its decimal digits; 0 is one of the kernel's choice, the same for all
-    backlog: most connections that wait to be accepted
+    backlog: most connections that wait to be accepted; None is 4,096
     reuse_port: share the port with other processes that ask for it too
+    mode: the permissions of a socket file, such as 0o660; None leaves them to the umask
     Raises: OSError, if the port is in use for example; ValueError, TypeError
     """
+    if backlog is None:
+        backlog = BACKLOG
     path = unix_path(host)
     if path is not None:
-        return [_open_unix(path, backlog)]
+        if reuse_port:
+            raise ValueError("reuse_port is for ports: a Unix socket has none")
+        return [open_unix(path, backlog, mode)]
+    if mode is not None:
+        raise ValueError("mode is for socket files: a port has no permissions")
     number = dns.port_number(0 if port is None else port)
     places = _EVERYWHERE
     if host:
@@ -68,7 +77,7 @@ def open_listening(
 
 
 def _open_all(
-    places: list[tuple[int, Address]], port: int, backlog: int | None, reuse_port: bool
+    places: list[tuple[int, Address]], port: int, backlog: int, reuse_port: bool
 ) -> list[socket.socket]:
     opened: list[socket.socket] = []
     absent: OSError | None = None
@@ -85,7 +94,7 @@ def _open_all(
         if absent is not None and not opened:
             raise absent
         for sock in opened:
-            sock.listen(BACKLOG if backlog is None else backlog)
+            sock.listen(backlog)
     except BaseException:
         for sock in opened:
             sock.close()
@@ -107,51 +116,3 @@ def _open(family: int, address: Address, reuse_port: bool) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-# -- socket files --------------------------------------------------------------------------------
-
-
-def _open_unix(path: str, backlog: int | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        try:
-            sock.bind(path)
-        except OSError as why:
-            if why.errno != errno.EADDRINUSE or not _is_abandoned(path):
-                raise
-            os.unlink(path)
-            sock.bind(path)
-        sock.listen(BACKLOG if backlog is None else backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_abandoned(path: str) -> bool:
-    """Whether this is the file of a socket that nobody listens on."""
-    if not Path(path).is_socket():
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-
-
-def file_identity(path: str) -> tuple[int, int, int] | None:
-    """Which file `path` is, and for which process; None if it is none (the abstract namespace)."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return (found.st_dev, found.st_ino, os.getpid())
-
-
-def remove_file(path: str, identity: tuple[int, int, int] | None) -> None:
-    """Remove a socket's file, if it is still the one: not that of a successor, nor a parent's."""
-    if identity is not None and file_identity(path) == identity:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass  # no longer ours to remove; whoever listens there next replaces it

@@ -1,15 +1,20 @@
 """Accepting.
 
 Owns: listening sockets, and the set of the connections that came from them. Must not know what the
-connections are for.
+connections are for, nor read them (`incoming.py` reads their PROXY headers).
 
 Theory of operation. Each listening socket is a source of the loop. When one is ready, connections
 are accepted until there are no more, but only so many a turn, so that a storm of them does not
 starve those that are there. A connection that was gone before it was accepted is passed over.
 
-Out of descriptors or memory, accepting pauses: the listening sockets are not watched, or the loop
+Out of descriptors, memory or fds that a loop can watch, accepting pauses: the listening sockets are not watched, or the loop
 would spin, and connections wait in the kernel's queue. Accepting is tried again when a connection
 of this server has closed, and from time to time; it has resumed when an accept did not fail.
+
+An accepted socket goes through `_accepted`, `_open`, `_introduce`. Between them there are steps
+that take time: the PROXY header before `_open`, and TLS's hand-shake, which a subclass puts before
+`_introduce`. What is in one of them is in `_connections` already: it counts as active, a graceful
+shutdown waits for it, `shutdown()` and the loop's stop end it.
 """
 
 from __future__ import annotations
@@ -18,21 +23,31 @@ import errno
 import logging
 import os
 import socket as socket_module
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from thor.events import EventEmitter
 from thor.loop import EventSource
 from thor.loop.poller import ERROR, HANGUP, READABLE
 from thor.loop.source import default_loop
-from thor.tcp.address import unix_path
+from thor.tcp.address import Networks, unix_path, unmapped
 from thor.tcp.connection import TcpConnection, hand_over
-from thor.tcp.listening import BACKLOG, file_identity, open_listening, remove_file
+from thor.tcp.incoming import Incoming
+from thor.tcp.inherited import listen_on
+from thor.tcp.listening import BACKLOG, open_listening
+from thor.tcp.socketfile import file_identity, remove_file
+from thor.tcp.sockets import reset_on_close
 from thor.types import Address
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
     from thor.loop import LoopBase, ScheduledEvent
+    from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
+
+C = TypeVar("C", bound=TcpConnection)
 
 #: Most connections that are accepted from one socket in one turn.
 ACCEPT_BATCH = 64
@@ -63,8 +78,10 @@ class TcpServer(EventEmitter):
     """A TCP server. It listens from the moment it is made, and accepts when its loop runs.
 
     address: where it listens (the first of its addresses), with the port that it got; the path
-        of a `unix:` server
+        of a `unix:` server, `bytes` for an abstract name
     active_connections: how many of its connections are open
+    proxy_header_timeout: how long the PROXY header of a connection may take, in seconds; not below
+        3, the specification says, for the sake of a packet that is sent again
 
     Emits:
         start(): the loop runs, and connections can come. Once, unless it was closed before.
@@ -73,10 +90,14 @@ class TcpServer(EventEmitter):
         accept_paused(errno: int): no connection can be accepted: the process is out of
             descriptors (EMFILE), say. Those that come wait.
         accept_resumed(): they can again.
+        proxy_refused(address: Address, reason: str): a connection was closed unseen, since it did
+            not begin with a valid PROXY header, or its peer is not trusted. It is logged too.
         stop(): the server has stopped, once: after `close()` or `shutdown()`; after
             `graceful_shutdown()` when its last connection has closed. Not when the loop was
             stopped, which closes and forgets the server without a word.
     """
+
+    proxy_header_timeout: float = 5.0
 
     def __init__(
         self,
@@ -87,34 +108,49 @@ class TcpServer(EventEmitter):
         sock: socket_module.socket | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
+        mode: int | None = None,
+        proxy_protocol: Iterable[str | IPv4Network | IPv6Network] | None = None,
     ) -> None:
         """Listen on `port` of `host`.
 
         host: a literal address, a name (looked up at once), "" or None for every interface (IPv4
-            and IPv6, on one port), or `unix:PATH`
+            and IPv6, on one port), `unix:PATH`, or `unix:@NAME` for an abstract name (Linux)
         port: a number or its decimal digits; 0 is one of the kernel's choice
         sock: a bound stream socket to listen on instead; the server owns it from now on
         backlog: most connections that wait to be accepted; None is 4,096
         reuse_port: share the port with other processes that ask for it too
+        mode: the permissions of a `unix:` server's file, such as 0o660; None: as the umask says
+        proxy_protocol: the networks, as `ipaddress.ip_network` takes them ("unix:" for the peers
+            of a Unix socket), of the proxies that connect here, each connection beginning with a
+            PROXY header; any other connection is closed. None: there are no such headers
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
         self._loop: LoopBase = loop or default_loop()
-        self._connections: set[TcpConnection] = set()
+        self._connections: set[TcpConnection | Incoming] = set()
         self._draining = False
         self._accept_error = 0
         self._retry: ScheduledEvent | None = None
-        self._path: str | None = None
+        self._path: str | bytes | None = None
+        self._trusted = None if proxy_protocol is None else Networks(proxy_protocol)
         if sock is not None:
-            sockets = [_inherited(sock, backlog)]
+            if reuse_port or mode is not None:
+                raise ValueError("reuse_port and mode are for a socket that the server opens")
+            sockets = [listen_on(sock, BACKLOG if backlog is None else backlog)]
         else:
-            sockets = open_listening(host, port, backlog=backlog, reuse_port=reuse_port)
+            sockets = open_listening(host, port, backlog=backlog, reuse_port=reuse_port, mode=mode)
             self._path = unix_path(host)
         if self._path is not None:
             self._file = file_identity(self._path)
-        self.address: Address = sockets[0].getsockname()
         self._doors: list[_Door] = []
-        for each in sockets:
-            self._doors.append(_Door(self, each))
+        try:
+            self.address: Address = sockets[0].getsockname()
+            for each in sockets:
+                self._doors.append(_Door(self, each))
+        except BaseException:
+            self._close_doors()
+            for each in sockets if sock is None else ():
+                each.close()
+            raise
         self._loop._soon(self._started)
 
     @property
@@ -148,22 +184,67 @@ class TcpServer(EventEmitter):
                 return
             if self._accept_error:
                 self._resume_accepting()
+            if door.both_families:
+                address = unmapped(address)
             self._loop._call(self._accepted, (sock, address), None)
-            if not self._doors:
+            if self._accept_error or not self._doors:
                 return
         if self._accept_error:
             self._resume_accepting()
 
     def _accepted(self, sock: socket_module.socket, address: Address) -> None:
-        """A connection was accepted. A subclass can put a step in here, before `_introduce`."""
+        """A connection was accepted. If a PROXY header is due, that comes first."""
+        sock.setblocking(False)
+        if self._trusted is None:
+            self._open(sock, address, None)
+        elif address in self._trusted:
+            Incoming(self, sock, address).begin(self.proxy_header_timeout)
+        else:
+            self._refuse(sock, address, "the peer is not one of the trusted proxies")
+
+    def _refuse(self, sock: socket_module.socket, address: Address, reason: str) -> None:
+        """Close a connection that does not begin as it has to."""
+        reset_on_close(sock)
+        self._loop._close_later(sock)
+        log.info("%r refused a connection from %r: %s", self, address, reason)
+        self.emit("proxy_refused", address, reason)
+
+    def _open(
+        self, sock: socket_module.socket, address: Address, header: ProxyHeader | None
+    ) -> None:
+        """Make the connection. A subclass can put a step in here, before `_introduce`.
+
+        address: of the one that the connection is for: the client's, where a PROXY header has it
+        header: the PROXY header that came before; None if none was due
+        """
+        conn = self._take(TcpConnection, sock, address, header)
+        if conn is not None:
+            self._introduce(conn)
+
+    def _take(
+        self,
+        kind: type[C],
+        sock: socket_module.socket,
+        address: Address,
+        header: ProxyHeader | None,
+    ) -> C | None:
+        """Make a connection of an accepted socket; None if it was turned away."""
         try:
-            sock.setblocking(False)
-            conn = TcpConnection(sock, address, self._loop)
-        except BaseException:
-            sock.close()
-            raise
+            conn = kind(sock, address, self._loop)
+        except OSError as why:
+            self._turn_away(sock, why)
+            return None
+        if header is not None:
+            conn.proxy_header = header
         self._adopt(conn)
-        self._introduce(conn)
+        return conn
+
+    def _turn_away(self, sock: socket_module.socket, why: OSError) -> None:
+        """The loop can watch no more fds: reset this connection, and let the others wait."""
+        reset_on_close(sock)
+        self._loop._close_later(sock)
+        if self._doors:
+            self._pause_accepting(why.errno or errno.EINVAL)
 
     def _adopt(self, conn: TcpConnection) -> None:
         """Count `conn` as one of this server's, until it has closed."""
@@ -171,10 +252,13 @@ class TcpServer(EventEmitter):
         self._connections.add(conn)
 
     def _introduce(self, conn: TcpConnection) -> None:
-        """Hand `conn` to the program."""
-        hand_over(self, conn)
+        """Hand `conn` to the program; but if the server was closed meanwhile, it is reset."""
+        if self._doors or self._draining:
+            hand_over(self, conn)
+        else:
+            conn.abort()
 
-    def _gone(self, conn: TcpConnection) -> None:
+    def _gone(self, conn: TcpConnection | Incoming) -> None:
         """One of the connections has closed."""
         self._connections.discard(conn)
         if self._retry is not None:
@@ -217,7 +301,7 @@ class TcpServer(EventEmitter):
     # -- stopping ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Accept no more; `stop` follows. The connections that are open go on."""
+        """Accept no more; `stop` follows. The connections that the program has go on."""
         if self._doors:
             self._close_doors()
             self._loop._soon(self._stopped)
@@ -271,6 +355,10 @@ class _Door(EventSource):
         EventSource.__init__(self, server._loop)
         self.socket = sock
         self._server = server
+        #: An inherited IPv6 socket that takes IPv4 as well: no program expects mapped addresses.
+        self.both_families = sock.family == socket_module.AF_INET6 and not sock.getsockopt(
+            socket_module.IPPROTO_IPV6, socket_module.IPV6_V6ONLY
+        )
         if sock.family in (socket_module.AF_INET, socket_module.AF_INET6):
             # Accepted sockets inherit it: one system call less for each.
             sock.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
@@ -293,12 +381,3 @@ class _Door(EventSource):
         EventSource._forgotten(self)
         self.socket.close()
         self._server._forgotten()
-
-
-def _inherited(sock: socket_module.socket, backlog: int | None) -> socket_module.socket:
-    """Listen on a socket that somebody else has bound. It may listen already."""
-    if sock.type != socket_module.SOCK_STREAM:
-        raise ValueError(f"a server needs a stream socket, not {sock!r}")
-    sock.setblocking(False)
-    sock.listen(BACKLOG if backlog is None else backlog)
-    return sock

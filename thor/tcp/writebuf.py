@@ -10,8 +10,7 @@ kept as a view of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from thor.types import Data
 
@@ -21,36 +20,44 @@ JOIN_BELOW = 32 * 1024
 MAX_PIECES = 64
 
 
-class WriteBuffer:
-    """What is to be sent: `chunks` in order, `size` bytes in all."""
+class Way(Protocol):
+    """What bytes leave by."""
 
-    __slots__ = ("chunks", "size")
+    def _send(self, data: Any, /) -> int:
+        """Take as much of `data` as goes now. Returns: how many bytes. Raises: OSError"""
+
+    def _sendmsg(self, chunks: list[Any], /) -> int:
+        """The same, of several pieces."""
+
+
+class WriteBuffer(list["bytes | memoryview"]):
+    """What is to be sent: its chunks in order, `size` bytes in all.
+
+    It is the list itself, for each idle connection has one.
+    """
+
+    __slots__ = ("size",)
 
     def __init__(self) -> None:
-        self.chunks: list[bytes | memoryview] = []
+        list.__init__(self)
         self.size = 0
 
-    def send_to(
-        self, send: Callable[[Any], int], sendmsg: Callable[[list[Any]], int] | None
-    ) -> int:
+    def send_to(self, way: Way) -> int:
         """Make one call to send as much as the kernel takes, and drop that.
 
-        sendmsg: None where the transport has none
         Returns: the number of bytes that were taken
         Raises: what the call raises; then nothing is dropped
         """
-        chunks = self.chunks
-        if len(chunks) == 1:
-            sent = send(chunks[0])
+        if len(self) == 1:
+            sent = way._send(self[0])
         elif self.size <= JOIN_BELOW:
-            sent = send(b"".join(chunks))
-        elif sendmsg is not None and len(chunks) <= MAX_PIECES:
-            sent = sendmsg(chunks)
+            sent = way._send(b"".join(self))
+        elif len(self) <= MAX_PIECES:
+            sent = way._sendmsg(self)
         else:
-            sent = send(_head(chunks))
+            sent = way._send(_head(self))
         if sent == self.size:
-            chunks.clear()
-            self.size = 0
+            self.clear()
         else:
             self._drop(sent)
         return sent
@@ -58,19 +65,18 @@ class WriteBuffer:
     def _drop(self, sent: int) -> None:
         self.size -= sent
         whole = 0
-        chunks = self.chunks
-        for chunk in chunks:
+        for chunk in self:
             if sent < len(chunk):
                 break
             sent -= len(chunk)
             whole += 1
-        del chunks[:whole]
+        del self[:whole]
         if sent:
-            chunks[0] = memoryview(chunks[0])[sent:]
+            self[0] = memoryview(self[0])[sent:]
 
     def clear(self) -> None:
         """Drop everything."""
-        self.chunks.clear()
+        list.clear(self)
         self.size = 0
 
 

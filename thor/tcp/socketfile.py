@@ -1,0 +1,128 @@
+"""Unix sockets to listen on: the file that a path is, and who may replace and remove it.
+
+Owns: binding to a path or an abstract name, its permissions, its removal. Must not know loops or
+servers.
+
+Theory of operation: a socket's file outlives its socket, so one that is found may be in use or
+abandoned. It is in use if somebody accepts connections there; only one that refuses them is
+replaced, never a file of another kind. Between `bind` and `listen` a new socket refuses as well,
+and between the question and the removal another process may have taken the path: processes that
+open sockets in one directory therefore do so one after the other, under a lock on the directory,
+which leaves no file behind.
+
+A file never has more permissions than were asked for. On Linux it gets those that the unbound
+socket has, less the umask; what that took away is added when it is there. Elsewhere they are set
+between `bind` and `listen`, when nobody can connect yet.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: What `file_identity` tells of a file.
+Identity = tuple[int, int, int]
+
+
+def open_unix(path: str | bytes, backlog: int, mode: int | None = None) -> socket.socket:
+    """Open a Unix socket to listen on; it is non-blocking. An abandoned file is replaced.
+
+    path: a path, or the bytes of an abstract name, which begin with a NUL
+    mode: the file's permissions, such as 0o660; None leaves them to the umask
+    Raises: OSError, with EADDRINUSE if somebody listens there, or the file is of another kind;
+        ValueError for a mode that is none, or one for an abstract name
+    """
+    if mode is not None and not 0 <= mode <= 0o777:
+        raise ValueError(f"{mode!r} is not a mode of a file")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if isinstance(path, str):
+            _listen_at(sock, path, backlog, mode)
+        elif mode is not None:
+            raise ValueError("mode is for socket files: an abstract name has no permissions")
+        else:
+            sock.bind(path)
+            sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_at(sock: socket.socket, path: str, backlog: int, mode: int | None) -> None:
+    with _directory_locked(path):
+        if mode is not None:
+            _limit_mode(sock, mode)
+        try:
+            sock.bind(path)
+        except OSError as why:
+            if why.errno != errno.EADDRINUSE or not _is_abandoned(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)
+        sock.listen(backlog)
+
+
+def _limit_mode(sock: socket.socket, mode: int) -> None:
+    """Have the file that `sock` will be bound to begin with no more than `mode`."""
+    try:
+        os.fchmod(sock.fileno(), mode)
+    except OSError:
+        pass  # not on this system; the file is not listened on before its mode is set
+
+
+@contextmanager
+def _directory_locked(path: str) -> Iterator[None]:
+    """Keep other processes of Thor from opening sockets in the directory of `path`."""
+    try:
+        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        # One that may be written to but not read, or is not there, which `bind` will say.
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(directory)
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether this is the file of a socket that nobody listens on."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def file_identity(path: str | bytes) -> Identity | None:
+    """Which file `path` is, and for which process; None if it is none (an abstract name)."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino, os.getpid())
+
+
+def remove_file(path: str | bytes, identity: Identity | None) -> None:
+    """Remove a socket's file, if it is still the one: not that of a successor, nor a parent's."""
+    if identity is not None and file_identity(path) == identity:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # no longer ours to remove; whoever listens there next replaces it
