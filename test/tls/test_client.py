@@ -1,0 +1,577 @@
+"""Connecting with TLS: what is verified, and what is told of what fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from tcp_support import PEER_LIMIT_S
+from tls_support import (
+    CLIENT_EVENTS,
+    NAME,
+    TLS13,
+    Meeting,
+    authority,
+    blocking,
+    issued,
+    meeting,
+    only,
+    outcome,
+    serving,
+    stranger,
+    trusting,
+)
+
+import thor
+from thor.loop import LoopBase
+from thor.testing import Recorder
+from thor.tls import (
+    TlsClient,
+    TlsConnection,
+    TlsServer,
+    client_context,
+    self_signed,
+    server_context,
+)
+from thor_support import run_loop
+
+
+def closed_after(served: Meeting, conn: TlsConnection) -> TlsConnection:
+    """The connection, which is closed when the server has heard of it."""
+    served.accepted().abort()
+    conn.abort()
+    return conn
+
+
+# -- verification --------------------------------------------------------------------------------
+
+
+def test_connect_is_emitted_with_a_paused_connection(served: Meeting) -> None:
+    conn, peer = served.meet()
+    heard = Recorder(conn, "data")
+    peer.write(b"hello")
+    for _ in range(5):
+        served.loop.run_once(0.01)
+    assert heard.events == []
+    conn.pause(False)
+    served.until(lambda: heard.events)
+    assert heard.take() == [("data", b"hello")]
+    assert conn.address == served.server.address
+
+
+def test_by_default_the_roots_of_the_system_are_trusted_and_no_others(
+    served: Meeting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_loop: Any, poller: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    for root, trusted in ((authority(), True), (stranger(), False)):
+        (tmp_path / "roots.pem").write_bytes(root.certificate)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+        loop = make_loop(backend=poller)
+        client = TlsClient(loop)
+        heard = Recorder(client, *CLIENT_EVENTS)
+        client.connect(NAME, served.port)
+        while not heard.events:
+            loop.run_once(0.01)
+            served.loop.run_once(0)
+        [(event, *rest)] = heard.take()
+        if trusted:
+            assert event == "connect"
+            rest[0].abort()
+            loop.run_once(0)
+            served.accepted().abort()
+        else:
+            assert rest == [ssl.SSLError, "the peer's certificate has an unknown issuer"]
+            assert isinstance(client.error, ssl.SSLCertVerificationError)
+            run_loop(loop, lambda loop=loop: loop.fd_count() == 0 or served.loop.run_once(0))
+            assert "unknown ca" in str(served.refusal())
+
+
+@pytest.mark.parametrize(
+    ("certified", "told"),
+    [
+        pytest.param(
+            lambda: stranger().issue(NAME),
+            "the peer's certificate has an unknown issuer",
+            id="unknown-issuer",
+        ),
+        pytest.param(
+            lambda: self_signed(NAME),
+            "the peer's certificate has an unknown issuer: it is self-signed",
+            id="self-signed",
+        ),
+        pytest.param(
+            lambda: issued("other.test"),
+            "the peer's certificate is for another name (Hostname mismatch, certificate is not"
+            " valid for 'localhost')",
+            id="name",
+        ),
+    ],
+)
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_certificate_that_is_not_good_is_refused_with_the_reason(
+    loop: LoopBase, certified: Callable[[], Any], told: str, version: str
+) -> None:
+    with meeting(loop, context=server_context(*certified())) as served:
+        assert served.connect(trusting(**only(version))) == (ssl.SSLError, told)
+        # And the server gets the alert.
+        assert isinstance(served.refusal(), ssl.SSLError)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "told"),
+    [
+        pytest.param(-2, -1, "the peer's certificate has expired", id="expired"),
+        pytest.param(1, 2, "the peer's certificate is not yet valid", id="not-yet-valid"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_refused_with_the_reason(
+    loop: LoopBase, begins: int, ends: int, told: str
+) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    ca = trustme.CA()
+    leaf = ca.issue_cert(
+        NAME, not_before=now + timedelta(days=begins), not_after=now + timedelta(days=ends)
+    )
+    context = server_context(leaf.private_key_and_cert_chain_pem.bytes())
+    with meeting(loop, context=context) as served:
+        trusted = client_context(ca_file=ca.cert_pem.bytes())
+        assert served.connect(trusted) == (ssl.SSLError, told)
+        assert "ALERT" in str(served.refusal())
+
+
+def test_an_address_is_verified_as_one(loop: LoopBase) -> None:
+    with meeting(loop) as served:
+        conn = served.connect(host="127.0.0.1")
+        assert isinstance(conn, TlsConnection)
+        assert closed_after(served, conn).server_name == "127.0.0.1"
+    with meeting(loop, context=serving(NAME)) as served:
+        errtype, told = served.connect(host="127.0.0.1")
+        assert errtype is ssl.SSLError
+        assert told.startswith("the peer's certificate is for another address (IP address mismatch")
+        served.refusal()
+
+
+def test_without_verification_anybody_is_good_enough(loop: LoopBase) -> None:
+    with meeting(loop, context=server_context(*self_signed("other.test"))) as served:
+        client = TlsClient(loop)
+        client.verify = False
+        conn = outcome(client, lambda: client.connect(NAME, served.port))
+        assert isinstance(conn, TlsConnection)
+        closed_after(served, conn)
+
+
+def test_another_name_can_be_asked_for(loop: LoopBase) -> None:
+    with meeting(loop, context=serving("virtual.test")) as served:
+        conn, peer = served.meet(server_hostname="virtual.test")
+        assert (conn.server_name, peer.server_name) == ("virtual.test", "virtual.test")
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("LOCALHOST", "localhost"), ("localhost.", "localhost"), (b"localhost", "localhost")],
+)
+def test_the_name_that_is_asked_for_is_that_of_the_host(
+    loop: LoopBase, monkeypatch: pytest.MonkeyPatch, host: Any, asked: str
+) -> None:
+    row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [row])
+    with meeting(loop) as served:
+        conn = served.connect(host=host)
+        assert isinstance(conn, TlsConnection)
+        peer = served.accepted()
+        assert peer.server_name == asked
+        peer.abort()
+        conn.abort()
+
+
+def test_ipv6(loop: LoopBase) -> None:
+    server = TlsServer("::1", 0, loop, context=server_context(*issued("::1")))
+    heard = Recorder(server, "connect")
+    client = TlsClient(loop)
+    client.context = trusting()
+    conn = outcome(client, lambda: client.connect("::1", server.address[1]))
+    assert isinstance(conn, TlsConnection)
+    run_loop(loop, lambda: heard.events)
+    server.shutdown()
+    conn.abort()
+    run_loop(loop, lambda: loop.fd_count() == 0)
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+def test_settings_may_stand_in_a_subclass(loop: LoopBase) -> None:
+    class Ours(TlsClient):
+        verify = False
+        alpn = ("x",)
+        minimum_version = TLS13
+
+    with meeting(loop, context=serving(alpn=["x"], **only("TLSv1.2"))) as served:
+        client = Ours(loop)
+        found = outcome(client, lambda: client.connect(NAME, served.port))
+        assert found == (ssl.SSLError, "there is no TLS version that both sides allow")
+        assert isinstance(served.refusal(), ssl.SSLError)
+        served.server.context = serving(alpn=["x"])
+        conn = outcome(client, lambda: client.connect(NAME, served.port))
+        assert closed_after(served, conn).alpn == "x"
+
+
+def test_clients_that_are_set_alike_share_sessions(loop: LoopBase) -> None:
+    with meeting(loop) as served:
+        reused = []
+        for _ in range(2):
+            client = TlsClient(loop)
+            client.verify = False
+            conn = outcome(client, lambda client=client: client.connect(NAME, served.port))
+            served.accepted().write(b"x")
+            conn.pause(False)
+            served.until(lambda conn=conn: conn.bytes_read)
+            reused.append(conn.session_reused)
+            conn.close()
+        assert reused == [False, True]
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_client_shows_its_certificate(loop: LoopBase, version: str) -> None:
+    alice = issued("alice", client=True)
+    context = trusting(certificate=alice.certificate, key=alice.key, **only(version))
+    with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
+        _, peer = served.meet(context)
+        assert peer.peer_certificate == ssl.PEM_cert_to_DER_cert(alice.certificate.decode())
+        # A session that is resumed knows it still.
+        _, again = served.meet(context)
+        assert again.peer_certificate == peer.peer_certificate
+
+
+def test_a_certificate_that_is_missing_is_told_by_the_hand_shake(loop: LoopBase) -> None:
+    with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
+        assert served.connect(trusting(**only("TLSv1.2"))) == (
+            ssl.SSLError,
+            "the peer refused the hand-shake: nothing was agreed on",
+        )
+        assert "peer did not return a certificate" in str(served.refusal()).replace("_", " ")
+
+
+def test_a_certificate_that_is_missing_is_told_by_the_connection_with_tls_1_3(
+    loop: LoopBase,
+) -> None:
+    """There the client is done before the server has looked at it."""
+    with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
+        conn = served.connect(trusting(**only("TLSv1.3")))
+        heard = Recorder(conn, "close", "disconnect")
+        conn.pause(False)
+        served.until(lambda: len(heard.events) == 2)
+        assert "CERTIFICATE_REQUIRED" in str(conn.error)
+        served.refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "it is empty"),
+        (".x", "it is no name of a host"),
+        ("a\0b", "it is no name of a host"),
+        ("a" * 64, "label"),
+    ],
+)
+def test_a_name_that_no_server_has_is_an_error_at_once(
+    loop: LoopBase, name: str, told: str
+) -> None:
+    client = TlsClient(loop)
+    client.server_hostname = name
+    with pytest.raises(ValueError, match=told):
+        client.connect("127.0.0.1", 1)
+    client.server_hostname = None
+    client.context = trusting()
+    client.cancel()
+
+
+def test_a_host_that_is_no_name_is_left_to_the_resolver(loop: LoopBase) -> None:
+    client = TlsClient(loop)
+    client.verify = False
+    found = outcome(client, lambda: client.connect("a" * 64 + ".test", 1))
+    assert found[0] is socket.gaierror
+
+
+def test_a_host_that_tls_has_no_word_for_is_told(
+    served: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [row])
+    errtype, told = served.connect(host=f"{'a' * 64}.test")
+    assert errtype is ssl.SSLError
+    assert "label" in told
+    assert isinstance(served.refusal(), ssl.SSLEOFError)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("fe80::1%eth0", "fe80::1"),
+        ("a.test.", "a.test"),
+        (b"a.test", "a.test"),
+        ("192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_what_is_no_part_of_a_name_is_not_asked_for(loop: LoopBase, host: Any, name: str) -> None:
+    assert TlsClient(loop)._name_of(host) == name
+
+
+# -- other failures ------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_told_as_by_a_tcp_client(loop: LoopBase, closed_port: int) -> None:
+    client = TlsClient(loop)
+    client.context = trusting()
+    found = outcome(client, lambda: client.connect("127.0.0.1", closed_port))
+    assert found == (socket.error, errno.ECONNREFUSED)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, nor can: it is bound."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that accepts, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(PEER_LIMIT_S)
+        yield listening
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["of-connect", "of-the-hand-shake"])
+def test_a_server_that_says_nothing_is_a_time_out(
+    loop: LoopBase, silent: socket.socket, whole: bool
+) -> None:
+    client = TlsClient(loop)
+    client.context = trusting()
+    client.handshake_timeout = None if whole else 0.05
+    address = silent.getsockname()
+    found = outcome(client, lambda: client.connect(*address, 0.05 if whole else 60))
+    assert found == (socket.error, errno.ETIMEDOUT)
+    assert ("hand-shake" in str(client.error)) is not whole
+    assert loop.scheduled_events() == []
+    run_loop(loop, lambda: loop.fd_count() == 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(b"", "the peer closed during the hand-shake", id="nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "the peer does not speak TLS", id="http"),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x70", "the peer does not serve that name", id="unrecognized"
+        ),
+        pytest.param(b"\x15\x03\x03\x00\x02\x02\x50", "the peer has failed", id="internal-error"),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x78",
+            "the peer speaks none of the protocols offered (ALPN)",
+            id="no-protocol",
+        ),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x74",
+            "the peer requires a certificate of this side",
+            id="certificate-required",
+        ),
+    ],
+)
+def test_what_the_peer_answers_instead_is_told(
+    loop: LoopBase, silent: socket.socket, answer: bytes, told: str
+) -> None:
+    def play() -> None:
+        peer, _ = silent.accept()
+        with peer:
+            peer.settimeout(PEER_LIMIT_S)
+            peer.recv(1 << 16)
+            peer.sendall(answer)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(1 << 16):
+                pass
+
+    player = threading.Thread(target=play)
+    player.start()
+    client = TlsClient(loop)
+    client.context = trusting()
+    found = outcome(client, lambda: client.connect(*silent.getsockname()))
+    run_loop(loop, lambda: loop.fd_count() == 0)
+    player.join()
+    assert found == (ssl.SSLError, told)
+
+
+def test_a_context_that_cannot_be_made_is_told(loop: LoopBase, silent: socket.socket) -> None:
+    client = TlsClient(loop)
+    client.verify = False
+    client.alpn = ("",)
+    found = outcome(client, lambda: client.connect(*silent.getsockname()))
+    assert found[0] is ssl.SSLError
+    assert found[1].startswith("no context could be made: ALPN protocols must be")
+    run_loop(loop, lambda: loop.fd_count() == 0)
+
+
+def test_a_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/socket"
+    server = TlsServer(path, None, loop, context=serving())
+    heard = Recorder(server, "connect")
+    client = TlsClient(loop)
+    for context in (None, trusting()):
+        client.context = context
+        with pytest.raises(ValueError, match="has no name to verify: server_hostname is needed"):
+            client.connect(path, None)
+    client.server_hostname = NAME
+    named = outcome(client, lambda: client.connect(path, None))
+    client.server_hostname = None
+    client.context = None
+    client.verify = False
+    nameless = outcome(client, lambda: client.connect(path, None))
+    assert (named.server_name, nameless.server_name) == (NAME, None)
+    run_loop(loop, lambda: len(heard.events) == 2)
+    assert [conn.server_name for _, conn in heard.events] == [NAME, None]
+    server.shutdown()
+    named.abort()
+    nameless.abort()
+    run_loop(loop, lambda: loop.fd_count() == 0)
+    assert not os.path.exists(tmp_path / "socket")
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5])
+def test_cancel_ends_it_without_a_word_at_any_time(served: Meeting, turns: int) -> None:
+    client = served.client(context=None)
+    client.context = None
+    client.verify = False
+    heard = Recorder(client, *CLIENT_EVENTS)
+    client.connect(NAME, served.port, 60)
+    for _ in range(turns):
+        served.loop.run_once(0.01)
+    done = list(heard.events)
+    client.cancel()
+    for _ in range(3):
+        served.loop.run_once(0.01)
+    assert heard.events == done
+    for event, *rest in done:
+        if event == "connect":
+            rest[0].abort()
+    assert not [e for e in served.loop.scheduled_events() if e[0] > 30]
+    served.loop.run_once(0.01)
+    served.server.shutdown()
+
+
+def test_after_cancel_the_client_can_connect_at_once(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    for _ in range(2):
+        served.loop.run_once(0.01)
+    client.cancel()
+    conn = outcome(client, lambda: client.connect(NAME, served.port))
+    assert isinstance(conn, TlsConnection)
+    conn.abort()
+    served.server.shutdown()
+
+
+def test_one_connect_at_a_time(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    with pytest.raises(RuntimeError, match="connecting already"):
+        client.connect(NAME, served.port)
+    client.cancel()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+def test_stopping_the_loop_inside_a_hand_shake_forgets_it(
+    make_loop: Any, poller: str, turns: int
+) -> None:
+    loop = make_loop(backend=poller)
+    server = TlsServer("127.0.0.1", 0, loop, context=serving())
+    client = TlsClient(loop)
+    client.context = trusting()
+    heard = Recorder(client, *CLIENT_EVENTS)
+    server.on("connect", lambda conn: conn.abort())
+    client.connect("127.0.0.1", server.address[1], 60)
+    for _ in range(turns):
+        loop.run_once(0.01)
+    for event, *rest in heard.take():
+        if event == "connect":
+            rest[0].abort()
+    loop.stop()
+    assert loop.fd_count() == 0
+    with meeting(loop) as served:
+        conn = outcome(client, lambda: client.connect(NAME, served.port))
+        assert isinstance(conn, TlsConnection)
+        closed_after(served, conn)
+
+
+def test_a_client_can_be_used_again_in_its_own_listeners(served: Meeting) -> None:
+    client = served.client()
+    conns: list[TlsConnection] = []
+
+    def again(conn: TlsConnection) -> None:
+        conns.append(conn)
+        if len(conns) < 3:
+            client.connect(NAME, served.port)
+
+    client.on("connect", again)
+    client.connect(NAME, served.port)
+    served.until(lambda: len(conns) == 3 and len(served.heard.events) == 3)
+    for conn in conns:
+        conn.abort()
+
+
+def test_a_connection_that_nobody_listens_for_is_reset(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    event, rest = served.next_event()[:2]
+    if event == "connect":
+        heard = Recorder(rest, "close")
+        rest.pause(False)
+        served.until(lambda: heard.events)
+
+
+def test_an_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
+    with meeting(loop, context=server_context(*self_signed(NAME))) as served:
+        client = served.client()
+        client.connect(NAME, served.port)
+        served.refusal()
+    [told] = expected_logs.messages
+    assert told.startswith(f"no connection to 'localhost' port {served.port}: ")
+    assert "self-signed certificate" in told
+
+
+def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
+    assert TlsClient()._loop is default_loop
+    assert thor.TlsClient is TlsClient
+
+
+def test_a_peer_in_plain_python_serves_us(loop: LoopBase, silent: socket.socket) -> None:
+    def play() -> None:
+        accepted, _ = silent.accept()
+        with blocking(accepted, serving()) as peer:
+            peer.do_handshake()
+            peer.sendall(peer.recv(100) * 2)
+            peer.unwrap().close()
+
+    player = threading.Thread(target=play)
+    player.start()
+    client = TlsClient(loop)
+    client.context = trusting()
+    conn = outcome(client, lambda: client.connect(NAME, silent.getsockname()[1]))
+    heard = Recorder(conn, "data", "end", "close", "disconnect")
+    conn.write(b"twice ")
+    conn.pause(False)
+    run_loop(loop, lambda: ("disconnect",) in heard.events)
+    player.join()
+    assert heard.take() == [("data", b"twice twice "), ("end",), ("close",), ("disconnect",)]

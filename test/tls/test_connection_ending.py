@@ -1,0 +1,417 @@
+"""How a TLS connection ends: a clean end is told from one that was cut off."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tcp_support import EVENTS, MIB, Owner, read_all, socket_pair
+from tls_support import (
+    NAME,
+    Bytes,
+    Heard,
+    Meeting,
+    SecurePair,
+    blocking,
+    only,
+    secure_pair,
+    serving,
+    trusting,
+)
+
+from thor.loop import LoopBase
+from thor.tcp import TcpConnection
+from thor.testing import Recorder, advance
+from thor.tls import TlsConnection, accept_tls
+from thor_support import run_loop
+
+# -- clean ends ----------------------------------------------------------------------------------
+
+
+def test_close_is_an_end_at_the_other_side(pair: SecurePair) -> None:
+    client, server = Heard(pair.client), Heard(pair.server)
+    pair.server.pause(False)
+    pair.client.write(b"last words")
+    pair.client.close()
+    pair.settle()
+    assert client.take() == [("disconnect",)]
+    assert server.take() == [("data", b"last words"), ("end",), ("close",), ("disconnect",)]
+    assert (pair.client.error, pair.server.error) == (None, None)
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_connection_that_finished_writing_still_reads(memory: LoopBase, version: str) -> None:
+    pair = secure_pair(memory, client=trusting(**only(version)))
+    client, server = Heard(pair.client), Heard(pair.server)
+    pair.server.allow_half_open = True
+    for end in pair:
+        end.pause(False)
+    pair.client.write(b"request")
+    pair.client.end_writing()
+    pair.settle()
+    assert server.take() == [("data", b"request"), ("end",)]
+    pair.server.write(b"x" * MIB)
+    pair.server.close()
+    pair.settle()
+    assert client.take() == [("data", b"x" * MIB), ("end",), ("close",), ("disconnect",)]
+    assert server.names() == ["pause", "disconnect"]
+
+
+def test_data_that_has_arrived_when_writing_ends_is_not_lost(pair: SecurePair) -> None:
+    """OpenSSL reads when it sends close_notify: not what the program has still to get."""
+    heard = Recorder(pair.client, "data", "end")
+    pair.server.write(b"on its way")
+    pair.loop.run_once()
+    pair.client.end_writing()
+    pair.settle()
+    pair.server.write(b", and later")
+    pair.settle()
+    pair.client.pause(False)
+    pair.settle()
+    assert heard.take() == [("data", b"on its way, and later")]
+
+
+@pytest.mark.parametrize("half_open", [False, True])
+def test_two_directions_that_have_ended_close_by_themselves(
+    pair: SecurePair, half_open: bool
+) -> None:
+    heard = Heard(pair.server)
+    pair.server.allow_half_open = half_open
+    pair.server.pause(False)
+    pair.client.end_writing()
+    pair.server.end_writing()
+    pair.settle()
+    assert heard.take() == [("end",), ("close",), ("disconnect",)]
+
+
+def test_by_default_a_connection_answers_and_closes_when_the_peer_has_finished(
+    pair: SecurePair,
+) -> None:
+    client = Heard(pair.client)
+    pair.client.pause(False)
+    pair.server.on("end", lambda: pair.server.write(b"last words"))
+    pair.server.pause(False)
+    pair.client.end_writing()
+    pair.settle()
+    assert client.take() == [("data", b"last words"), ("end",), ("close",), ("disconnect",)]
+
+
+def test_an_end_behind_data_waits_for_reading_to_resume(pair: SecurePair) -> None:
+    heard = Heard(pair.server)
+    pair.server.allow_half_open = True
+    pair.server.once("data", lambda data: pair.server.pause(True))
+    pair.client.write(b"data")
+    pair.client.end_writing()
+    pair.loop.run_once()
+    pair.server.pause(False)
+    pair.settle()
+    assert heard.take() == [("data", b"data")]
+    pair.server.pause(False)
+    pair.settle()
+    assert heard.take() == [("end",)]
+
+
+def test_an_end_behind_data_is_not_told_after_close(pair: SecurePair) -> None:
+    heard = Heard(pair.server)
+    pair.server.on("data", lambda data: pair.server.close())
+    pair.client.write(b"data")
+    pair.client.close()
+    pair.server.pause(False)
+    pair.settle()
+    assert heard.take() == [("data", b"data"), ("disconnect",)]
+
+
+def test_closing_a_client_that_has_read_nothing_loses_nothing(served: Meeting) -> None:
+    """Tickets that nobody read make a kernel reset the connection, and drop what was sent."""
+    conn, peer = served.meet()
+    heard = Recorder(peer, "data", "end", "close")
+    conn.write(b"x" * MIB)
+    conn.close()
+    peer.pause(False)
+    served.until(lambda: ("close",) in heard.events)
+    assert heard.take() == [("data", b"x" * MIB), ("end",), ("close",)]
+    assert peer.error is None
+
+
+# -- ends that are none --------------------------------------------------------------------------
+
+
+def test_a_fin_without_close_notify_is_told_from_an_end(pair: SecurePair) -> None:
+    owner, heard = Owner(pair.server), Heard(pair.server)
+    pair.server.pause(False)
+    pair.client.write(b"part of it")
+    pair.loop.run_once()
+    pair.client.socket.shutdown(socket.SHUT_WR)
+    pair.settle()
+    assert heard.take() == [("data", b"part of it"), ("close",), ("disconnect",)]
+    assert owner.calls[1:] == [("close", ssl.SSLEOFError), ("disconnect",)]
+    assert "without close_notify" in str(pair.server.error)
+
+
+def test_a_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -> None:
+    heard = Heard(pair.server)
+    pair.server.pause(False)
+    pair.server.socket.buffer_bytes = 10
+    pair.client.write(b"part of it")
+    pair.loop.run_once()
+    pair.client.socket.shutdown(socket.SHUT_WR)
+    pair.settle()
+    assert heard.take() == [("close",), ("disconnect",)]
+    assert isinstance(pair.server.error, ssl.SSLEOFError)
+
+
+def test_a_reset_is_told_after_what_came_before_it(pair: SecurePair) -> None:
+    owner = Owner(pair.server)
+    pair.client.write(b"left")
+    pair.loop.run_once()
+    pair.server.socket.reset()
+    pair.settle()
+    assert owner.calls == [("hangup",)]
+    pair.server.pause(False)
+    pair.settle()
+    assert owner.calls[1:] == [
+        ("data", b"left"),
+        ("close", ConnectionResetError),
+        ("disconnect",),
+    ]
+
+
+def test_a_send_that_fails_ends_the_connection_after_what_has_arrived(pair: SecurePair) -> None:
+    owner = Owner(pair.client)
+    for word in (b"one ", b"two"):
+        pair.server.write(word)
+        pair.loop.run_once()
+    pair.client.pause(False)
+    pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    pair.client.write(b"x")
+    pair.settle()
+    assert owner.calls == [("data", b"one two"), ("close", BrokenPipeError), ("disconnect",)]
+
+
+def test_a_close_notify_that_cannot_be_sent_ends_the_connection(pair: SecurePair) -> None:
+    heard = Heard(pair.client)
+    pair.client.pause(False)
+    pair.client.socket.fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
+    pair.client.end_writing()
+    pair.settle()
+    assert heard.take() == [("close",), ("disconnect",)]
+    assert isinstance(pair.client.error, ConnectionResetError)
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("at", [0, 3, 5, -1], ids=["type", "length", "first", "last"])
+def test_a_record_that_was_altered_never_reaches_the_program(
+    memory: LoopBase, version: str, at: int
+) -> None:
+    pair = secure_pair(memory, client=trusting(**only(version)))
+    client, server = Heard(pair.client), Heard(pair.server)
+    pair.client.pause(False)
+    pair.server.pause(False)
+    pair.client.write(b"good")
+    pair.settle()
+    pair.client.write(b"x" * 1000)
+    pair.loop.run_once()
+    received: Any = pair.server.socket
+    received.received[at] ^= 0x55
+    pair.settle()
+    if pair.server.tcp_connected:  # a length that is too long waits for the rest
+        pair.client.write(b"y" * 2 * MIB)
+        pair.settle()
+    assert server.take() == [("data", b"good"), ("close",), ("disconnect",)]
+    assert isinstance(pair.server.error, ssl.SSLError)
+    assert not isinstance(pair.server.error, ssl.SSLEOFError)
+    # The alert that OpenSSL wrote has left, and is what the other side ends with.
+    assert [name for name in client.names() if name != "pause"] == ["close", "disconnect"]
+    assert isinstance(pair.client.error, ssl.SSLError)
+    assert "alert" in str(pair.client.error).lower()
+    advance(memory, 3)
+
+
+def test_data_before_a_bad_record_is_delivered_then_the_error(pair: SecurePair) -> None:
+    owner = Owner(pair.server)
+    pair.client.write(b"good")
+    pair.loop.run_once()
+    pair.client.write(b"bad")
+    pair.loop.run_once()
+    received: Any = pair.server.socket
+    received.received[-1] ^= 1
+    pair.server.pause(False)
+    pair.settle()
+    assert owner.calls == [("data", b"good"), ("close", ssl.SSLError), ("disconnect",)]
+    advance(pair.loop, 3)
+
+
+def test_the_alert_for_a_bad_record_overtakes_nothing_over_a_real_socket(served: Meeting) -> None:
+    """The kernel would reset a connection that is closed with bytes unread."""
+    raw = socket.create_connection(served.server.address, timeout=10)
+    peer = Bytes(trusting(), NAME)
+    raw.sendall(peer.shake())
+    served.until(lambda: _readable(raw))
+    while served.heard.events == []:
+        raw.sendall(peer.shake(raw.recv(65536)))
+        served.loop.run_once()
+    conn = served.accepted()
+    conn.pause(False)
+    bad = bytearray(peer.say(b"x" * 100))
+    bad[-1] ^= 1
+    raw.sendall(bad + b"and much that nobody will read" * 10_000)
+    heard = Heard(conn)
+    served.until(lambda: heard.events)
+    assert heard.names() == ["close", "disconnect"]
+    answer: list[bytes] = []
+    reader = threading.Thread(target=lambda: answer.append(read_all(raw)))
+    reader.start()
+    served.until(lambda: answer)
+    reader.join()
+    with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+        peer.hear(answer[0])
+    raw.close()
+
+
+def _readable(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+    finally:
+        sock.settimeout(10)
+
+
+# -- ending from inside --------------------------------------------------------------------------
+
+ENDINGS: list[Callable[[TlsConnection], None]] = [TlsConnection.close, TlsConnection.abort]
+
+
+def provoke(pair: SecurePair, event: str) -> None:
+    """Have the server's side emit `event`, whatever else comes with it."""
+    server, client = pair.server, pair.client
+    if event == "hangup":
+        client.write(b"left")
+        pair.settle()
+        server.socket.reset()
+        pair.settle()
+        return
+    server.pause(False)
+    if event == "pause":
+        client.socket.buffer_bytes = 0
+        pair.loop._soon(server.write, b"x" * MIB)
+        pair.loop._soon(server.close)
+    elif event == "data":
+        client.write(b"data")
+    elif event == "end":
+        client.end_writing()
+    elif event == "close":
+        client.abort()
+    elif event == "disconnect":
+        server.close()
+    pair.settle()
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda method: method.__name__)
+def test_ending_inside_any_event_is_followed_by_one_disconnect(
+    pair: SecurePair, event: str, ending: Callable[[TlsConnection], None]
+) -> None:
+    heard = Heard(pair.server)
+    pair.server.once(event, lambda *_: ending(pair.server))
+    provoke(pair, event)
+    pair.client.socket.buffer_bytes = 2 * MIB
+    pair.settle()
+    before = ["close"] if event == "close" else []
+    if event not in ("close", "disconnect"):
+        before = [event]
+    assert heard.names() == [*before, "disconnect"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_stopping_the_loop_inside_any_event_forgets_the_connection(
+    memory: LoopBase, event: str
+) -> None:
+    pair = secure_pair(memory)
+    pair.server.once(event, lambda *_: memory.stop())
+    provoke(pair, event)
+    assert pair.server not in memory.registered_fd_handlers()
+    assert pair.server.socket.fileno() == -1
+    assert pair.server.tcp_connected is False
+    pair.end()
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_listener_that_raises_resets_its_connection(
+    pair: SecurePair, event: str, expected_logs: Any
+) -> None:
+    pair.loop.on_exception = "log"
+
+    def fail(*_: Any) -> None:
+        raise LookupError
+
+    heard = Recorder(pair.server, "close", "disconnect")
+    pair.server.once(event, fail)
+    provoke(pair, event)
+    told = [name for name, *_ in heard.take()]
+    assert told == (["close", "disconnect"] if event == "close" else ["disconnect"])
+    assert any("LookupError" in message for message in expected_logs.messages)
+
+
+def test_abort_sends_no_close_notify(pair: SecurePair) -> None:
+    heard = Heard(pair.server)
+    pair.server.pause(False)
+    pair.client.write(b"x")
+    pair.client.abort()
+    pair.settle()
+    assert heard.names() == ["close", "disconnect"]
+    assert isinstance(pair.server.error, ConnectionResetError)
+
+
+def test_a_method_never_emits(pair: SecurePair) -> None:
+    heard = Heard(pair.server)
+    pair.client.write(b"data")
+    pair.client.close()
+    pair.loop.run_once()
+    for method in (
+        lambda: pair.server.pause(False),
+        lambda: pair.server.pause(True),
+        lambda: pair.server.pause(False),
+        pair.server.end_writing,
+        pair.server.close,
+        pair.server.abort,
+    ):
+        method()
+        assert heard.events == []
+
+
+# -- peers of other kinds ------------------------------------------------------------------------
+
+
+def test_a_peer_in_plain_python_half_closes(loop: LoopBase) -> None:
+    """`unwrap` sends close_notify and waits for the other one."""
+    ours, theirs = socket_pair()
+    ours.setblocking(False)
+    acceptance = accept_tls(TcpConnection(ours, theirs.getsockname(), loop), serving())
+    heard = Recorder(acceptance, "connect")
+    said: list[bytes] = []
+
+    def play() -> None:
+        peer = blocking(theirs, trusting(), NAME)
+        peer.do_handshake()
+        peer.sendall(b"question")
+        said.append(peer.recv(100))
+        peer.unwrap().close()
+
+    player = threading.Thread(target=play)
+    player.start()
+    run_loop(loop, lambda: heard.events)
+    conn = heard.events[0][1]
+    events = Heard(conn)
+    conn.on("data", lambda data: conn.write(b"answer"))
+    conn.pause(False)
+    run_loop(loop, lambda: ("disconnect",) in events.events)
+    player.join()
+    assert said == [b"answer"]
+    assert events.take() == [("data", b"question"), ("end",), ("close",), ("disconnect",)]

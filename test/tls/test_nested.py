@@ -1,0 +1,159 @@
+"""TLS inside TLS: a connection that goes through another one."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tcp_support import MIB
+from tls_support import Heard, Meeting, SecurePair, outcome, secure_pair, serving, trusting
+
+from thor.loop import LoopBase
+from thor.testing import Recorder, advance
+from thor.tls import TlsClient, TlsConnection, accept_tls
+
+PATTERN = bytes(range(256)) * (MIB // 256)
+
+
+@pytest.fixture
+def nested(memory: LoopBase) -> Iterator[SecurePair]:
+    """A pair through a pair."""
+    outer = secure_pair(memory)
+    inner = secure_pair(
+        over=outer,
+        name="inner.test",
+        client=trusting(alpn=["x"]),
+        server=serving("inner.test", alpn=["x"]),
+    )
+    yield inner
+    inner.end()
+
+
+def test_a_connection_can_go_through_another_one(nested: SecurePair) -> None:
+    assert (nested.client.server_name, nested.server.server_name) == ("inner.test", "inner.test")
+    assert nested.client.alpn == "x"
+    for source, sink in ((nested.client, nested.server), (nested.server, nested.client)):
+        heard = Recorder(sink, "data")
+        sink.pause(False)
+        source.write(PATTERN)
+        nested.settle()
+        assert heard.take() == [("data", PATTERN)]
+
+
+@pytest.mark.parametrize("room", [50, 1000, 40_000])
+def test_short_sends_lose_and_repeat_nothing(nested: SecurePair, room: int) -> None:
+    heard = Recorder(nested.server, "data", "end")
+    nested.server.socket.buffer_bytes = room
+    nested.server.pause(False)
+    for start in range(0, 200_000, 7001):
+        nested.client.write(PATTERN[start : start + 7001])
+    nested.client.end_writing()
+    nested.settle()
+    assert heard.take() == [("data", PATTERN[: 7001 * 29]), ("end",)]
+
+
+def test_an_end_is_one_through_both(nested: SecurePair) -> None:
+    client, server = Heard(nested.client), Heard(nested.server)
+    nested.server.allow_half_open = True
+    nested.server.pause(False)
+    nested.client.pause(False)
+    nested.client.write(b"question")
+    nested.client.end_writing()
+    nested.settle()
+    assert server.take() == [("data", b"question"), ("end",)]
+    nested.server.write(b"answer")
+    nested.server.close()
+    nested.settle()
+    assert server.take() == [("disconnect",)]
+    assert client.take() == [("data", b"answer"), ("end",), ("close",), ("disconnect",)]
+
+
+def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePair) -> None:
+    heard = Heard(nested.server)
+    nested.client.write(b"question")
+    nested.client.close()
+    nested.loop.run_once()
+    nested.server.pause(False)
+    nested.settle()
+    assert heard.take() == [("data", b"question"), ("end",), ("close",), ("disconnect",)]
+
+
+def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
+    heard = Heard(nested.server)
+    nested.server.pause(False)
+    outer: Any = nested.client._below
+    nested.client.write(b"part of it")
+    nested.loop.run_once()
+    outer._say_goodbye()
+    nested.settle()
+    assert heard.take() == [("data", b"part of it"), ("close",), ("disconnect",)]
+    assert isinstance(nested.server.error, ssl.SSLEOFError)
+
+
+def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> None:
+    client, server = Heard(nested.client), Heard(nested.server)
+    for end in nested:
+        end.pause(False)
+    outer: Any = nested.client._below
+    outer._send(b"this is no record at all")
+    nested.settle()
+    assert server.take() == [("close",), ("disconnect",)]
+    assert isinstance(nested.server.error, ssl.SSLError)
+    assert client.names() == ["close", "disconnect"]
+    assert "alert" in str(nested.client.error).lower()
+    advance(nested.loop, 3)
+
+
+def test_a_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
+    client, server = Heard(nested.client), Heard(nested.server)
+    for end in nested:
+        end.pause(False)
+    nested.client.write(b"x" * 100)
+    nested.loop.run_once()
+    received: Any = nested.server.socket
+    received.received[-1] ^= 1
+    nested.settle()
+    assert server.names() == ["close", "disconnect"]
+    assert client.names() == ["close", "disconnect"]
+    assert "ALERT_BAD_RECORD_MAC" in str(nested.client.error)
+    advance(nested.loop, 3)
+
+
+def test_pausing_and_resuming_in_every_listener(nested: SecurePair) -> None:
+    heard = Recorder(nested.server, "data", "end")
+
+    def toggle(_: bytes) -> None:
+        nested.server.pause(True)
+        nested.server.pause(False)
+
+    nested.server.on("data", toggle)
+    nested.client.write(PATTERN)
+    nested.client.end_writing()
+    nested.server.pause(False)
+    nested.settle()
+    assert heard.take() == [("data", PATTERN), ("end",)]
+
+
+def test_over_a_real_socket(served: Meeting) -> None:
+    outer, outer_server = served.meet()
+    acceptance = accept_tls(outer_server, serving("inner.test"))
+    heard = Recorder(acceptance, "connect")
+    client = TlsClient(served.loop)
+    client.context = trusting()
+    conn = outcome(client, lambda: client.start_tls(outer, "inner.test"))
+    assert isinstance(conn, TlsConnection)
+    served.until(lambda: heard.events)
+    server = heard.events[0][1]
+    assert served.server.active_connections == 1
+    server.on("data", server.write)
+    server.on("pause", server.pause)
+    server.pause(False)
+    got = Recorder(conn, "data", "end")
+    conn.pause(False)
+    conn.write(PATTERN)
+    conn.end_writing()
+    served.until(lambda: ("end",) in got.events)
+    assert got.take() == [("data", PATTERN), ("end",)]
+    served.until(lambda: served.server.active_connections == 0)

@@ -1,0 +1,112 @@
+"""What went wrong with TLS, in words."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+
+import pytest
+
+from thor.tls.reasons import broken_off, flooded, plain_bytes, reason_of, truncated
+
+
+def verification(code: int, message: str) -> ssl.SSLCertVerificationError:
+    """As OpenSSL tells it."""
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+def failure(reason: str) -> ssl.SSLError:
+    text = reason.lower().replace("_", " ")
+    return ssl.SSLError(1, f"[SSL: {reason}] {text} (_ssl.c:1006)")
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        pytest.param(
+            verification(10, "certificate has expired"),
+            "the peer's certificate has expired",
+            id="expired",
+        ),
+        pytest.param(
+            verification(9, "certificate is not yet valid"),
+            "the peer's certificate is not yet valid",
+            id="not-yet-valid",
+        ),
+        pytest.param(
+            verification(20, "unable to get local issuer certificate"),
+            "the peer's certificate has an unknown issuer",
+            id="unknown-issuer",
+        ),
+        pytest.param(
+            verification(18, "self-signed certificate"),
+            "the peer's certificate has an unknown issuer: it is self-signed",
+            id="self-signed",
+        ),
+        pytest.param(
+            verification(62, "Hostname mismatch, certificate is not valid for 'x'."),
+            "the peer's certificate is for another name"
+            " (Hostname mismatch, certificate is not valid for 'x')",
+            id="name",
+        ),
+        pytest.param(
+            verification(64, "IP address mismatch, certificate is not valid for '::1'."),
+            "the peer's certificate is for another address"
+            " (IP address mismatch, certificate is not valid for '::1')",
+            id="address",
+        ),
+        pytest.param(
+            verification(25, "path length constraint exceeded"),
+            "the peer's certificate was not accepted: path length constraint exceeded",
+            id="another-verification",
+        ),
+        pytest.param(
+            failure("TLSV1_ALERT_PROTOCOL_VERSION"),
+            "there is no TLS version that both sides allow",
+            id="version-by-alert",
+        ),
+        pytest.param(
+            failure("UNSUPPORTED_PROTOCOL"),
+            "there is no TLS version that both sides allow",
+            id="version",
+        ),
+        pytest.param(failure("WRONG_VERSION_NUMBER"), "the peer does not speak TLS", id="not-tls"),
+        pytest.param(
+            failure("TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            "the peer requires a certificate of this side",
+            id="certificate-required",
+        ),
+        pytest.param(failure("SOMETHING_NEW"), "something new", id="another-reason"),
+        pytest.param(
+            ssl.SSLError(1, "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)"),
+            "the peer speaks none of the protocols offered (ALPN)",
+            id="one-that-python-has-no-name-for",
+        ),
+        pytest.param(ssl.SSLError("no code"), "no code", id="no-code"),
+        pytest.param(ssl.SSLError(), "SSLError", id="nothing"),
+        pytest.param(ssl.SSLError(1, "plain text"), "plain text", id="no-reason"),
+        pytest.param(truncated(), "the peer closed without close_notify", id="truncated"),
+        pytest.param(broken_off(), "the peer closed during the hand-shake", id="broken-off"),
+        pytest.param(
+            flooded(), "the peer does not read the answers that it asks for", id="flooded"
+        ),
+        pytest.param(plain_bytes(), "plain bytes were received before TLS began", id="plain"),
+        pytest.param(
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            "Connection reset by peer",
+            id="network",
+        ),
+        pytest.param(ValueError("odd"), "odd", id="another-error"),
+        pytest.param(ValueError(), "ValueError", id="another-without-words"),
+    ],
+)
+def test_reason_of(why: BaseException, told: str) -> None:
+    assert reason_of(why) == told
+
+
+@pytest.mark.parametrize("error", [truncated(), broken_off(), flooded(), plain_bytes()], ids=str)
+def test_errors_of_our_own_say_what_happened(error: ssl.SSLError) -> None:
+    assert isinstance(error, OSError)
+    assert reason_of(error) in str(error)

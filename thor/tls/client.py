@@ -1,0 +1,212 @@
+"""Connecting with TLS.
+
+Owns: a client's settings, what they mean for a hand-shake, and which session it resumes. Must not
+know how a connection encrypts, nor how the TCP connection is made.
+
+Theory of operation: a `TlsClient` is a `TcpClient` with a hand-shake between the connection and the
+event. What is to be done is fixed by `connect`, as a `_Plan`; so what is left of an earlier one
+cannot touch a later one. The context is the program's own, or one of those that the clients of a
+loop share (`shared.py`), which may still be in the making when the connection is there.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from thor.tcp.client import TcpClient, _Race
+from thor.tls.connection import TlsConnection
+from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
+from thor.tls.reasons import reason_of
+from thor.tls.sessions import sessions_of
+from thor.tls.shared import shared_context
+from thor.tls.takeover import Takeover
+from thor.types import Address
+
+if TYPE_CHECKING:
+    import socket as socket_module
+
+    from thor.loop import LoopBase
+    from thor.tcp.connection import TcpConnection
+
+
+class _Plan:
+    """What one `connect` or `start_tls` is to come to.
+
+    name: what the server has to be; where: what it was reached by
+    """
+
+    def __init__(self, name: str | None, where: Hashable) -> None:
+        self.name = name
+        self.where = where
+        self.context: ssl.SSLContext | None = None
+        self.handshake: Handshake | None = None
+
+    def make(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """Make OpenSSL's object, with a session to resume if there is one."""
+        context = self.context
+        assert context is not None
+        assert self.handshake is not None
+        sessions = sessions_of(context)
+        # All that a hand-shake without the session would have looked at.
+        key = (self.name, self.where, context.verify_mode, context.check_hostname)
+        self.handshake.conn._keep = (sessions, key)
+        return context.wrap_bio(
+            incoming, outgoing, server_hostname=self.name, session=sessions.take(key)
+        )
+
+
+class TlsClient(TcpClient):
+    """Makes TLS connections, one at a time; it can be used again and again.
+
+    All that holds for a TcpClient holds for it too. These may be set on the class, a subclass or
+    an instance, before `connect`:
+
+    context: an `ssl.SSLContext`; `client_context()` makes one. None is one that is made of the next
+        three, and shared by all clients of the loop that are set alike. With a context they mean
+        nothing.
+    verify: whether the server must show a certificate for its name, by an authority that the system
+        trusts. With False, whoever is in between can read and change everything.
+    alpn: the protocols to offer, the best first
+    minimum_version: an `ssl.TLSVersion`; None is TLS 1.2
+    server_hostname: the name to ask for and to verify; None is the host that is connected to
+    handshake_timeout: how long the hand-shake may take, in seconds, within the time of `connect`;
+        None or 0 is no limit of its own
+
+    Emits, for each `connect()` or `start_tls()` one of these, unless `cancel()` is called or the
+    loop stopped:
+        connect(conn: TlsConnection): the hand-shake is done; the connection is paused.
+        connect_error(errtype: type, error): as of a TcpClient; or `ssl.SSLError`, and the reason,
+            a `str`, if the hand-shake failed. `error` of the client has the exception.
+    """
+
+    context: ssl.SSLContext | None = None
+    verify: bool = True
+    alpn: Sequence[str] = ()
+    minimum_version: ssl.TLSVersion | None = None
+    server_hostname: str | None = None
+    handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S
+
+    def __init__(self, loop: LoopBase | None = None) -> None:
+        TcpClient.__init__(self, loop)
+        self._plan: _Plan | None = None
+        self._takeover: Takeover | None = None
+
+    def connect(
+        self, host: str | bytes, port: int | str | None, timeout: float | None = None
+    ) -> None:
+        """Connect to `port` on `host`, and make TLS; what comes of it is emitted.
+
+        host, port, timeout: as of a TcpClient; the time-out is for the hand-shake too
+        Raises: RuntimeError if this client is connecting already; ValueError, TypeError
+        """
+        name = self._name_of(host)
+        TcpClient.connect(self, host, port, timeout)
+        self._prepare(_Plan(name, (host, port)))
+
+    def start_tls(
+        self, conn: TcpConnection, server_hostname: str, timeout: float | None = None
+    ) -> None:
+        """Make TLS on a connection that is there; what comes of it is emitted.
+
+        What was written on `conn` is sent before, plain. After this call nothing is emitted on it
+        any more: the connection that `connect` brings takes its place. If TLS fails it is gone.
+        conn: of the same loop; another TlsConnection is good too
+        server_hostname: the name to ask for and to verify
+        timeout: how long it may take, in seconds; None is no limit but `handshake_timeout`
+        Raises: RuntimeError if this client is connecting already; ValueError
+        """
+        name = _checked(server_hostname)
+        if conn._loop is not self._loop:
+            raise ValueError("the connection is on another loop")
+        self._check_free(timeout)
+        self._takeover = Takeover(conn, self._shake, self._fail)
+        self._begin(_Race(self, f"{name} by TLS"), timeout)
+        self._prepare(_Plan(name, conn.address))
+
+    # -- the steps -----------------------------------------------------------------------------
+
+    def _name_of(self, host: str | bytes) -> str | None:
+        if self.server_hostname is not None:
+            return _checked(self.server_hostname)
+        text = os.fsdecode(host)
+        if not text.startswith("unix:"):
+            # What is no part of a certificate: an interface, the dot of an absolute name (RFC 6066
+            # section 3). A name that is none is for the resolver to refuse.
+            return text.partition("%")[0] if ":" in text else text.removesuffix(".")
+        context = self.context
+        if self.verify if context is None else context.check_hostname:
+            raise ValueError(f"{text} has no name to verify: server_hostname is needed")
+        return None
+
+    def _prepare(self, plan: _Plan) -> None:
+        self._plan = plan
+        if self.context is not None:
+            plan.context = self.context
+        else:
+            settings = (self.verify, tuple(self.alpn), self.minimum_version)
+            shared_context(self._loop, settings, partial(self._have_context, plan))
+
+    def _have_context(self, plan: _Plan, made: ssl.SSLContext | Exception) -> None:
+        if plan is not self._plan:
+            return
+        if isinstance(made, Exception):
+            told = f"no context could be made: {reason_of(made)}"
+            self._fail(ssl.SSLError(ssl.SSL_ERROR_SSL, told))
+            return
+        plan.context = made
+        if plan.handshake is not None:
+            plan.handshake.start()
+
+    def _established(self, sock: socket_module.socket, address: Address) -> None:
+        conn = self._take(TlsConnection, sock, address)
+        if conn is not None:
+            self._shake(conn)
+
+    def _shake(self, conn: TlsConnection) -> None:
+        plan = self._plan
+        assert plan is not None
+        conn.server_name = plan.name
+        limit = self.handshake_timeout
+        plan.handshake = Handshake(conn, plan.make, limit, self._shaken)
+        plan.handshake.begin(at_once=plan.context is not None)
+
+    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            plan.handshake = None  # which holds it
+        if why is None:
+            self._succeed(conn)
+        else:
+            self._fail(why)
+
+    def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
+        if isinstance(why, ssl.SSLError):
+            return ssl.SSLError, reason_of(why)
+        return TcpClient._error_args(self, why)
+
+    def _end(self) -> None:
+        plan, self._plan = self._plan, None
+        if plan is not None and plan.handshake is not None:
+            plan.handshake.conn.abort()
+            plan.handshake = None
+        takeover, self._takeover = self._takeover, None
+        if takeover is not None:
+            takeover.cancel()
+        TcpClient._end(self)
+
+
+def _checked(name: str) -> str:
+    """Raises: ValueError if no server can be called so"""
+    host = name.removesuffix(".")
+    try:
+        if host.startswith(".") or "\0" in host:
+            raise ValueError("it is no name of a host")
+        if not host.encode("idna"):
+            raise ValueError("it is empty")
+    except ValueError as why:
+        raise ValueError(f"a server cannot be called {name!r}: {why}") from None
+    return host

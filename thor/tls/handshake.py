@@ -1,0 +1,183 @@
+"""One hand-shake.
+
+Owns: the way of a connection from its first byte to its first data, and how long it may take. Must
+not know contexts, nor who waits for the connection.
+
+Theory of operation: OpenSSL is asked to go on; what it has written is sent; what it wants to read
+is read. It is over when it says so and its last byte has left, or when something fails; then
+`done(conn, exc)` is called, once, unless the connection was aborted or the loop stopped before.
+
+A server's hand-shake begins with the client's first byte: until then a connection costs next to
+nothing. Whoever limits how many there are at a time is asked then (`knock`).
+"""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from thor.loop.poller import READABLE, WRITABLE
+from thor.tcp.connection import RECV_BYTES
+from thor.tls.reasons import broken_off
+
+if TYPE_CHECKING:
+    from thor.loop import ScheduledEvent
+    from thor.tls.connection import TlsConnection
+
+#: How long a hand-shake may take, in seconds, where nothing else is said. HAProxy's examples and
+#: Apache (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
+HANDSHAKE_TIMEOUT_S = 10.0
+#: Most reads in one turn of the loop: a chain of certificates takes one or two.
+MAX_READS = 8
+
+#: Makes OpenSSL's object for the buffers that it reads and writes.
+Make = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
+#: Told what comes of it: the connection, and why it failed, if it did.
+Done = Callable[["TlsConnection", OSError | None], None]
+
+
+class Handshake:
+    """The hand-shake of `conn`; it answers for the connection's readiness meanwhile."""
+
+    def __init__(
+        self,
+        conn: TlsConnection,
+        make: Make,
+        timeout_s: float | None,
+        done: Done,
+        knock: Callable[[Handshake], None] | None = None,
+    ) -> None:
+        """timeout_s: None or 0 is no limit.
+
+        knock: called when the client's first byte is there; it calls `start` or `hold`. None: this
+            side is the client, and begins
+        """
+        self.conn = conn
+        self._make = make
+        self._timeout_s = timeout_s
+        self._done = done
+        self._knock = knock
+        self._started = False
+        self._timer: ScheduledEvent | None = None
+
+    def begin(self, at_once: bool = True) -> None:
+        """Begin, or wait for the client to begin. at_once: False waits until `start` is called"""
+        conn = self.conn
+        conn._shaking = self
+        if self._timeout_s:
+            self._timer = conn._loop._schedule(self._timeout_s, self._late)
+        if self._knock is not None:
+            conn._set_interest(READABLE)
+        elif at_once:
+            self.start()
+
+    def start(self) -> None:
+        """Begin, after `hold` too."""
+        self._started = True
+        try:
+            self.conn._wrap(self._make)
+        except (ValueError, TypeError) as why:
+            self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, str(why)))
+            return
+        self._step()
+
+    def hold(self) -> None:
+        """Wait until `start` is called."""
+        self.conn._set_interest(0)
+
+    def ready(self, bits: int) -> None:
+        """The connection's socket is ready."""
+        if self._started:
+            self._step()
+        elif self._knock is not None and bits & self.conn._interest:
+            self._knock(self)
+        else:
+            self.fail(ConnectionResetError(errno.ECONNRESET, "the peer is gone"))
+
+    def _step(self) -> None:
+        try:
+            wanted = self._advance()
+        except OSError as why:
+            self.fail(why)
+            return
+        if wanted:
+            self.conn._set_interest(wanted)
+        else:
+            self._succeed()
+
+    def _advance(self) -> int:
+        """Do what can be done now. Returns: what to wait for; 0 if it is done. Raises: OSError"""
+        conn = self.conn
+        assert conn._object is not None
+        for reads in range(MAX_READS + 1):
+            try:
+                conn._object.do_handshake()
+                over = True
+            except ssl.SSLWantReadError:
+                over = False
+            if not conn._push() and not (over and self._only_tickets()):
+                return WRITABLE
+            if over:
+                return 0
+            if reads == MAX_READS:
+                break
+            try:
+                raw = conn._raw_recv(RECV_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return READABLE
+            if not raw:
+                raise broken_off()
+            conn._feed(raw)
+        return READABLE
+
+    def _only_tickets(self) -> bool:
+        """Whether what is left to send can wait for the first data: no peer waits for tickets."""
+        secure = self.conn._object
+        assert secure is not None
+        return secure.server_side and secure.version() == "TLSv1.3"
+
+    def _succeed(self) -> None:
+        conn = self.conn
+        self.cancel()
+        conn._set_interest(0)
+        conn._more = conn._incoming.pending > 0  # data that came along
+        if conn._keep is not None and conn.tls_version != "TLSv1.3":
+            sessions, key = conn._keep
+            conn._keep = None
+            session = conn._object.session if conn._object is not None else None
+            if session is not None:
+                sessions.put(key, session, once=False)
+        self._done(conn, None)
+
+    def fail(self, why: OSError) -> None:
+        """Close the connection; but the peer gets the alert first, if OpenSSL has written one."""
+        conn = self.conn
+        if conn._shaking is not self:
+            return
+        self.cancel()
+        if conn._keep is not None:
+            sessions, key = conn._keep
+            sessions.drop(key)
+        if conn._object is not None and conn._outgoing.pending:
+            conn._alert = isinstance(why, ssl.SSLError)
+            try:
+                conn._push()
+            except OSError:
+                conn._alert = False
+        try:
+            conn._lose(why)
+        finally:
+            self._done(conn, why)
+
+    def _late(self) -> None:
+        limit = f"the TLS hand-shake took more than {self._timeout_s:g} s"
+        self.fail(TimeoutError(errno.ETIMEDOUT, limit))
+
+    def cancel(self) -> None:
+        """Be over: the connection goes on without."""
+        self.conn._shaking = None
+        if self._timer is not None:
+            self._timer.delete()
+            self._timer = None

@@ -1,0 +1,220 @@
+"""Accepting with TLS.
+
+Owns: how many hand-shakes a server has under way, and what becomes of those that fail. Must not
+know how a connection encrypts, nor how it is accepted.
+
+Theory of operation: a connection is the server's from the moment it is accepted, so that it counts,
+and ends with the server; the program gets it after the hand-shake. A hand-shake is the most that a
+stranger can make a server do: half a millisecond, and some ten kilobytes. So only so many are under
+way at a time. Those that come on top have sent their first bytes and wait, in order; their time
+runs. A connection that is silent takes no place.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket as socket_module
+import ssl
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from thor.events import EventEmitter
+from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.server import TcpServer
+from thor.tls.connection import TlsConnection
+from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
+from thor.tls.reasons import reason_of
+from thor.tls.renewal import NamedObject, ServerContext
+from thor.tls.takeover import Takeover
+from thor.types import Address
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase
+    from thor.tcp.proxy_protocol import ProxyHeader
+
+log = logging.getLogger("thor.tls")
+
+#: Most hand-shakes at a time, where nothing else is said: half a second's work.
+MAX_HANDSHAKES = 1024
+
+
+class TlsServer(TcpServer):
+    """A TLS server. It listens from the moment it is made, and accepts when its loop runs.
+
+    All that holds for a TcpServer holds for it too; connections count from when they are accepted.
+
+    Emits, beside what a TcpServer emits:
+        connect(conn: TlsConnection): after the hand-shake; the connection is paused.
+        tls_error(address: Address, exc: OSError): a hand-shake failed: `ssl.SSLError`, or an error
+            of the network, or TimeoutError. The connection is gone. If nobody listens it is logged.
+    """
+
+    def __init__(
+        self,
+        host: str | bytes | None,
+        port: int | str | None,
+        loop: LoopBase | None = None,
+        *,
+        context: ssl.SSLContext,
+        handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S,
+        max_handshakes: int = MAX_HANDSHAKES,
+        **more: Any,
+    ) -> None:
+        """Listen on `port` of `host`.
+
+        context: `server_context()` makes one
+        handshake_timeout: how long a client may take, in seconds; None or 0 is no limit
+        max_handshakes: how many hand-shakes are under way at a time; the others wait
+        more: what a TcpServer takes
+        Raises: OSError, if the port is in use for example; ValueError, TypeError
+        """
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"context must be an ssl.SSLContext, not {context!r}")
+        if max_handshakes < 1:
+            raise ValueError("max_handshakes must be 1 or more")
+        self.context = context
+        self.handshake_timeout = handshake_timeout
+        self.max_handshakes = max_handshakes
+        self._shaking: set[TlsConnection] = set()
+        self._waiting: deque[Handshake] = deque()
+        TcpServer.__init__(self, host, port, loop, **more)
+
+    def _open(
+        self, sock: socket_module.socket, address: Address, header: ProxyHeader | None
+    ) -> None:
+        conn = self._take(TlsConnection, sock, address, header)
+        if conn is None:
+            return
+        make = partial(_make, self.context)
+        Handshake(conn, make, self.handshake_timeout, self._shaken, self._knock).begin()
+        renew(self.context, self._loop)
+
+    def _knock(self, handshake: Handshake) -> None:
+        """A client has begun."""
+        if len(self._shaking) < self.max_handshakes:
+            self._shaking.add(handshake.conn)
+            handshake.start()
+        else:
+            handshake.hold()
+            self._waiting.append(handshake)
+
+    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+        self._made_room(conn)
+        if why is None:
+            _note_name(conn)
+            self._introduce(conn)
+        elif not self.emit("tls_error", conn.address, why):
+            log.info("no TLS with %r: %s", conn.address, reason_of(why))
+
+    def _made_room(self, conn: TlsConnection) -> None:
+        if conn in self._shaking:
+            self._shaking.discard(conn)
+            self._loop._soon(self._admit)
+
+    def _admit(self) -> None:
+        """Let those that wait begin."""
+        while self._waiting and len(self._shaking) < self.max_handshakes:
+            handshake = self._waiting.popleft()
+            if handshake.conn._shaking is handshake:
+                self._knock(handshake)
+
+    def _gone(self, conn: Any) -> None:
+        self._made_room(conn)
+        TcpServer._gone(self, conn)
+
+    def _forgotten(self) -> None:
+        self._shaking.clear()
+        self._waiting.clear()
+        TcpServer._forgotten(self)
+
+
+class TlsAcceptance(EventEmitter):
+    """TLS on a connection that was accepted, on its way. Made by `accept_tls`.
+
+    error: the exception behind `connect_error`
+
+    Emits one of these, unless `cancel()` is called or the loop stopped:
+        connect(conn: TlsConnection): the hand-shake is done; the connection is paused. If nobody
+            listens, or a listener raises, it is aborted.
+        connect_error(errtype: type, error): it failed: `ssl.SSLError` and the reason, a `str`, or
+            `socket.error` and an errno. The connection is gone.
+    """
+
+    error: OSError | None = None
+
+    def __init__(self, conn: TcpConnection, context: ssl.SSLContext, timeout: float | None) -> None:
+        self._context = context
+        self._timeout = timeout
+        self._handshake: Handshake | None = None
+        self._takeover: Takeover | None = Takeover(conn, self._shake, self._fail)
+
+    def cancel(self) -> None:
+        """Give up: the connection is reset, and nothing is emitted."""
+        takeover, self._takeover = self._takeover, None
+        if takeover is not None:
+            takeover.cancel()
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            handshake.conn.abort()
+
+    def _shake(self, conn: TlsConnection) -> None:
+        self._takeover = None
+        make = partial(_make, self._context)
+        self._handshake = Handshake(conn, make, self._timeout, self._shaken)
+        self._handshake.begin()
+        renew(self._context, conn._loop)
+
+    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+        self._handshake = None
+        if why is None:
+            _note_name(conn)
+            hand_over(self, conn)
+        else:
+            self._fail(why)
+
+    def _fail(self, why: OSError) -> None:
+        self._takeover = None
+        self.error = why
+        if isinstance(why, ssl.SSLError):
+            told = self.emit("connect_error", ssl.SSLError, reason_of(why))
+        else:
+            told = self.emit("connect_error", socket_module.error, why.errno)
+        if not told:
+            log.info("TLS could not be started: %s", reason_of(why))
+
+
+def accept_tls(
+    conn: TcpConnection,
+    context: ssl.SSLContext,
+    timeout: float | None = HANDSHAKE_TIMEOUT_S,
+) -> TlsAcceptance:
+    """Make TLS, as the server, on a connection that is there (STARTTLS).
+
+    What was written on `conn` is sent before, plain. After this call nothing is emitted on it any
+    more: the connection that `connect` brings takes its place, at its server too.
+    conn: another TlsConnection is good too
+    context: `server_context()` makes one
+    timeout: how long the client may take, in seconds; None or 0 is no limit
+    Returns: the emitter of what comes of it
+    Raises: ValueError if the program has closed `conn`
+    """
+    return TlsAcceptance(conn, context, timeout)
+
+
+def _make(
+    context: ssl.SSLContext, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+) -> ssl.SSLObject:
+    return context.wrap_bio(incoming, outgoing, server_side=True)
+
+
+def _note_name(conn: TlsConnection) -> None:
+    secure = conn._object
+    if isinstance(secure, NamedObject):
+        conn.server_name = secure.asked_name
+
+
+def renew(context: ssl.SSLContext, loop: LoopBase) -> None:
+    """Have the files of a context looked at, in a thread, if it is time to."""
+    if isinstance(context, ServerContext) and context.is_due(loop._now):
+        loop.run_in_thread(context.refresh, loop._now)
