@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 
 import pytest
 
-from bench import harness, run
+from bench import harness, run, udp
 from bench.harness import BenchError, Sample, Server
 from bench.peers import PEERS, Peer, Place
 from bench.scenarios import SCENARIOS
@@ -154,6 +155,33 @@ if os.fork() == 0:
 while True:
     listener.accept()[0].close()
 """
+
+
+@pytest.mark.parametrize("name", ["thor", "asyncio"])
+def test_echo_of_datagrams_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "WARM_UP", 8)
+    core, _ = harness.cores()
+    port = harness.free_port()
+    argv = [sys.executable, str(udp.APPS / f"udp_{name}.py"), str(port)]
+    server = udp.EchoServer(argv, port, core)
+    try:
+        server.start()
+        result = udp.measure(server, datagrams=100, window=4, payload=b"x" * 64)
+    finally:
+        server.stop()
+    assert result.per_s > 0
+    assert result.fds == 0
+
+
+def test_datagram_that_does_not_come_back_is_reported() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        with (
+            udp.open_client(port, 0.01) as client,
+            pytest.raises(BenchError, match="did not come back"),
+        ):
+            udp.exchange(client, 2, 1, b"x")
 
 
 def test_whole_session_is_counted_and_ended() -> None:

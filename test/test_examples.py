@@ -9,16 +9,21 @@ import os
 import re
 import signal
 import socket
+import ssl
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from thor_documentation import fetch
+from tls_support import issued, trusting
 
+import thor.tcp
 import thor_support
 from thor_support import ROOT
 
@@ -171,6 +176,36 @@ def test_fetch_ends_with_an_error_where_nobody_listens() -> None:
     assert "Connection refused" in result.stderr
 
 
+def test_https_server_says_what_was_agreed_on(tmp_path: Path) -> None:
+    certificate, key = issued("localhost").write(tmp_path)
+    with (
+        running("https_server.py", certificate, key) as port,
+        socket.create_connection((HOST, port), timeout=20) as conn,
+        trusting().wrap_socket(conn, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        received = b"".join(iter(lambda: secure.recv(1000), b""))
+    assert b"\r\n\r\nTLS: TLSv1.3, " in received
+    assert received.endswith(b"session: new\nyou asked for: localhost\n")
+
+
+def test_https_server_makes_a_certificate_that_has_to_be_trusted_first() -> None:
+    process = start("https_server.py", HOST, "0")
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
+        result = run("fetch.py", f"https://localhost:{port}/")
+        assert "Certificate was not accepted" in result.stderr
+        assert "self-signed" in result.stderr
+        process.send_signal(signal.SIGTERM)
+        _, complaints = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "does not know the issuer" in complaints
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_tcp_client_prints_what_the_echo_server_returns() -> None:
     with running("tcp_echo_server.py") as port:
         result = run("tcp_client.py", HOST, str(port), "hello there")
@@ -196,6 +231,205 @@ def test_tcp_echo_server_returns_more_than_its_buffers_hold() -> None:
             received += data
         sending.result()
     assert received == sent
+
+
+def test_tls_echo_server_returns_what_it_gets_and_reads_its_files_again(tmp_path: Path) -> None:
+    files = issued("localhost").write(tmp_path)
+    process = start("tls_echo_server.py", HOST, "0", *files)
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+
+        def talk() -> bytes | None:
+            with (
+                socket.create_connection((HOST, port), timeout=20) as conn,
+                trusting().wrap_socket(conn, server_hostname="localhost") as secure,
+            ):
+                secure.sendall(b"hello")
+                assert secure.recv(100) == b"hello"
+                return secure.getpeercert(True)
+
+        before = talk()
+        assert process.stdout.readline() == f"{HOST}: TLSv1.3, name localhost\n"
+        issued("localhost", "other.test").write(tmp_path)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "reloaded\n"
+        assert talk() != before
+        process.send_signal(signal.SIGTERM)
+        _, complaints = process.communicate(timeout=20)
+        assert (process.returncode, complaints) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_tls_echo_server_makes_a_certificate_and_says_who_does_not_like_it() -> None:
+    process = start("tls_echo_server.py", HOST, "0")
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        with (
+            socket.create_connection((HOST, port), timeout=20) as conn,
+            pytest.raises(ssl.SSLCertVerificationError, match="self-signed"),
+        ):
+            trusting().wrap_socket(conn, server_hostname="localhost")
+        assert process.stdout.readline() == (
+            f"{HOST}: no TLS: the peer does not know the issuer of this side's certificate\n"
+        )
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_tcp_relay_tells_its_target_who_the_client_is() -> None:
+    with (
+        socket.create_server((HOST, 0)) as target,
+        running("tcp_relay.py", HOST, str(target.getsockname()[1])) as port,
+        socket.create_connection((HOST, port), timeout=20) as client,
+    ):
+        conn, _ = target.accept()
+        with conn:
+            conn.settimeout(20)
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            received = b"".join(iter(lambda: conn.recv(1000), b""))
+            conn.sendall(b"good bye")
+        address = thor.tcp.ProxyHeader(client.getsockname(), client.getpeername())
+        assert received == address.to_bytes() + b"hello"
+        assert client.recv(100) == b"good bye"
+
+
+# -- datagrams -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def udp() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.bind((HOST, 0))
+        yield sock
+
+
+def test_udp_echo_returns_what_it_gets(udp: socket.socket) -> None:
+    with running("udp_echo.py") as port:
+        for data in (b"hello", b"", bytes(65507)):
+            udp.sendto(data, (HOST, port))
+            assert udp.recvfrom(1 << 16) == (data, (HOST, port))
+
+
+def test_statsd_sink_adds_up_what_comes(udp: socket.socket) -> None:
+    process = start("statsd_sink.py", HOST, "0", "0.01")
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        udp.sendto(b"asked:1|c\nasked:2|c|@0.1\nwho knows\nload:3|x\nasked:1|c|@0\n", (HOST, port))
+        bad = [process.stderr.readline() for _ in range(3)]
+        assert [line.split("'")[1] for line in bad] == ["who knows", "load:3|x", "asked:1|c|@0"]
+        assert process.stdout.readline() == "asked 21\n"
+        udp.sendto(b"load:0.5|g\nload:0.7|g\ntook:1|ms\ntook:3|ms\ntook:2|ms", (HOST, port))
+        assert process.stdout.readline() == "load 0.7\n"
+        assert process.stdout.readline() == "took 2 ms\n"
+        process.send_signal(signal.SIGTERM)
+        rest, complaints = process.communicate(timeout=20)
+        assert (process.returncode, set(rest.split("\n")), complaints) == (0, {"load 0.7", ""}, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def dns_answer(query: bytes, *records: bytes, error: int = 0) -> bytes:
+    head = query[:2] + struct.pack("!5H", 0x8180 | error, 1, len(records), 0, 0)
+    return b"".join([head, query[12:], *records])
+
+
+def record(kind: int, data: bytes, owner: bytes = b"\xc0\x0c") -> bytes:
+    """A resource record of the name that was asked for, good for 60 seconds."""
+    return owner + struct.pack("!2HIH", kind, 1, 60, len(data)) + data
+
+
+def asked(udp: socket.socket, kind: str, answer: Callable[[bytes], Sequence[bytes]]) -> Any:
+    """Have dns_query.py ask a server that is played here: what it sends for each query."""
+    process = start("dns_query.py", "www.example.org", kind, HOST, str(udp.getsockname()[1]))
+    try:
+        while not (answers := answer((received := udp.recvfrom(512))[0])):
+            continue
+        for message in answers:
+            udp.sendto(message, received[1])
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("kind", "records", "printed"),
+    [
+        pytest.param("A", [record(1, b"\xc0\0\2\1")], ["A 192.0.2.1"], id="A"),
+        pytest.param("aaaa", [record(28, bytes(15) + b"\1")], ["AAAA ::1"], id="AAAA"),
+        pytest.param("MX", [record(15, b"\0\5\2mx\xc0\x10")], ["MX 5 mx.example.org"], id="MX"),
+        pytest.param(
+            "A",
+            [record(5, b"\1a\xc0\x0c"), record(1, b"\xc0\0\2\2"), record(99, b"\1\2")],
+            ["CNAME a.www.example.org", "A 192.0.2.2", "99 0102"],
+            id="several",
+        ),
+        pytest.param("NS", [], [], id="none"),
+    ],
+)
+def test_dns_query_prints_the_answers(
+    udp: socket.socket, kind: str, records: list[bytes], printed: list[str]
+) -> None:
+    result = asked(udp, kind, lambda query: [dns_answer(query, *records)])
+    assert result == (0, "".join(f"www.example.org 60 {line}\n" for line in printed), "")
+
+
+def test_dns_query_asks_again_and_believes_nobody_else(udp: socket.socket) -> None:
+    queries: list[bytes] = []
+
+    def answer(query: bytes) -> Sequence[bytes]:
+        queries.append(query)
+        if len(queries) < 2:
+            return []  # as if it was lost
+        wrong = record(1, b"\6\6\6\6")
+        other_number = bytes([query[0] ^ 1]) + query[1:]
+        other_name = query.replace(b"www", b"ftp")
+        forged = [dns_answer(other_number, wrong), dns_answer(other_name, wrong), query, b"", b"x"]
+        return [*forged, dns_answer(query, record(1, b"\xc0\0\2\1"))]
+
+    assert asked(udp, "A", answer) == (0, "www.example.org 60 A 192.0.2.1\n", "")
+    assert queries[0] == queries[1]
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "said"),
+    [
+        pytest.param([], 3, "www.example.org: no such name\n", id="no such name"),
+        pytest.param([], 9, "www.example.org: error 9\n", id="another error"),
+        pytest.param([record(1, b"\1", b"\xc0\x21")], 0, "does not end", id="pointer to itself"),
+        pytest.param([record(5, b"\1a\xc0\x2d")], 0, "does not end", id="pointer in a circle"),
+        pytest.param([b"\xc0\x0c\0"], 0, "not a proper answer", id="cut off"),
+        pytest.param([record(1, b"\1\2\3")], 0, "not a proper answer", id="no address"),
+    ],
+)
+def test_dns_query_says_what_is_wrong_with_an_answer(
+    udp: socket.socket, records: list[bytes], error: int, said: str
+) -> None:
+    status, _, complaint = asked(udp, "A", lambda query: [dns_answer(query, *records, error=error)])
+    assert status == 1
+    assert said in complaint
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells ICMP's errors to connected sockets only")
+def test_dns_query_ends_with_an_error_where_nobody_answers(udp: socket.socket) -> None:
+    port = udp.getsockname()[1]
+    udp.close()
+    result = run("dns_query.py", "www.example.org", "A", HOST, str(port))
+    assert result.returncode == 1
+    said = result.stderr.splitlines()[0]
+    assert said == f"{HOST}: [Errno 111] Connection refused: '{HOST} port {port}'"
 
 
 # -- proxies -------------------------------------------------------------------------------------

@@ -86,9 +86,9 @@ GUARDED = {
         "thor.types",  # names its classes only
         "thor.loop.wakeup",
         "thor.dns",
-        "thor.udp",
+        "thor.udp*",
         "thor.tcp*",
-        "thor.tls",
+        "thor.tls*",
         "thor.testing",
     },
     "asyncio": {"thor.aio"},

@@ -81,7 +81,10 @@ class EventEmitter:
 
     def on(self: E, event: str, listener: EventListener) -> E:
         """Call `listener` each time `event` is emitted; listeners are called in order."""
-        self._add(event, listener, False, False)
+        if self._listeners is None and callable(listener) and not copy_context():
+            self._listeners = {event: listener}  # as `_add` would, without the way there
+        else:
+            self._add(event, listener, False, False)
         return self
 
     def once(self: E, event: str, listener: EventListener) -> E:

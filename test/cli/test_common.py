@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thor.cli.common import Stopper, address, place, seconds, show, write_all
+from thor.cli.common import Stopper, address, network, seconds, write_all
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,15 @@ def test_what_is_no_time(text: str) -> None:
         seconds(text)
 
 
-def test_addresses_are_shown_as_they_are_written() -> None:
-    assert show(("127.0.0.1", 80)) == "127.0.0.1:80"
-    assert show(("::1", 80, 0, 0)) == "[::1]:80"
-    assert show("unix:/run/x") == "unix:/run/x"
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8", "10.1.2.3/8"])
+def test_networks(text: str) -> None:
+    assert network(text) == text
 
 
-def test_where_a_server_listens_is_a_url_or_every_interface() -> None:
-    assert place(("127.0.0.1", 80)) == "http://127.0.0.1:80/"
-    assert place(("::1", 80, 0, 0)) == "http://[::1]:80/"
-    assert place(("0.0.0.0", 80)) == place(("::", 80, 0, 0)) == "port 80 of every interface"
-    assert place("unix:/run/x") == "http://unix:/run/x/"
+@pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "unix:"])
+def test_what_is_no_network(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no network"):
+        network(text)
 
 
 def test_a_long_write_waits_for_its_reader() -> None:

@@ -184,8 +184,21 @@ def test_redirects_have_an_end(url: str) -> None:
     complains(here("fetch", "-L", f"{url}/loop"), 1, "more than 10 redirects")
 
 
-def test_a_redirect_to_what_is_not_http(url: str) -> None:
-    complains(here("fetch", "-L", f"{url}/to-302-https:||x|"), 2, "https is not supported yet")
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        pytest.param("ftp:||x|", "'ftp://x/' is no URL: it must begin with http://", id="ftp"),
+        pytest.param("http+unix:||%2Fx|", "must begin with http:// or https://", id="socket"),
+        pytest.param("mailto:x", "must begin with http://", id="mailto"),
+    ],
+)
+def test_a_redirect_to_what_is_not_http(url: str, target: str, says: str) -> None:
+    complains(here("fetch", "-L", f"{url}/to-302-{target}"), 2, says)
+
+
+def test_a_redirect_to_nonsense(url: str) -> None:
+    says = "a redirect to 'http://[', which is no URL"
+    complains(here("fetch", "-L", f"{url}/to-302-http:||["), 1, says)
 
 
 def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
@@ -204,7 +217,11 @@ def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        pytest.param(["https://a/"], "https is not supported yet", id="https"),
+        pytest.param(["https://a/", "--key", "x"], "--key goes with --cert", id="key"),
+        pytest.param(["https://a/", "-k", "--cacert", "x"], "exclude each other", id="insecure"),
+        pytest.param(["http://a/", "-x", "a:1"], "a proxy must be http://", id="proxy"),
+        pytest.param(["http+unix://a/"], "%2F for each slash", id="socket"),
+        pytest.param(["https://.a/"], "no server can be called", id="name"),
         pytest.param(["a.example"], "must begin with http://", id="no-scheme"),
         pytest.param(["ftp://a/"], "must begin with http://", id="scheme"),
         pytest.param(["http://a:x/"], "URI", id="port"),

@@ -77,7 +77,7 @@ def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        pytest.param(["--to", "https://a"], "https is not supported yet", id="https"),
+        pytest.param(["--to", "unix:a"], "names no Unix socket", id="unix"),
         pytest.param(["--to", "a:80"], "must be http://", id="no-scheme"),
         pytest.param(["--to", "http://a:x"], "port", id="port"),
         pytest.param(["--to", "http://a", "--to", "http://a:80"], "twice", id="twice"),

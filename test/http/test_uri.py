@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from thor.http.uri import UrlError, parse_uri
@@ -26,6 +28,17 @@ ACCEPTED = {
     "encoded": ("http://a/%2e%00%zz", ("http", "a", 80, b"a", b"/%2e%00%zz")),
     "at sign in the path": ("http://a/@b", ("http", "a", 80, b"a", b"/@b")),
     "underscore": ("http://a_b/", ("http", "a_b", 80, b"a_b", b"/")),
+}
+
+UNIX_ACCEPTED = {
+    "socket": ("http+unix://%2Frun%2Fa.sock/b?c", ("http+unix", "unix:/run/a.sock", 0, "/b?c")),
+    "socket over TLS": ("HTTPS+unix://%2fa", ("https+unix", "unix:/a", 0, "/")),
+    "socket, query": ("http+unix://%2Fa?b/c", ("http+unix", "unix:/a", 0, "/?b/c")),
+    "socket, odd path": (
+        "http+unix://%2FA%20%C3%A9%3A1/",
+        ("http+unix", "unix:/A \u00e9:1", 0, "/"),
+    ),
+    "abstract socket": ("http+unix://%40name/", ("http+unix", "unix:@name", 0, "/")),
 }
 
 REFUSED = {
@@ -62,6 +75,16 @@ REFUSED = {
     "IPv6 with zone": "http://[fe80::1%25eth0]/",
     "IPv6 with tail": "http://[::1]a/",
     "not IPv6": "http://[a]/",
+    "socket without a path": "http+unix:///a",
+    "socket of a relative path": "http+unix://a%2Fb/",
+    "socket of a host": "http+unix://localhost/",
+    "socket, only the root": "http+unix://%2F/",
+    "socket, no name": "http+unix://%40/",
+    "socket with NUL": "http+unix://%2Fa%00b/",
+    "socket with a port": "http+unix://%2Fa:80/",
+    "socket with user": "http+unix://u@%2Fa/",
+    "socket, bad percent": "http+unix://%2Fa%2/",
+    "socket, other scheme": "ftp+unix://%2Fa/",
 }
 
 
@@ -71,6 +94,23 @@ def test_uri_is_taken_apart(
     uri: str, parts: tuple[str, str, int, bytes, bytes], kind: type
 ) -> None:
     assert parse_uri(uri if kind is str else uri.encode()) == parts
+
+
+@pytest.mark.parametrize(("uri", "parts"), UNIX_ACCEPTED.values(), ids=UNIX_ACCEPTED.keys())
+def test_uri_of_a_unix_socket(uri: str, parts: tuple[str, str, int, str]) -> None:
+    scheme, host, port, target = parts
+    assert parse_uri(uri) == (scheme, host, port, b"localhost", target.encode())
+
+
+def test_uri_of_a_socket_says_what_to_write() -> None:
+    with pytest.raises(UrlError, match="%2F for each slash"):
+        parse_uri("http+unix:///run/app.sock")
+
+
+def test_abstract_sockets_are_linux_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(UrlError, match="only Linux"):
+        parse_uri("http+unix://%40name/")
 
 
 @pytest.mark.parametrize("uri", REFUSED.values(), ids=REFUSED.keys())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thor.http.error import (
+    CertificateError,
     ChunkExtensionError,
     ConnectError,
     ConnectTimeoutError,
@@ -14,7 +15,10 @@ from thor.http.error import (
     HttpError,
     IncompleteMessageError,
     OutputSyntaxError,
+    ProxyError,
     ReadTimeoutError,
+    ResourceError,
+    TlsError,
     TransferEncodingCLError,
     UrlError,
 )
@@ -32,6 +36,10 @@ def of(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     [
         (ConnectError, 502, "connection_refused"),
         (ConnectTimeoutError, 504, "connection_timeout"),
+        (CertificateError, 502, "tls_certificate_error"),
+        (TlsError, 502, "tls_protocol_error"),
+        (ProxyError, 502, "connection_refused"),
+        (ResourceError, 503, "proxy_internal_error"),
         (DnsError, 502, "dns_error"),
         (ReadTimeoutError, 504, "connection_read_timeout"),
         (IncompleteMessageError, 502, "connection_terminated"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import pytest
 
 from thor.http.error import TransferCodeError
+from thor.http.wire.fields import WireFields
 from thor.proxy import forwarding
 from thor.proxy.answers import Answered
 from thor.proxy.forwarding import (
     PSEUDONYM,
-    Forwarded,
     Policy,
     count_hops,
     forward_request,
@@ -21,6 +22,16 @@ from thor.proxy.forwarding import (
 )
 
 Fields = list[tuple[bytes, bytes]]
+
+
+class Forwarded(NamedTuple):
+    """What goes upstream, its parts named."""
+
+    fields: WireFields
+    upgrade: bytes | None
+    te_trailers: bool
+    expects: bool
+
 
 POLICY = Policy("fred", trusted=["10.0.0.0/8", "fd00::/8"])
 OWN = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via"}
@@ -35,7 +46,7 @@ def forward(
     policy: Policy = POLICY,
 ) -> Forwarded:
     before = list(fields)
-    found = forward_request(fields, http11, host, peer, policy)
+    found = Forwarded(*forward_request(fields, http11, host, peer, policy))
     assert fields == before
     return found
 
@@ -88,7 +99,7 @@ def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> 
     [
         pytest.param(
             [(b"Host", b"h"), (b"ACCEPT", b"a"), (b"accept", b"b"), (b"X-New", b"")],
-            [(b"Host", b"h"), (b"ACCEPT", b"a"), (b"accept", b"b"), (b"X-New", b"")],
+            [(b"ACCEPT", b"a"), (b"accept", b"b"), (b"X-New", b"")],
             id="case-order-and-repetition-are-kept",
         ),
         pytest.param(
@@ -121,7 +132,7 @@ def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> 
                 (b"Content-Length", b"3"),
                 (b"Close", b"x"),
             ],
-            [(b"Host", b"h"), (b"Content-Length", b"3"), (b"Close", b"x")],
+            [(b"Content-Length", b"3"), (b"Close", b"x")],
             id="not-to-be-nominated",
         ),
         pytest.param(
@@ -323,6 +334,12 @@ FORWARDED = [
 ]
 
 
+def test_host_is_what_the_server_found_and_no_field() -> None:
+    found = forward([(b"Host", b"h"), (b"A", b"b"), (b"Content-Length", b"3")]).fields
+    assert (found.host, found.length) == (b"a.example", 3)
+    assert of(found, b"host") == []
+
+
 def test_what_an_unknown_peer_says_of_others_is_replaced() -> None:
     assert forward([*FORWARDED, (b"x-forwarded-for", b"y")]).fields == [
         (b"x-forwarded-for", b"192.0.2.1"),
@@ -348,6 +365,24 @@ def test_what_a_trusted_peer_leaves_out_is_added() -> None:
 
 def test_a_peer_without_an_address_is_unknown() -> None:
     assert of(forward([], peer="").fields, b"x-forwarded-for") == [b"unknown"]
+
+
+def test_what_a_unix_socket_s_peer_says_is_extended_if_those_are_trusted() -> None:
+    said = [(b"x-forwarded-for", b"192.0.2.7"), (b"x-forwarded-proto", b"https")]
+    for trusted, kept in ((["unix:"], True), (["10.0.0.0/8"], False)):
+        fields = forward(said, peer="", policy=Policy("fred", trusted)).fields
+        assert of(fields, b"x-forwarded-for") == [b"192.0.2.7, unknown" if kept else b"unknown"]
+        assert of(fields, b"x-forwarded-proto") == [b"https" if kept else b"http"]
+    assert not Policy("fred", ["unix:"]).trusts("10.1.2.3")
+
+
+def test_the_scheme_is_that_of_this_hop() -> None:
+    secure = Policy("fred", ["10.0.0.0/8"], secure=True)
+    assert of(forward([], policy=secure).fields, b"x-forwarded-proto") == [b"https"]
+    said = [(b"x-forwarded-proto", b"http")]
+    assert of(forward(said, policy=secure).fields, b"x-forwarded-proto") == [b"https"]
+    trusted = forward(said, peer="10.1.2.3", policy=secure).fields
+    assert of(trusted, b"x-forwarded-proto") == [b"http"]
 
 
 def test_a_request_without_host_names_none() -> None:
@@ -468,34 +503,34 @@ def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
     ],
 )
 def test_fields_that_go_down(status: bytes, fields: Fields, expected: Fields | None) -> None:
-    found = forward_response(status, fields, True, False, POLICY)
+    found = forward_response(status, fields, 3, True, False, POLICY)
     assert found == [*(fields if expected is None else expected), (b"via", b"1.1 fred")]
 
 
 def test_via_of_a_response_is_added_behind_others() -> None:
-    found = forward_response(b"200", [(b"Via", b"1.1 x")], False, False, POLICY)
+    found = forward_response(b"200", [(b"Via", b"1.1 x")], -1, False, False, POLICY)
     assert found == [(b"Via", b"1.1 x"), (b"via", b"1.0 fred")]
 
 
 def test_trailers_are_announced_only_where_they_go_down() -> None:
     fields = [(b"Trailer", b"x-sum")]
-    assert of(forward_response(b"200", fields, True, True, POLICY), b"trailer") == [b"x-sum"]
-    assert of(forward_response(b"200", fields, True, False, POLICY), b"trailer") == []
+    assert of(forward_response(b"200", fields, -1, True, True, POLICY), b"trailer") == [b"x-sum"]
+    assert of(forward_response(b"200", fields, -1, True, False, POLICY), b"trailer") == []
 
 
 @pytest.mark.parametrize("value", [b"chunked", b"Chunked"])
 def test_a_coding_that_was_taken_off_is_not_named(value: bytes) -> None:
     fields = [(b"Transfer-Encoding", value)]
-    assert of(forward_response(b"200", fields, True, True, POLICY), b"transfer-encoding") == []
+    assert of(forward_response(b"200", fields, -1, True, True, POLICY), b"transfer-encoding") == []
 
 
 @pytest.mark.parametrize("value", [b"gzip", b"identity", b"gzip, chunked"])
 def test_a_coding_that_was_not_taken_off_is_an_error(value: bytes) -> None:
     with pytest.raises(TransferCodeError):
-        forward_response(b"200", [(b"Transfer-Encoding", value)], True, True, POLICY)
+        forward_response(b"200", [(b"Transfer-Encoding", value)], -1, True, True, POLICY)
 
 
 def test_trailers_of_a_hop_stay_behind() -> None:
-    assert forward_trailers([(b"X-Sum", b"1"), (b"Connection", b"x"), (b"Keep-Alive", b"y")]) == [
-        (b"X-Sum", b"1")
-    ]
+    of_hop = [(b"Connection", b"x"), (b"Keep-Alive", b"y"), (b"x-FORWARDED-prefix", b"/")]
+    trailers = [(b"X-Sum", b"1"), *of_hop, (b"X_Forwarded_For", b"z"), (b"Named", b"w")]
+    assert forward_trailers(trailers, [(b"connection", b"a, named")], POLICY) == [(b"X-Sum", b"1")]

@@ -179,6 +179,16 @@ def test_the_origin_decides_whether_a_body_is_expected() -> None:
     stage.send("a", ok(b"x")).expect(("browser", "data", passed(ok(b"x"))))
 
 
+def test_an_origin_that_answers_at_once_leaves_nothing_to_wait_for() -> None:
+    stage = Stage()
+    timers = len(stage.loop.scheduled_events())
+    fields = b"Content-Length: 3\r\nExpect: 100-continue\r\n"
+    stage.send("browser", get("/", fields, "PUT"))
+    waiting = len(stage.loop.scheduled_events())
+    stage.send("a", ok(b"x"))
+    assert timers < waiting > len(stage.loop.scheduled_events())
+
+
 def test_an_origin_that_says_nothing_does_not_hold_a_waiting_client_for_ever() -> None:
     stage = Stage()
     fields = b"Content-Length: 3\r\nExpect: 100-continue\r\n"
@@ -262,6 +272,30 @@ def test_a_body_cut_short_resets_the_client() -> None:
     stage.send("a", ok(b"x" * 10)[:-5]).finish("a")
     stage.play.take()
     assert not stage.peers["browser"].tcp_connected
+
+
+def test_answers_before_the_one_that_breaks_off_are_not_lost_with_it() -> None:
+    stage = Stage()
+    stage.send("browser", get("/1") + get("/2") + get("/3")).expect(("a", "data", got("/1")))
+    stage.socket("browser").buffer_bytes = 0
+    stage.send("a", ok(b"1")).expect(("a", "data", got("/2")))
+    stage.send("a", ok(b"2")).expect(("a", "data", got("/3")))
+    stage.send("a", CHUNKED + b"3\r\nabc\r\n").vanish("a").expect()
+    stage.advance(59).expect()
+    stage.socket("browser").buffer_bytes = 1000
+    whole = passed(ok(b"1")) + passed(ok(b"2"))
+    stage.expect(
+        ("browser", "data", whole + PASSED_CHUNKED + b"3\r\nabc\r\n"), ("browser", "close")
+    )
+
+
+def test_a_client_that_does_not_read_what_was_before_is_reset_all_the_same() -> None:
+    stage = Stage()
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.socket("browser").buffer_bytes = 0
+    stage.send("a", CHUNKED + b"3\r\nabc\r\n").vanish("a").advance(61)
+    stage.expect(("browser", "close"))
+    assert stage.proxy.server.connections == []
 
 
 def test_a_client_that_is_gone_cancels_the_upstream() -> None:

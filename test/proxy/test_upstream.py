@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from thor.http.uri import parse_uri
 from thor.proxy.upstream import Endpoint, Upstream, parse_endpoint, round_robin
 
 
@@ -16,33 +17,62 @@ def names(upstream: Upstream, count: int, now: float = 0.0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "host", "port", "authority", "prefix"),
+    ("url", "place"),
     [
-        ("http://127.0.0.1:9001", "127.0.0.1", 9001, "127.0.0.1:9001", ""),
-        ("http://a.example", "a.example", 80, "a.example:80", ""),
-        ("HTTP://A.example:8080/", "a.example", 8080, "a.example:8080", ""),
-        ("http://[::1]:9001", "::1", 9001, "[::1]:9001", ""),
-        ("http://a/app/v1/", "a", 80, "a:80", "/app/v1"),
+        ("http://127.0.0.1:9001", ("http", "127.0.0.1", 9001, "127.0.0.1:9001", "")),
+        ("http://a.example", ("http", "a.example", 80, "a.example:80", "")),
+        ("HTTP://A.example:8080/", ("http", "a.example", 8080, "a.example:8080", "")),
+        ("http://[::1]:9001", ("http", "::1", 9001, "[::1]:9001", "")),
+        ("http://a/app/v1/", ("http", "a", 80, "a:80", "/app/v1")),
+        ("https://a", ("https", "a", 443, "a:443", "")),
+        ("https://a:8443/app", ("https", "a", 8443, "a:8443", "/app")),
     ],
 )
-def test_urls_of_endpoints(url: str, host: str, port: int, authority: str, prefix: str) -> None:
-    assert parse_endpoint(url) == (host, port, authority, prefix)
+def test_urls_of_endpoints(url: str, place: tuple[str, str, int, str, str]) -> None:
+    scheme, host, port, authority, prefix = place
+    origin = f"{scheme}://{authority}"
+    assert parse_endpoint(url) == (scheme, host, port, authority, origin, prefix)
     endpoint = Endpoint(url)
+    assert (endpoint.scheme, endpoint.host, endpoint.port) == (scheme, host, port)
     assert endpoint.name == authority.encode()
-    assert endpoint.base == f"http://{authority}{prefix}".encode()
+    assert endpoint.base == f"{origin}{prefix}".encode()
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "name", "base"),
+    [
+        ("unix:/run/a", "unix:/run/a", b"unix:/run/a", b"http+unix://%2Frun%2Fa"),
+        ("UNIX:/A b", "unix:/A b", b"unix:/A%20b", b"http+unix://%2FA%20b"),
+        ("unix:/\u00e9", "unix:/\u00e9", b"unix:/%C3%A9", b"http+unix://%2F%C3%A9"),
+        ("unix:@a", "unix:@a", b"unix:@a", b"http+unix://%40a"),
+        ("http+unix://%2Fa%2Fb/c/", "unix:/a/b", b"unix:/a/b", b"http+unix://%2Fa%2Fb/c"),
+        ("https+unix://%2Fa", "unix:/a", b"unix:/a", b"https+unix://%2Fa"),
+    ],
+)
+def test_unix_sockets_as_endpoints(url: str, host: str, name: bytes, base: bytes) -> None:
+    endpoint = Endpoint(url)
+    assert (endpoint.host, endpoint.port, endpoint.name) == (host, 0, name)
+    assert endpoint.base == base
+    # What the client makes of it.
+    assert parse_uri(endpoint.origin + endpoint.target_for(b"/x"))[1] == host
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        pytest.param("https://a", "https is not supported yet", id="https"),
-        pytest.param("unix:/run/x", "unix is not supported yet", id="unix"),
+        pytest.param("unix:run/x", "names no Unix socket", id="unix-relative"),
+        pytest.param("unix:/", "names no Unix socket", id="unix-root"),
+        pytest.param("unix:", "names no Unix socket", id="unix-empty"),
+        pytest.param("http+unix://%2Fa%00", "names no Unix socket", id="unix-nul"),
+        pytest.param("http+unix://a/b", "names no Unix socket", id="unix-host"),
+        pytest.param("http+unix:///a/b", "must be http://", id="unix-not-encoded"),
+        pytest.param("ftp+unix://%2Fa", "must be http://", id="unix-scheme"),
         pytest.param("ftp://a", "must be http://", id="scheme"),
         pytest.param("127.0.0.1:9001", "must be http://", id="no-scheme"),
         pytest.param("http:a", "must be http://", id="no-slashes"),
         pytest.param("http://", "must be http://", id="no-host"),
         pytest.param("http://:80", "must be http://", id="port-only"),
-        pytest.param("http://a:0", "must be http://", id="port-0"),
+        pytest.param("http://a:0", "1 to 65535", id="port-0"),
         pytest.param("http://a:65536", "1 to 65535", id="port-too-large"),
         pytest.param("http://a:x", "1 to 65535", id="port-no-number"),
         pytest.param("http://u@a", "neither user", id="user"),
@@ -62,9 +92,9 @@ def test_a_url_that_is_none_says_why(url: str, says: str) -> None:
 
 def test_where_a_target_is_at_an_endpoint() -> None:
     endpoint = Endpoint("http://a/app/")
-    assert endpoint.uri_for(b"/x?y") == b"http://a:80/app/x?y"
-    assert endpoint.uri_for(b"//x/../%2e") == b"http://a:80/app//x/../%2e"
-    assert endpoint.uri_for(b"*") == b"http://a:80"
+    assert endpoint.origin + endpoint.target_for(b"/x?y") == b"http://a:80/app/x?y"
+    assert endpoint.target_for(b"//x/../%2e") == b"/app//x/../%2e"
+    assert endpoint.target_for(b"*") == b"*"
 
 
 def test_a_group_needs_endpoints_that_differ() -> None:

@@ -9,7 +9,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO, Any, NamedTuple
 
@@ -69,11 +69,14 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.said = _read_line(process.stderr)
-        found = re.search(r"http://([^/\s]+):(\d+)/", self.said)
-        assert found, self.said
-        self.host = found[1]
-        self.port = int(found[2])
-        self.url = f"http://{self.host}:{self.port}"
+        found = re.search(r"(https?)://([^/\s]+):(\d+)/", self.said)
+        #: Where it listens: its port, or the path of its Unix socket.
+        self.path = ""
+        if found is None:
+            (self.path,) = re.findall(r"unix:(\S+)", self.said.partition(" to ")[0])
+        self.host = found[2] if found else ""
+        self.port = int(found[3]) if found else 0
+        self.url = f"{found[1]}://{self.host}:{self.port}" if found else f"unix:{self.path}"
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -91,15 +94,19 @@ def _read_line(pipe: IO[bytes] | None) -> str:
 
 
 @contextmanager
-def running(*args: str) -> Iterator[Running]:
-    """Run a command that serves until the block ends; entered when it says where it listens."""
+def running(*args: str, before: Sequence[str] = (), **popen: Any) -> Iterator[Running]:
+    """Run a command that serves until the block ends; entered when it says where it listens.
+
+    before: what the command line is given to, such as a shell's
+    """
     process = subprocess.Popen(
-        [*_COMMAND, *args],
+        [*before, *_COMMAND, *args],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        **popen,
     )
     try:
         yield Running(process)

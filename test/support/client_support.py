@@ -6,8 +6,9 @@ Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here wa
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from thor.http.client import HttpClient, HttpClientExchange
 from thor.http.client.pool import Group, pool_of
@@ -154,12 +155,85 @@ class Watched:
         assert not set(TERMINAL).intersection(self.names), self.events
 
 
+class TlsMade(NamedTuple):
+    """What was asked of a TLS client. conn: that which TLS was begun on, None if it connected"""
+
+    server_name: str
+    context: Any
+    verify: bool
+    alpn: tuple[str, ...]
+    conn: TcpConnection | None
+    timeout: float | None
+
+
+def memory_tls_client(stage: Stage) -> Any:
+    """A TLS client class for a network in memory: it says nothing of its own, and keeps what was
+    asked in `stage.tls`."""
+
+    class MemoryTlsClient(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
+        context = None
+        verify = True
+        alpn: tuple[str, ...] = ()
+        server_hostname = None
+        handshake: Any = None
+
+        def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
+            self._note(None, timeout)
+            super().connect(host, port, timeout)
+
+        def start_tls(
+            self, conn: TcpConnection, server_hostname: str, timeout: float | None = None
+        ) -> None:
+            self.server_hostname = server_hostname
+            self._note(conn, timeout)
+            if timeout is not None:
+                self._timer = self._loop._schedule(timeout, self._timed_out)
+            self._loop._soon(self._succeed, conn)
+
+        def _note(self, conn: TcpConnection | None, timeout: float | None) -> None:
+            stage.tls.append(
+                TlsMade(self.server_hostname, self.context, self.verify, self.alpn, conn, timeout)
+            )
+
+        def _succeed(self, conn: TcpConnection) -> None:
+            self.handshake = conn
+            failure = stage.tls_failure
+            if failure is None:
+                conn.alpn = stage.tls_alpn
+                super()._succeed(conn)
+            elif failure != "hangs":
+                self.error, text = failure
+                conn.abort()
+                self._end()
+                self.emit("connect_error", ssl.SSLError, text)
+
+        def cancel(self) -> None:
+            super().cancel()
+            if self.handshake is not None:
+                self.handshake.abort()
+
+        def _timed_out(self) -> None:
+            if self.handshake is not None:
+                self.handshake.abort()
+            super()._timed_out()
+
+    return MemoryTlsClient
+
+
 class Stage:
-    """A network in memory with one client on it; origins listen where they are told to."""
+    """A network in memory with one client on it; origins listen where they are told to.
+
+    tls: what was asked of TLS clients; tls_failure: None, "hangs", or (exception, text) that
+    hand-shakes fail with; tls_alpn: what they agree on
+    """
 
     def __init__(self, **settings: Any) -> None:
         self.network = MemoryNetwork()
         self.loop = self.network.loop
+        self.tls: list[TlsMade] = []
+        self.tls_failure: Any = None
+        self.tls_alpn: str | None = None
+        self.tls_client_class = memory_tls_client(self)
         self.peers: list[Peer] = []
         self.client = self.make_client(**settings)
         self.listen("origin")
@@ -168,6 +242,7 @@ class Stage:
         """Another client on this loop."""
         client = HttpClient(self.loop)
         client.tcp_client_class = self.network.tcp_client_class
+        client.tls_client_class = self.tls_client_class
         for name, value in settings.items():
             assert hasattr(client, name)
             setattr(client, name, value)

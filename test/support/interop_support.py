@@ -81,9 +81,12 @@ def started(*argv: str) -> Iterator[Served]:
 
 
 @contextmanager
-def node_origin(name: str = "node") -> Iterator[Served]:
-    """`origins/origin.js`, which says in `X-Origin` that it is `name`."""
-    with started(need_program("node"), str(ORIGINS / "origin.js"), name) as origin:
+def node_origin(name: str = "node", *files: str) -> Iterator[Served]:
+    """`origins/origin.js`, which says in `X-Origin` that it is `name`.
+
+    files: its certificate and key, so that it speaks https; an authority for its clients'
+    """
+    with started(need_program("node"), str(ORIGINS / "origin.js"), name, *files) as origin:
         yield origin
 
 
@@ -120,6 +123,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     types {{ text/html html; text/plain txt; }}
+    {http}
     server {{
         listen 127.0.0.1:{port};
         {server}
@@ -129,11 +133,11 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, server: str) -> Iterator[Served]:
-    """nginx with one `server` block; its files are in `folder`."""
+def nginx(folder: Path, server: str, http: str = "") -> Iterator[Served]:
+    """nginx with one `server` block, and what stands before it; its files are in `folder`."""
     path, port = need_program("nginx"), free_port()
     conf = folder / "nginx.conf"
-    conf.write_text(_NGINX.format(folder=folder, port=port, server=server))
+    conf.write_text(_NGINX.format(folder=folder, port=port, http=http, server=server))
     argv = [path, "-e", "stderr", "-p", str(folder), "-c", str(conf)]
     with running_program(argv, port=port) as process:
         yield Served(process, port)
@@ -147,6 +151,7 @@ defaults
     timeout server 30s
 frontend front
     bind 127.0.0.1:{port}
+    {frontend}
     default_backend back
 backend back
     {backend}
@@ -155,11 +160,14 @@ backend back
 
 
 @contextmanager
-def haproxy(folder: Path, to: int, backend: str = "", server: str = "") -> Iterator[Served]:
+def haproxy(
+    folder: Path, to: int, backend: str = "", server: str = "", frontend: str = ""
+) -> Iterator[Served]:
     """HAProxy in front of port `to`."""
     path, port = need_program("haproxy"), free_port()
     conf = folder / "haproxy.cfg"
-    conf.write_text(_HAPROXY.format(port=port, to=to, backend=backend, server=server))
+    sections = _HAPROXY.format(port=port, to=to, frontend=frontend, backend=backend, server=server)
+    conf.write_text(sections)
     with running_program([path, "-db", "-q", "-f", str(conf)], port=port) as process:
         yield Served(process, port)
 

@@ -26,10 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = Path(os.environ.get("THOR_SHARED") or ROOT.parent / "shared") / "documented"
 TEXT = "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.txt")))
 
-#: Headings of what is not in this release.
-LATER = re.compile(r"TLS|UDP|Tls|Udp|Datagram|datagram")
 #: Headings that say nothing by themselves.
-TITLES = {"Events", "HTTP", "Event Loops", "TCP", "API Reference"}
+TITLES = {"Events", "HTTP", "Event Loops", "TCP", "TLS/SSL", "UDP", "API Reference"}
 
 
 def documents(*headings: str) -> Callable[[F], F]:
@@ -44,16 +42,9 @@ def need_text() -> None:
 
 
 def headings() -> list[str]:
-    """The headings of the reference, without those of what is not in this release."""
-    found, later_depth = [], 0
-    for marks, text in re.findall(r"^(#+) (.*)$", TEXT, flags=re.M):
-        heading = plain(text)
-        if later_depth and len(marks) > later_depth:
-            continue
-        later_depth = len(marks) if LATER.search(heading) else 0
-        if not later_depth and heading not in TITLES and not heading.startswith("Thor"):
-            found.append(heading)
-    return found
+    """The headings of the reference."""
+    found = [plain(text) for text in re.findall(r"^#+ (.*)$", TEXT, flags=re.M)]
+    return [text for text in found if text not in TITLES and not text.startswith("Thor")]
 
 
 def plain(heading: str) -> str:

@@ -38,8 +38,7 @@ class Message:
         return isinstance(other, Message) and self._facts() == other._facts()
 
     def _facts(self) -> tuple[object, ...]:
-        head = [(name, getattr(self.head, name)) for name in self.head.__slots__]
-        return head, self.body, self.trailers, self.complete
+        return tuple(self.head), self.body, self.trailers, self.complete
 
 
 @dataclass
@@ -104,10 +103,10 @@ def _pull_requests(reader: RequestReader, outcome: Outcome) -> None:
         if not messages or messages[-1].complete:
             if messages and not _persists(messages[-1]):
                 return
-            head = reader.read_head()
-            if head is None:
+            parts = reader.read_head()
+            if parts is None:
                 return
-            messages.append(Message(head))
+            messages.append(Message(RequestHead(*parts)))
         pull_body(reader, messages[-1])
         if not messages[-1].complete:
             return
@@ -168,9 +167,10 @@ def _pull_responses(
             reader.expect(waiting.pop(0), upgrade)
             reader.feed(data)
         if not messages or messages[-1].complete:
-            head = reader.read_head()
-            if head is None:
+            parts = reader.read_head()
+            if parts is None:
                 return
+            head = ResponseHead(*parts)
             messages.append(Message(head))
             if head.framing == NO_BODY and not reader.complete:  # informational
                 messages[-1].complete = True

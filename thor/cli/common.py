@@ -2,12 +2,13 @@
 stop.
 
 Owns: exit codes (0 done, 1 failed while running, 2 wrong use), and signals. Must not know any
-command.
+command; what is listened on is in `listen.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import logging
 import os
 import signal
@@ -102,6 +103,15 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def network(text: str) -> str:
+    """An argument that is a network of IPv4 or IPv6 addresses, or one address."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network, such as 10.0.0.0/8") from None
+    return text
+
+
 def seconds(text: str) -> float:
     """An argument that is a time in seconds, 0 or more."""
     try:
@@ -111,49 +121,6 @@ def seconds(text: str) -> float:
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
-
-
-def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """`--listen` and `--drain`."""
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        type=address,
-        default=address(default),
-        help=f"where to listen; port 0 takes a free one (default: {default})",
-    )
-    parser.add_argument(
-        "--drain",
-        metavar="SECONDS",
-        type=seconds,
-        default=DRAIN_S,
-        help=f"how long requests may go on after SIGTERM or Ctrl-C (default: {DRAIN_S:g})",
-    )
-
-
-def show(address: Any) -> str:
-    """An address as a user writes it."""
-    if not isinstance(address, tuple):
-        return str(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def place(address: Any) -> str:
-    """Where a server listens, for people: its URL, or its port where it has every address."""
-    if isinstance(address, tuple) and address[0] in ("0.0.0.0", "::"):
-        return f"port {address[1]} of every interface"
-    return f"http://{show(address)}/"
-
-
-@contextmanager
-def listening(where: tuple[str, int]) -> Iterator[None]:
-    """Around what listens: turns the system's refusal into a message."""
-    try:
-        yield
-    except OSError as why:
-        reason = why.strerror or str(why)
-        raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
 
 
 # -- running ------------------------------------------------------------------------------------

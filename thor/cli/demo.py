@@ -7,7 +7,8 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from thor.cli.common import DONE, CommandError, Stopper, address, listening, seconds, show
+from thor.cli.common import DONE, CommandError, Stopper, address, seconds
+from thor.cli.listen import listening, show
 from thor.http import HttpServer
 from thor.http.client import HttpClient
 from thor.loop import LoopBase, make

@@ -11,17 +11,25 @@ from urllib.parse import urljoin, urlsplit
 
 from thor import __version__
 from thor.cli.common import DONE, FAILED, MISUSED, CommandError, seconds, write_all
+from thor.cli.listen import certificates
 from thor.http.client import HttpClient
-from thor.http.error import OutputError, UrlError
+from thor.http.error import CertificateError, OutputError, UrlError
 from thor.loop import LoopBase, make
+from thor.tls import client_context
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
+
     from thor.http.client import HttpClientExchange
     from thor.http.error import HttpError
     from thor.types import RawHeaders
 
 #: Most redirects that are followed (curl's limit is 50, browsers' about 20).
 MAX_REDIRECTS = 10
+#: What can be asked for; and what a server may send one to: it has no say about local sockets.
+SCHEMES = ("http", "https", "http+unix", "https+unix")
+NETWORK_SCHEMES = SCHEMES[:2]
 _REDIRECTS = (b"301", b"302", b"303", b"307", b"308")
 
 #: Something quoted in an error's detail: octets are shown as Python shows them, b'...'.
@@ -35,7 +43,11 @@ def add_parser(commands: Any) -> None:
         help="make a request and print the response",
         description="Make a request and write the response's body to stdout.",
     )
-    parser.add_argument("url", metavar="URL", help="http://HOST[:PORT]/PATH")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="http://HOST[:PORT]/PATH, https:// the same, or http+unix://%%2FPATH%%2FOF%%2FSOCKET/PATH",
+    )
     parser.add_argument("-X", metavar="METHOD", dest="method", help="default: GET, with -d POST")
     parser.add_argument(
         "-H",
@@ -58,6 +70,27 @@ def add_parser(commands: Any) -> None:
         "-f", "--fail", action="store_true", help="exit with 1 for a status of 400 or more"
     )
     parser.add_argument(
+        "-k", "--insecure", action="store_true", help="believe any certificate of a server"
+    )
+    parser.add_argument(
+        "--cacert", metavar="FILE", help="believe certificates of these issuers (PEM), no others"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="show this certificate to servers (PEM)")
+    parser.add_argument(
+        "--key", metavar="FILE", help="its key (PEM), where the certificate's file does not have it"
+    )
+    parser.add_argument(
+        "-x",
+        "--proxy",
+        metavar="URL",
+        help="go through this proxy: http://[USER:PASSWORD@]HOST[:PORT]",
+    )
+    parser.add_argument(
+        "--unix-socket",
+        metavar="PATH",
+        help="connect to this Unix socket, not to the URL's host",
+    )
+    parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="how long it may take in all"
     )
     parser.set_defaults(run=run)
@@ -73,31 +106,70 @@ def field(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Make the request; returns when its response is written."""
-    check_url(args.url)
-    fetch = Fetch(args, make())
+    check_url(args.url, SCHEMES)
+    context = tls_context(args)
+    loop = make()
+    loop.on_exception = "raise"  # a fault of ours has to end it, not to leave it waiting
+    fetch = Fetch(args, loop, context)
     try:
         return fetch.run()
     finally:
         fetch.close()
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, schemes: Sequence[str]) -> None:
     """Raises: CommandError for a URL that cannot be fetched"""
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme == "https":
-        raise CommandError("https is not supported yet; use an http:// URL", MISUSED)
-    if scheme != "http":
-        raise CommandError(f"{url!r} is no URL: it must begin with http://", MISUSED)
+    scheme, found, _ = url.partition("://")
+    if not found or scheme.lower() not in schemes:
+        shown = " or ".join(f"{scheme}://" for scheme in schemes[:2])
+        raise CommandError(f"{url!r} is no URL: it must begin with {shown}", MISUSED)
+
+
+def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
+    """What TLS is spoken with; None is the client's default. Raises: CommandError"""
+    if args.key is not None and args.cert is None:
+        raise CommandError("--key goes with --cert", MISUSED)
+    if args.insecure and args.cacert is not None:
+        raise CommandError("--insecure and --cacert exclude each other", MISUSED)
+    if not (args.insecure or args.cacert or args.cert):
+        return None
+    with certificates(args.cacert or args.cert, args.key):
+        return client_context(
+            verify=not args.insecure,
+            ca_file=args.cacert,
+            certificate=args.cert,
+            key=args.key,
+        )
+
+
+def join(base: str, location: str) -> str:
+    """Where a Location leads from a URL (RFC 3986 section 5); `urljoin` knows no Unix sockets.
+
+    Raises: CommandError
+    """
+    try:
+        parts = urlsplit(location)
+        scheme, _, rest = base.partition("+unix://")
+        if not rest or parts.scheme or parts.netloc:
+            return urljoin(base, location)
+        return urljoin(f"{scheme}://{rest}", location).replace("://", "+unix://", 1)
+    except ValueError:
+        raise CommandError(f"a redirect to {location!r}, which is no URL") from None
 
 
 class Fetch:
     """A request, with the redirects that it meets."""
 
-    def __init__(self, args: argparse.Namespace, loop: LoopBase) -> None:
+    def __init__(
+        self, args: argparse.Namespace, loop: LoopBase, context: ssl.SSLContext | None
+    ) -> None:
         self._args = args
         self._loop = loop
-        self._client = HttpClient(loop)
-        self._client.retry_limit = 0  # who waits wants to know what is wrong
+        self._client = client = HttpClient(loop)
+        client.retry_limit = 0  # who waits wants to know what is wrong
+        client.tls_context = context
+        client.proxy = args.proxy
+        client.unix_path = args.unix_socket
         self._exchange: HttpClientExchange | None = None
         self._output = -1
         self._was_blocking = True
@@ -152,8 +224,9 @@ class Fetch:
 
     def _follow(self, status: bytes, location: str) -> None:
         """Go where a redirect points (RFC 9110 section 15.4)."""
-        url = urljoin(self._url, location).partition("#")[0]
-        check_url(url)
+        url = join(self._url, location).partition("#")[0]
+        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
+            check_url(url, NETWORK_SCHEMES)
         self._redirects += 1
         if self._redirects > MAX_REDIRECTS:
             raise CommandError(f"more than {MAX_REDIRECTS} redirects")
@@ -202,6 +275,8 @@ class Fetch:
     def _error(self, error: HttpError) -> None:
         misused = isinstance(error, (UrlError, OutputError))
         message = _LITERAL.sub(r"\1", str(error))
+        if isinstance(error, CertificateError):
+            message += " (--cacert FILE names an issuer to believe, --insecure believes anybody)"
         self._fail(CommandError(message, MISUSED if misused else FAILED))
 
     def _time_out(self) -> None:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 from thor import dns
-from thor.cli.common import (
-    DONE,
-    MISUSED,
-    CommandError,
-    Stopper,
-    add_server_arguments,
-    listening,
-    place,
-    tell,
-)
+from thor.cli.common import DONE, MISUSED, CommandError, Stopper, tell
+from thor.cli.listen import add_server_arguments, certificates, listen_all, peers
 from thor.loop import LoopBase, make
 from thor.proxy import Endpoint, Flow, ReverseProxy, Upstream
 from thor.proxy.accesslog import access_line, refused_line
 from thor.proxy.upstream import BALANCES
+from thor.tls import client_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from thor.http.error import HttpError
     from thor.tcp import TcpConnection
 
@@ -45,7 +39,18 @@ def add_parser(commands: Any) -> None:
         metavar="URL",
         action="append",
         required=True,
-        help="http://HOST[:PORT][/PREFIX], where requests go; may be given several times",
+        help="http://HOST[:PORT][/PREFIX], https:// the same, or unix:PATH: where requests go; may "
+        "be given several times",
+    )
+    parser.add_argument(
+        "--origin-ca",
+        metavar="FILE",
+        help="believe the certificates of https servers that are of these issuers (PEM)",
+    )
+    parser.add_argument(
+        "--origin-insecure",
+        action="store_true",
+        help="believe any certificate, so that anybody can pretend to be the server",
     )
     parser.add_argument(
         "--balance",
@@ -57,23 +62,15 @@ def add_parser(commands: Any) -> None:
         "--trust",
         metavar="NETWORK",
         action="append",
-        type=network,
+        type=peers,
         default=[],
-        help="believe the X-Forwarded-* of peers in this network, such as 10.0.0.0/8",
+        help="believe the X-Forwarded-* of peers in this network, such as 10.0.0.0/8; unix: for "
+        "the peers of Unix sockets",
     )
     parser.add_argument(
         "--access-log", action="store_true", help="write a line for each request to stdout"
     )
     parser.set_defaults(run=run)
-
-
-def network(text: str) -> str:
-    """An argument that is a network of IPv4 or IPv6 addresses, or one address."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no network, such as 10.0.0.0/8") from None
-    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,18 +80,36 @@ def run(args: argparse.Namespace) -> int:
         upstream = Upstream(args.to, args.balance)
     except ValueError as why:
         raise CommandError(str(why), MISUSED) from None
+    context = origin_context(args)
     check_names(loop, upstream)
-    with listening(args.listen):
-        host, port = args.listen
-        proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust)
-    if args.access_log:
-        log_access(proxy)
-    proxy.on("stop", loop.stop)
+    log = open_access_log() if args.access_log else None
+
+    def forward(host: Any, port: Any, **settings: Any) -> ReverseProxy:
+        proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust, **settings)
+        proxy.client.tls_context = context
+        if log is not None:
+            log_access(proxy, log)
+        return proxy
+
+    servers, where = listen_all(args, loop, forward)
     to = ", ".join(args.to)
     # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: forwarding {place(proxy.address)} to {to}")
-    Stopper(loop, proxy.graceful_shutdown, args.drain).run()
+    loop.schedule(0, tell, f"thor: forwarding {where} to {to}")
+    Stopper(loop, servers.graceful_shutdown, args.drain).run()
     return DONE
+
+
+def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
+    """What https servers are spoken to with; None is the client's default.
+
+    Raises: CommandError for a file that cannot be used
+    """
+    if args.origin_ca is None and not args.origin_insecure:
+        return None
+    if args.origin_ca is not None and args.origin_insecure:
+        raise CommandError("--origin-ca and --origin-insecure exclude each other", MISUSED)
+    with certificates(args.origin_ca):
+        return client_context(verify=not args.origin_insecure, ca_file=args.origin_ca)
 
 
 def check_names(loop: LoopBase, upstream: Upstream) -> None:
@@ -102,7 +117,7 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
 
     Raises: CommandError if one cannot be resolved
     """
-    waiting = set(upstream.endpoints)
+    waiting = {endpoint for endpoint in upstream.endpoints if endpoint.port}
     failures: list[str] = []
 
     def look_up(endpoint: Endpoint) -> None:
@@ -115,19 +130,26 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
 
         dns.lookup(loop, endpoint.host, endpoint.port, _ANY_TYPE, answered)
 
-    for endpoint in upstream.endpoints:
+    if not waiting:
+        return  # Unix sockets have no names
+    for endpoint in list(waiting):
         look_up(endpoint)
     loop.run()
     if failures:
         raise CommandError(failures[0])
 
 
-def log_access(proxy: ReverseProxy) -> None:
-    """Write a line for each request that is done, or was refused, to stdout."""
+def open_access_log() -> logging.Logger:
+    """The logger of the access log, which goes to stdout."""
     log = logging.getLogger("thor.access")
     log.propagate = False
     log.setLevel(logging.INFO)
     log.addHandler(logging.StreamHandler(sys.stdout))
+    return log
+
+
+def log_access(proxy: ReverseProxy, log: logging.Logger) -> None:
+    """Log a line for each request that is done, or was refused."""
 
     def done(flow: Flow) -> None:
         log.info("%s", access_line(flow))

@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from thor.cli.common import (
-    DONE,
-    CommandError,
-    Stopper,
-    add_server_arguments,
-    listening,
-    place,
-    tell,
-)
+from thor.cli.common import DONE, CommandError, Stopper, tell
+from thor.cli.listen import add_server_arguments, listen_all
 from thor.files import StaticFiles
 from thor.http import HttpServer
 from thor.loop import make
@@ -39,12 +32,14 @@ def run(args: argparse.Namespace) -> int:
     except OSError as why:
         raise CommandError(f"cannot serve {args.directory!r}: {why.strerror}") from None
     loop = make()
-    with listening(args.listen):
-        host, port = args.listen
-        server = HttpServer(host, port, loop)
-    server.on("exchange", files)
-    server.on("stop", loop.stop)
+
+    def serve(host: str | None, port: int | None, **settings: Any) -> HttpServer:
+        server = HttpServer(host, port, loop, **settings)
+        server.on("exchange", files)
+        return server
+
+    servers, where = listen_all(args, loop, serve)
     # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: serving {args.directory} on {place(server.address)}")
-    Stopper(loop, server.graceful_shutdown, args.drain).run()
+    loop.schedule(0, tell, f"thor: serving {args.directory} on {where}")
+    Stopper(loop, servers.graceful_shutdown, args.drain).run()
     return DONE

@@ -100,6 +100,6 @@ def write_together(tcp_conn: TcpConnection, *pieces: bytes) -> bool:
     """
     if tcp_conn._writing is OPEN and not tcp_conn._broken:
         buffer = tcp_conn._buffer
-        buffer.chunks += pieces[:-1]
+        buffer += pieces[:-1]
         buffer.size += sum(map(len, pieces[:-1]))
     return tcp_conn.write(pieces[-1])

@@ -6,6 +6,10 @@ Owns: the tree below. Must not know how any of it is found, nor what is done abo
       NetworkError               the other side could not be reached, or went away
         ConnectError               no connection, or it was lost
           ConnectTimeoutError
+          TlsError                   the hand-shake failed
+            CertificateError           who the server says it is was not accepted
+          ProxyError                 the client's proxy did not open a tunnel
+        ResourceError              this process has nothing left to connect with
         DnsError                   the name could not be resolved
         AccessError                the address is one that the settings refuse
         IncompleteMessageError     the peer stopped in the middle of a message
@@ -100,6 +104,31 @@ class ConnectTimeoutError(ConnectError):
 
     desc = "Connection timed out"
     server_status = _GATEWAY_TIMEOUT
+
+
+class TlsError(ConnectError):
+    """The TLS hand-shake failed, so that nothing was said (RFC 8446 section 6.2)."""
+
+    desc = "TLS failed"
+
+
+class CertificateError(TlsError):
+    """The server's certificate was not accepted (RFC 9110 section 4.3.4): it may be another."""
+
+    desc = "Certificate was not accepted"
+
+
+class ProxyError(ConnectError):
+    """The client's proxy did not open a tunnel (RFC 9110 section 9.3.6)."""
+
+    desc = "Proxy did not open a tunnel"
+
+
+class ResourceError(NetworkError):
+    """This process, or its machine, has no descriptors or memory left. Nobody else's fault."""
+
+    desc = "Out of resources"
+    server_status = (b"503", b"Service Unavailable")
 
 
 class DnsError(NetworkError):

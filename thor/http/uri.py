@@ -6,23 +6,36 @@ Owns: `parse_uri`. Must not know connections. The forms of targets in requests t
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+from urllib.parse import unquote_to_bytes
+
 from thor.http.error import InvalidHostError, UrlError
-from thor.http.wire.grammar import TARGET, excerpt
+from thor.http.wire.grammar import REG_NAME, TARGET, excerpt
 from thor.http.wire.target import DEFAULT_PORTS, check_host, split_authority
 
 __all__ = ["UrlError", "check_host", "parse_uri"]
 
 _VISIBLE = TARGET + b"#"
+_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+
+#: Schemes of what is behind a Unix socket, whose path stands in the place of a host.
+_UNIX_SCHEMES = (b"http+unix", b"https+unix")
+#: What Host says there: a path is none. curl and the clients of Docker send the same.
+_UNIX_HOST = b"localhost"
 
 
 def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
-    """Take an http or https URI apart (RFC 9110 section 4.2).
+    """Take an http or https URI apart (RFC 9110 section 4.2), or one of a Unix socket:
+    `http+unix://%2Frun%2Fapp.sock/path`, where `%40name` is an abstract name.
 
     The fragment is dropped: it is not the server's to know (section 4.2.5). User information is
     refused (section 4.2.4); a path or query goes as it came, but has to be visible ASCII.
 
     Returns: (scheme, host, port, authority, path and query); scheme and host in lower case, an
-        IPv6 host without its brackets; authority as spelled, for Host; the path at least b"/"
+        IPv6 host without its brackets; authority as spelled, for Host; the path at least b"/".
+        Of a Unix socket the host is `unix:PATH`, the port 0 and the authority b"localhost"
     Raises: UrlError; TypeError if `uri` is neither str nor bytes
     """
     octets = _as_bytes(uri)
@@ -31,10 +44,14 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
     octets = octets.partition(b"#")[0]
     scheme, separator, rest = octets.partition(b"://")
     scheme = scheme.lower()
-    if not separator or scheme not in DEFAULT_PORTS:
+    if not separator or scheme not in (*DEFAULT_PORTS, *_UNIX_SCHEMES):
         raise UrlError(f"not an http or https URI: {excerpt(octets)}")
     end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
     authority, path = rest[:end], rest[end:]
+    if path[:1] != b"/":
+        path = b"/" + path
+    if scheme in _UNIX_SCHEMES:
+        return scheme.decode("ascii"), f"unix:{_socket_path(authority)}", 0, _UNIX_HOST, path
     try:
         host, port = split_authority(authority)
     except InvalidHostError:
@@ -42,10 +59,22 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
     if port is None:
         port = DEFAULT_PORTS[scheme]
         authority = host
-    if path[:1] != b"/":
-        path = b"/" + path
     name = host.lower().decode("ascii").removeprefix("[").removesuffix("]")
     return scheme.decode("ascii"), name, port, authority, path
+
+
+def _socket_path(encoded: bytes) -> str:
+    """The path of a socket, or its abstract name behind an `@`. Raises: UrlError"""
+    path = unquote_to_bytes(encoded)
+    if _PERCENT.sub(b"", encoded).translate(None, REG_NAME) or path[:1] not in (b"/", b"@"):
+        raise UrlError(
+            f"{excerpt(encoded)} is no socket: write its whole path with %2F for each slash"
+        )
+    if b"\0" in path or len(path) < 2:
+        raise UrlError(f"{excerpt(encoded)} is the path of no socket")
+    if path[:1] == b"@" and sys.platform != "linux":
+        raise UrlError(f"{excerpt(encoded)}: only Linux has abstract socket names")
+    return os.fsdecode(path)
 
 
 def _as_bytes(uri: str | bytes) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from thor.http.error import (
     AccessError,
+    CertificateError,
     ChunkError,
     ConnectError,
     ConnectTimeoutError,
@@ -21,7 +22,9 @@ from thor.http.error import (
     IncompleteMessageError,
     OutputError,
     ReadTimeoutError,
+    ResourceError,
     SendTimeoutError,
+    TlsError,
     TransferCodingError,
     UpgradeError,
     UrlError,
@@ -59,7 +62,11 @@ class Answered(Exception):
 #: below it in the tree that have no row of their own.
 FAILURES: dict[type[HttpError], tuple[int, str, str]] = {
     ConnectTimeoutError: (504, "Gateway Timeout", "connection_timeout"),
+    CertificateError: (502, "Bad Gateway", "tls_certificate_error"),
+    TlsError: (502, "Bad Gateway", "tls_protocol_error"),
     ConnectError: (502, "Bad Gateway", "connection_refused"),
+    # Another time it may go well, and the upstream has no part in it.
+    ResourceError: (503, "Service Unavailable", "proxy_internal_error"),
     DnsError: (502, "Bad Gateway", "dns_error"),
     AccessError: (502, "Bad Gateway", "destination_ip_prohibited"),
     IncompleteMessageError: (502, "Bad Gateway", "connection_terminated"),

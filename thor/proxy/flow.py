@@ -178,12 +178,14 @@ class WatchedRelay(Relay):
         """The phase `request`, and then upstream with what became of it."""
         flow = self.flow
         flow.path = self.target
-        flow.request_headers = self.forwarded.fields
+        # With Host where a program looks for it, and no longer taken for what nobody changed.
+        host = self.inbound.host
+        flow.request_headers = [(b"Host", host), *self.fields] if host else list(self.fields)
         if not self._phase("request"):
             return
         if is_open(self.inbound):
             self.method, self.target = _octets(flow.method), _octets(flow.path)
-            self.forwarded = self.forwarded._replace(fields=flow.request_headers)
+            self.fields = flow.request_headers
             Relay.send(self)
         else:
             self.cancel()
@@ -199,13 +201,13 @@ class WatchedRelay(Relay):
         flow = self.flow
         flow.response_s = flow._seconds()
         flow.status, flow.phrase = status, phrase
-        flow.response_headers = self.response_fields(status, headers)
+        flow.response_headers = list(self.response_fields(status, headers))
         if not self._phase("response"):
             return
-        if is_open(self.inbound):
-            self.pass_head(flow.status, flow.phrase, flow.response_headers)
-        else:
+        if not is_open(self.inbound):
             self.cancel()
+            return
+        self.pass_head(flow.status, flow.phrase, flow.response_headers)
 
     def answer(self, answered: Answered) -> None:
         """An answer of the proxy's own is seen, but not changed."""

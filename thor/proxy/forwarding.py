@@ -14,9 +14,10 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from thor.http.error import TransferCodeError
+from thor.http.wire.fields import WireFields
 from thor.proxy.answers import Answered
 from thor.types import RawHeaders
 
@@ -28,9 +29,21 @@ PSEUDONYM = f"thor-{secrets.token_hex(4)}"
 MAX_FORWARDS = 10**9
 
 #: Kinds of fields; all but PASS are looked at.
-PASS, DROP, CONNECTION, LENGTH, CODING, VIA, FORWARDED, TE, UPGRADE, TRAILER, TWIN, EXPECT = range(
-    12
-)
+(
+    PASS,
+    DROP,
+    CONNECTION,
+    LENGTH,
+    CODING,
+    VIA,
+    FORWARDED,
+    TE,
+    UPGRADE,
+    TRAILER,
+    TWIN,
+    EXPECT,
+    DATE,
+) = range(13)
 
 _REQUEST_KINDS = {
     b"connection": CONNECTION,
@@ -45,8 +58,11 @@ _REQUEST_KINDS = {
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"http2-settings": DROP,
+    b"host": DROP,
 }
 _RESPONSE_KINDS = {
+    b"content-length": LENGTH,
+    b"date": DATE,
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"trailer": TRAILER,
@@ -78,18 +94,30 @@ class Policy:
     """What a proxy says of itself and whom it believes.
 
     pseudonym: its name in Via and Proxy-Status, a token
-    trusted: networks, as in `ipaddress.ip_network`, whose X-Forwarded-* and Forwarded are kept
+    trusted: networks, as in `ipaddress.ip_network`, whose X-Forwarded-* and Forwarded are kept;
+        "unix:" is the peers of Unix sockets
     drop_underscore_twins: drop a field whose name is another's, but for `_` in place of `-`: CGI
         and its heirs take them for one (`X_Forwarded_For`)
+    secure: whether clients come by TLS
     """
 
-    __slots__ = ("_peers", "drop_underscore_twins", "pseudonym", "trusted", "via_10", "via_11")
+    __slots__ = (
+        "_peers",
+        "drop_underscore_twins",
+        "proto",
+        "pseudonym",
+        "trusted",
+        "trusts_unix",
+        "via_10",
+        "via_11",
+    )
 
     def __init__(
         self,
         pseudonym: str = PSEUDONYM,
         trusted: Iterable[str] = (),
         drop_underscore_twins: bool = True,
+        secure: bool = False,
     ) -> None:
         """Raises: ValueError for a pseudonym that is not a token, or a network that is none"""
         if not pseudonym[:1].isalpha() or not pseudonym.isascii():
@@ -97,21 +125,26 @@ class Policy:
         if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
             raise ValueError(f"pseudonym is {pseudonym!r}; it must be letters, digits, '-_.'")
         self.pseudonym = pseudonym.encode("ascii")
-        self.trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        networks = list(trusted)
+        self.trusts_unix = "unix:" in networks
+        self.trusted = [ipaddress.ip_network(n, strict=False) for n in networks if n != "unix:"]
+        self.proto: Field = (b"x-forwarded-proto", b"https" if secure else b"http")
         self.drop_underscore_twins = drop_underscore_twins
         self.via_11: Field = (b"via", b"1.1 " + self.pseudonym)
         self.via_10: Field = (b"via", b"1.0 " + self.pseudonym)
         self._peers: dict[str, bool] = {}
 
     def trusts(self, peer: str) -> bool:
-        """Whether what this address says about others is believed."""
+        """Whether what this address says about others is believed. peer: empty on a Unix socket"""
+        if not peer:
+            return self.trusts_unix
         if not self.trusted:
             return False
         known = self._peers.get(peer)
         if known is None:
             try:
                 address = ipaddress.ip_address(peer)
-            except ValueError:  # no IP address: a Unix socket's peer
+            except ValueError:  # no IP address
                 return False
             known = any(address in network for network in self.trusted)
             if len(self._peers) >= _MAX_PEERS:
@@ -120,23 +153,9 @@ class Policy:
         return known
 
 
-class Forwarded(NamedTuple):
-    """What goes upstream besides method and target.
-
-    upgrade: the protocol to ask for, or None; te_trailers: whether the client takes trailers;
-    expects: whether it has an expectation
-    """
-
-    fields: RawHeaders
-    upgrade: bytes | None
-    te_trailers: bool
-    expects: bool
-
-
-_new_tuple = tuple.__new__  # spares the Python function that a NamedTuple is called through
-
-NOTHING_FORWARDED = Forwarded([], None, False, False)
-
+#: What goes upstream besides method and target: (the fields, the protocol to ask for or None,
+#: whether the client takes trailers, whether it has an expectation).
+Forwarded: TypeAlias = tuple[WireFields, bytes | None, bool, bool]
 
 # -- requests -----------------------------------------------------------------------------------
 
@@ -195,8 +214,9 @@ def forward_request(
         for, as the server worked it out; peer: the client's IP address, empty if it has none
     Raises: Answered for a request that has been here before (508)
     """
-    kept: RawHeaders = []
+    kept = WireFields(host=host)
     special: list[tuple[int, Field]] = []
+    # Host is dropped: it is what `host` says.
     has_body = twins = expects = False
     names = _request_names
     for field in fields:
@@ -206,8 +226,9 @@ def forward_request(
         if not kind:
             kept.append(field)
         elif kind == LENGTH:
-            has_body = has_body or field[1] != b"0"
-            kept.append(field)
+            kept.length = int(field[1])  # the one there is, and nothing but digits: it was parsed
+            has_body = has_body or kept.length > 0
+            kept.append(_plain_length(field, kept.length))
         elif kind == TWIN:
             twins = True
             kept.append(field)
@@ -222,20 +243,20 @@ def forward_request(
     via = policy.via_11 if http11 else policy.via_10
     forwarded: Sequence[Field] = ()
     if special:
-        kept, upgrade, te_trailers = _apply_connection(kept, special, http11)
+        upgrade, te_trailers = _apply_connection(kept, special, http11)
         via = _append_via(special, via, policy.pseudonym)
         forwarded = [field for kind, field in special if kind == FORWARDED]
     if expects and not (has_body and http11):
         expects = False  # nothing follows from it (RFC 9110 section 10.1.1)
-        kept = [field for field in kept if field[0].lower() != b"expect"]
+        kept[:] = [field for field in kept if field[0].lower() != b"expect"]
     if twins and policy.drop_underscore_twins:
-        kept = _without_twins(kept)
+        kept[:] = _without_twins(kept)
     if forwarded and not policy.trusts(peer):
         forwarded = ()
-    _add_forwarded(kept, forwarded, host, peer)
+    _add_forwarded(kept, forwarded, host, peer, policy.proto)
     kept.append(via)
     # A request with content asks for no switch: its body would have to be through before.
-    return _new_tuple(Forwarded, (kept, None if has_body else upgrade, te_trailers, expects))
+    return kept, None if has_body else upgrade, te_trailers, expects
 
 
 def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int:
@@ -254,18 +275,23 @@ def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int
     return kind
 
 
+def _plain_length(field: Field, length: int) -> Field:
+    """A Content-Length without zeros in front, which some would read as octal."""
+    value = field[1]
+    return (field[0], b"%d" % length) if value[0] == 0x30 and len(value) > 1 else field
+
+
 def _apply_connection(
     kept: RawHeaders, special: list[tuple[int, Field]], http11: bool
-) -> tuple[RawHeaders, bytes | None, bool]:
-    """Do what Connection says: drop what it names, see what is offered for this hop alone.
+) -> tuple[bytes | None, bool]:
+    """Do what Connection says: drop from `kept` what it names, see what is offered for this hop.
 
-    Returns: the fields that are left; the first protocol offered, or None; whether trailers are
-        taken
+    Returns: the first protocol offered, or None; whether trailers are taken
     """
     options = _options([field[1] for kind, field in special if kind == CONNECTION])
     nominated = options - _NOT_NOMINATED
     if nominated:
-        kept = [field for field in kept if field[0].lower() not in nominated]
+        kept[:] = [field for field in kept if field[0].lower() not in nominated]
         special[:] = [
             entry
             for entry in special
@@ -278,7 +304,7 @@ def _apply_connection(
         upgrade = next((name for name in offered if not name.lower().startswith(b"h2c")), None)
     codings = _list_elements([field[1] for kind, field in special if kind == TE])
     te_trailers = http11 and any(coding.lower() == b"trailers" for coding in codings)
-    return kept, upgrade, te_trailers
+    return upgrade, te_trailers
 
 
 def _options(values: list[bytes]) -> frozenset[bytes]:
@@ -321,7 +347,9 @@ def _without_twins(fields: RawHeaders) -> RawHeaders:
     return kept
 
 
-def _add_forwarded(kept: RawHeaders, before: Sequence[Field], host: bytes, peer: str) -> None:
+def _add_forwarded(
+    kept: RawHeaders, before: Sequence[Field], host: bytes, peer: str, proto: Field
+) -> None:
     """Say from whom and for whom the request is, behind what those `before` are trusted to say."""
     client = peer.encode("latin-1") or b"unknown"
     said: Collection[bytes] = ()
@@ -333,7 +361,7 @@ def _add_forwarded(kept: RawHeaders, before: Sequence[Field], host: bytes, peer:
         kept.extend(others)
     kept.append((b"x-forwarded-for", client))
     if b"x-forwarded-proto" not in said:
-        kept.append((b"x-forwarded-proto", b"http"))
+        kept.append(proto)
     if host and b"x-forwarded-host" not in said:
         kept.append((b"x-forwarded-host", host))
 
@@ -342,15 +370,22 @@ def _add_forwarded(kept: RawHeaders, before: Sequence[Field], host: bytes, peer:
 
 
 def forward_response(
-    status: bytes, fields: RawHeaders, http11: bool, trailers: bool, policy: Policy
+    status: bytes,
+    fields: RawHeaders,
+    length: int,
+    http11: bool,
+    trailers: bool,
+    policy: Policy,
 ) -> RawHeaders:
     """The fields of a response that go down (RFC 9110 section 7.6).
 
+    length: what a Content-Length says that frames the body, -1 if none does
     http11: whether the upstream speaks HTTP/1.1; trailers: whether those of the response go down
     Raises: TransferCodeError for a coding that was not taken off: without the field that names
         it, the body would be taken for what it is not
     """
-    kept: RawHeaders = []
+    kept = WireFields()
+    checked, switches = True, False
     connection: list[bytes] = []
     names = _response_names
     for field in fields:
@@ -359,22 +394,45 @@ def forward_response(
             kind = _learn(names, _RESPONSE_KINDS, field[0])
         if not kind:
             kept.append(field)
+        elif kind == LENGTH:
+            kept.append(field if length < 0 else _plain_length(field, length))
+            kept.length = length
+            checked = length >= 0  # nobody looked at it where there is no body
+        elif kind == DATE:
+            kept.dated = True
+            kept.append(field)
         elif kind == CONNECTION:
             if field[1] not in _USUAL_OPTIONS:
                 connection.append(field[1])
         elif kind == CODING:
             if field[1].lower() != b"chunked":
                 raise TransferCodeError("in a response")
-        elif (kind == UPGRADE and status == b"426") or (kind == TRAILER and trailers):
+        elif kind == TRAILER and trailers:
             kept.append(field)
+        elif kind == UPGRADE and status == b"426":
+            kept.append(field)
+            switches = True
     if connection:
         nominated = _options(connection) - _NOT_NOMINATED - {b"upgrade"}
         if nominated:
-            kept = [field for field in kept if field[0].lower() not in nominated]
+            kept[:] = [field for field in kept if field[0].lower() not in nominated]
+            kept.dated = kept.dated and b"date" not in nominated
     kept.append(policy.via_11 if http11 else policy.via_10)
-    return kept
+    # A 426 needs a Connection that names its Upgrade: the writer makes it.
+    return kept if checked and not switches else list(kept)
 
 
-def forward_trailers(trailers: RawHeaders) -> RawHeaders:
-    """The trailers that go on: none that is about a hop (RFC 9110 section 7.6.1)."""
-    return [field for field in trailers if field[0].lower() not in _REQUEST_KINDS]
+def forward_trailers(trailers: RawHeaders, head: RawHeaders, policy: Policy) -> RawHeaders:
+    """The trailers that go on: none that is about the way (RFC 9110 section 7.6.1).
+
+    head: the fields of the message's head, where Connection may name some of them
+    """
+    values = [value for name, value in head if name.lower() == b"connection"]
+    nominated = _options(values) - _NOT_NOMINATED
+    kept = [
+        (name, value)
+        for name, value in trailers
+        if _learn(_request_names, _REQUEST_KINDS, name) in (PASS, TWIN)
+        and name.lower() not in nominated
+    ]
+    return _without_twins(kept) if policy.drop_underscore_twins else kept

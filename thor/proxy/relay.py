@@ -11,7 +11,8 @@ client's. There are two, since both sides emit `pause` and `error`, and each mea
     not a byte passed on --error, may be replayed--> next attempt, at another endpoint
                          --error------------------> an answer of the proxy's own
     a 1xx passed on      --error------------------> an answer of the proxy's own
-    head passed on       --error------------------> the client's connection is reset
+    head passed on       --error------------------> the client's connection is reset, as soon as
+                                                    it has what was passed on before
     any                  --client gone------------> the upstream's exchange is cancelled
 
 A request may be replayed while all of its body is held, if none of it was sent or its method is
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thor.http.client import HttpClientExchange
 from thor.http.client.patience import CONTINUE_S
 from thor.http.common import idempotent_methods
 from thor.http.error import (
@@ -36,17 +38,17 @@ from thor.http.error import (
 )
 from thor.proxy.answers import Answered, answer_parts, failure_for
 from thor.proxy.forwarding import (
-    NOTHING_FORWARDED,
     count_hops,
     forward_request,
     forward_response,
     forward_trailers,
     origin_form,
 )
+from thor.tcp.departure import abort_when_sent
 
 if TYPE_CHECKING:
-    from thor.http.client import HttpClientExchange
     from thor.http.server import HttpServerExchange
+    from thor.loop import ScheduledEvent
     from thor.proxy.reverse import ReverseProxy
     from thor.proxy.upstream import Endpoint
     from thor.tcp import TcpConnection
@@ -86,7 +88,9 @@ class Caller:
     def request_done(self, trailers: RawHeaders) -> None:
         """The request is complete."""
         relay = self.relay
-        relay.trailers = trailers = forward_trailers(trailers) if trailers else trailers
+        if trailers:
+            trailers = forward_trailers(trailers, relay.inbound.req_hdrs, relay.proxy.policy)
+        relay.trailers = trailers
         if relay.outbound is not None:
             relay.outbound.request_done(trailers)
 
@@ -104,8 +108,10 @@ class Relay:
     """Joins the two exchanges of a request; the sink of the upstream's."""
 
     __slots__ = (
+        "decision",
         "endpoint",
-        "forwarded",
+        "fields",
+        "head",
         "held",
         "held_bytes",
         "inbound",
@@ -115,8 +121,10 @@ class Relay:
         "proxy",
         "switching",
         "target",
+        "te_trailers",
         "trailers",
         "tried",
+        "upgrade_to",
     )
 
     #: What hears the client's exchange.
@@ -127,7 +135,13 @@ class Relay:
         self.inbound = inbound
         self.method = inbound.method
         self.target = b""
-        self.forwarded = NOTHING_FORWARDED
+        #: What goes upstream besides method and target: the fields, the protocol to ask for, and
+        #: whether the client takes trailers.
+        self.fields: RawHeaders = []
+        self.upgrade_to: bytes | None = None
+        self.te_trailers = False
+        #: The upstream's fields, for what they say about its trailers.
+        self.head: RawHeaders = []
         self.outbound: HttpClientExchange | None = None
         self.endpoint: Endpoint | None = None
         self.passed = NOTHING
@@ -137,19 +151,20 @@ class Relay:
         self.trailers: RawHeaders | None = None
         self.tried: list[Endpoint] | None = None
         self.switching: RawHeaders | None = None
+        self.decision: ScheduledEvent | None = None
 
     # -- the way up ----------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Decide on the request: send it on, or answer it here."""
         inbound = self.inbound
-        inbound.sink(self.caller_class(self))
+        inbound._owner = inbound._sink = self.caller_class(self)
         target, fields = inbound.uri, inbound.req_hdrs
         try:
             if self.method in _UNUSUAL_METHODS:
                 fields = self._look_at_method(fields)
             self.target = target if target.startswith(b"/") else origin_form(self.method, target)
-            self.forwarded = forward_request(
+            self.fields, self.upgrade_to, self.te_trailers, expects = forward_request(
                 fields,
                 inbound.req_version != b"1.0",
                 inbound.host,
@@ -159,7 +174,7 @@ class Relay:
         except Answered as answered:
             self.answer(answered)
             return
-        if self.forwarded.expects:
+        if expects:
             inbound.on("expect_continue", self.await_decision)
         self.send()
 
@@ -172,7 +187,13 @@ class Relay:
     def await_decision(self) -> None:
         """Whether the client is to go on is the origin's decision: its 100 is passed on. One that
         says nothing may know no 100; a client that still waits must not do so for ever."""
-        self.proxy.loop._schedule(CONTINUE_S, self.go_on)
+        self.decision = self.proxy.loop._schedule(CONTINUE_S, self.go_on)
+
+    def end_wait(self) -> None:
+        """What was waited for is no longer of concern."""
+        if self.decision is not None:
+            self.decision.delete()
+            self.decision = None
 
     def go_on(self) -> None:
         """The origin has had its time to object."""
@@ -188,15 +209,15 @@ class Relay:
     def attempt(self, endpoint: Endpoint) -> None:
         """Send to `endpoint` what there is of the request."""
         self.endpoint = endpoint
-        fields, upgrade, te_trailers, _ = self.forwarded
-        outbound = self.outbound = self.proxy.client.exchange()
-        outbound.sink(self)
-        outbound.request_start(
+        outbound = self.outbound = HttpClientExchange(self.proxy.client)
+        outbound._owner = outbound._sink = self
+        outbound.forward(
             self.method,
-            endpoint.uri_for(self.target),
-            fields,
-            upgrade=upgrade,
-            te_trailers=te_trailers,
+            endpoint.origin,
+            endpoint.target_for(self.target),
+            self.fields,
+            self.upgrade_to,
+            self.te_trailers,
         )
         if self.tried is not None:
             self._replay(outbound)
@@ -225,6 +246,7 @@ class Relay:
         outbound, self.outbound = self.outbound, None
         self.passed = OVER
         self.held = None
+        self.end_wait()
         if outbound is not None:
             outbound.cancel()
 
@@ -249,9 +271,16 @@ class Relay:
         Raises: TransferCodeError, with which the upstream's exchange fails like with its own
         """
         outbound = self.outbound
-        http11 = outbound is None or outbound.res_version != b"1.0"
-        trailers = self.forwarded.te_trailers
-        return forward_response(status, headers, http11, trailers, self.proxy.policy)
+        assert outbound is not None
+        self.head = headers
+        return forward_response(
+            status,
+            headers,
+            outbound._length,
+            outbound.res_version != b"1.0",
+            self.te_trailers,
+            self.proxy.policy,
+        )
 
     def pass_head(self, status: bytes, phrase: bytes, fields: RawHeaders) -> None:
         """Pass the response's head on."""
@@ -263,6 +292,8 @@ class Relay:
             return
         self.passed = FINAL
         self.held = None
+        if self.decision is not None:
+            self.end_wait()
 
     def response_body(self, chunk: bytes) -> None:
         """A piece of the response."""
@@ -273,7 +304,8 @@ class Relay:
         self.outbound = None
         self.passed = OVER
         if trailers:
-            trailers = forward_trailers(trailers) if self.forwarded.te_trailers else []
+            policy = self.proxy.policy
+            trailers = forward_trailers(trailers, self.head, policy) if self.te_trailers else []
         self.inbound.response_done(trailers)
 
     def pause(self, paused: bool) -> None:
@@ -285,7 +317,7 @@ class Relay:
         self.outbound = None
         self.passed = OVER
         try:
-            near = self.inbound.upgrade(self.forwarded.upgrade or b"", self.switching or ())
+            near = self.inbound.upgrade(self.upgrade_to or b"", self.switching or ())
         except OutputError:
             conn.abort()
             self.answer(failure_for(UpgradeError(), connected=True))
@@ -308,7 +340,7 @@ class Relay:
                 return
         if self.passed == FINAL:
             self.passed = OVER
-            reset(self.inbound)
+            break_off(self.inbound)
         else:
             self.answer(failure_for(error, connected=not unsent))
 
@@ -330,6 +362,7 @@ class Relay:
         """Answer in the upstream's place."""
         self.passed = OVER
         self.held = None
+        self.end_wait()
         inbound = self.inbound
         fields, body = answer_parts(answered, self.proxy.policy.pseudonym)
         inbound.response_start(answered.status, answered.phrase, fields)
@@ -347,8 +380,16 @@ def peer_of(inbound: HttpServerExchange) -> str:
     return host.partition("%")[0] if "%" in host else host
 
 
+def break_off(inbound: HttpServerExchange) -> None:
+    """Break a response off so that nobody can take it for whole (RFC 9112 section 8). What the
+    client has yet to read goes first: answers to requests before this one may be in it."""
+    conn = inbound.http_conn
+    if conn.tcp_conn is not None:
+        abort_when_sent(conn.tcp_conn, conn.server.send_timeout)
+
+
 def reset(inbound: HttpServerExchange) -> None:
-    """Break a response off so that nobody can take it for whole (RFC 9112 section 8)."""
+    """End the client's connection, and what is on its way to it."""
     tcp_conn = inbound.http_conn.tcp_conn
     if tcp_conn is not None:
         tcp_conn.abort()

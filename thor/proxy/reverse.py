@@ -77,14 +77,15 @@ class ReverseProxy(EventEmitter):
         """Listen on `host` and `port`.
 
         pseudonym, trusted, drop_underscore_twins: see `Policy`
-        tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`)
+        tcp_settings: keyword arguments for the server (`tls`, `proxy_protocol`, `sock`, ...)
         Raises: OSError if that cannot be listened on; ValueError for settings that are none
         """
         if not isinstance(upstream, Upstream):
             raise TypeError(f"upstream must be an Upstream, not {type(upstream).__name__}")
         self.loop = loop or default_loop()
         self.upstream = upstream
-        self.policy = Policy(pseudonym, trusted, drop_underscore_twins)
+        secure = tcp_settings.get("tls") is not None
+        self.policy = Policy(pseudonym, trusted, drop_underscore_twins, secure)
         self.client = self.client_class(self.loop)
         self.server = self.server_class(host, port, self.loop, **tcp_settings)
         self.server.on("exchange", self._exchange)

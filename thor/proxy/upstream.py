@@ -11,9 +11,10 @@ an endpoint may be back is of no use to anybody.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeAlias
-from urllib.parse import urlsplit
+from typing import NamedTuple, TypeAlias
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 #: How long an endpoint is avoided that could not be connected to, in seconds (nginx's
 #: fail_timeout is 10, HAProxy's default check finds it again within 2 to 6).
@@ -23,7 +24,9 @@ AVOID_S = 5.0
 class Endpoint:
     """One server of a group.
 
-    name: `host:port`; host, port: where it is; prefix: what goes before each request's path
+    name: `host:port`, or `unix:PATH`
+    scheme: "http" or "https", also of a Unix socket; host, port: where it is, for a Unix socket
+        `unix:PATH` and 0; prefix: what goes before each request's path
     weight: its share of the requests, against the others' weights
     """
 
@@ -36,18 +39,23 @@ class Endpoint:
         "origin",
         "port",
         "prefix",
+        "scheme",
         "weight",
     )
 
     def __init__(self, url: str, weight: int = 1) -> None:
-        """Raises: ValueError for a URL that is not `http://host[:port][/prefix]`, or a weight
-        below 1; the message says what is wrong"""
-        self.host, self.port, authority, prefix = parse_endpoint(url)
+        """url: see `parse_endpoint`
+
+        Raises: ValueError for a URL that is none, or a weight below 1; the message says what is
+            wrong
+        """
+        place = parse_endpoint(url)
         if weight < 1:
             raise ValueError(f"the weight of {url!r} is {weight}; it must be 1 or more")
-        self.name = authority.encode("ascii")
-        self.prefix = prefix.encode("ascii")
-        self.origin = b"http://" + self.name
+        self.scheme, self.host, self.port = place.scheme, place.host, place.port
+        self.name = place.name.encode("ascii")
+        self.prefix = place.prefix.encode("ascii")
+        self.origin = place.origin.encode("ascii")
         self.base = self.origin + self.prefix
         self.weight = weight
         self.avoid_until = 0.0
@@ -56,43 +64,75 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"<Endpoint {self.base.decode()}>"
 
-    def uri_for(self, target: bytes) -> bytes:
-        """The URI of a request target here; `*` is the server as a whole, without any path."""
-        return self.origin if target == b"*" else self.base + target
+    def target_for(self, target: bytes) -> bytes:
+        """A request target as it is here; `*` is the server as a whole, without any path."""
+        return self.prefix + target if self.prefix and target != b"*" else target
 
 
 Balance: TypeAlias = "Callable[[Sequence[Endpoint], float, Collection[Endpoint]], Endpoint | None]"
 
 
-def parse_endpoint(url: str) -> tuple[str, int, str, str]:
+class Place(NamedTuple):
+    """Where an endpoint is, as its URL says. prefix: without a slash at its end"""
+
+    scheme: str
+    host: str
+    port: int
+    name: str
+    origin: str
+    prefix: str
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SHAPE = "it must be http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH"
+
+
+def parse_endpoint(url: str) -> Place:
     """Take an endpoint's URL apart.
 
-    Returns: host, port, `host:port`, and the prefix of paths, without a slash at its end
+    url: `http://HOST[:PORT][/PREFIX]` or `https://...`; for a Unix socket `unix:/PATH` (or
+        `unix:@NAME`, an abstract one), or with the path encoded, so that there can be a prefix,
+        `http+unix://%2FPATH[/PREFIX]`, and `https+unix://...`
     Raises: ValueError; the message says what is wrong
     """
-    shape = "it must be http://HOST[:PORT][/PREFIX]"
+    if url[:5].lower() == "unix:":
+        return _unix_place("http", url[5:], "", url)
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}")
-    scheme, found, _ = url.partition("://")
-    scheme = scheme.lower()
-    if scheme in ("https", "unix") or url.lower().startswith("unix:"):
-        raise ValueError(f"{url!r}: {scheme.partition(':')[0]} is not supported yet: {shape}")
+        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}") from None
+        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}") from None
+    prefix = parts.path.rstrip("/")
+    scheme, _, kind = parts.scheme.partition("+")
+    if scheme not in _DEFAULT_PORTS or kind not in ("", "unix") or not parts.netloc:
+        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
+    if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
+        raise ValueError(f"{url!r} must have neither user, query nor fragment: {_SHAPE}")
+    if kind:
+        path = os.fsdecode(unquote_to_bytes(parts.netloc))
+        return _unix_place(scheme, path, prefix, url)
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"{url!r}: the port must be a number from 1 to 65535") from None
-    if scheme != "http" or not found or not parts.hostname or port == 0:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {shape}")
-    if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
-        raise ValueError(f"{url!r} must have neither user, query nor fragment: {shape}")
+        port = 0
+    if port == 0:
+        raise ValueError(f"{url!r}: the port must be a number from 1 to 65535")
     host = parts.hostname
-    port = port or 80
+    if not host:
+        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
+    port = port or _DEFAULT_PORTS[scheme]
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return host, port, authority, parts.path.rstrip("/")
+    return Place(scheme, host, port, authority, f"{scheme}://{authority}", prefix)
+
+
+def _unix_place(scheme: str, path: str, prefix: str, url: str) -> Place:
+    """The place of a Unix socket. path: as the system knows it, or `@` and an abstract name"""
+    if path[:1] not in ("/", "@") or len(path) < 2 or "\0" in path:
+        raise ValueError(f"{url!r} names no Unix socket: {_SHAPE}")
+    name = f"unix:{quote(os.fsencode(path), safe='/@')}"
+    origin = f"{scheme}+unix://{quote(os.fsencode(path), safe='')}"
+    return Place(scheme, f"unix:{path}", 0, name, origin, prefix)
 
 
 def round_robin(
@@ -132,7 +172,8 @@ class Upstream:
     def __init__(
         self, urls: Iterable[str | tuple[str, int]], balance: str = "round_robin", name: str = ""
     ) -> None:
-        """urls: `http://host[:port][/prefix]`, or pairs of that and a weight
+        """urls: `http://host[:port][/prefix]` and the like (see `parse_endpoint`), or pairs of
+            that and a weight
 
         balance: how the next endpoint is found; see `BALANCES`
         name: what the group is called, for people

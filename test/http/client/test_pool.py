@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -95,15 +96,83 @@ def test_a_client_gets_no_connection_that_its_settings_would_have_refused(stage:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("fold", "refuse"), ("max_head_bytes", 1000), ("max_head_fields", 7)],
+    [
+        ("fold", "refuse"),
+        ("max_head_bytes", 1000),
+        ("max_head_fields", 7),
+        ("max_field_bytes", 100),
+        ("max_informational", 3),
+        ("max_chunk_extension_bytes", 10),
+        ("max_chunk_extensions_bytes", 20),
+        ("tls_client_class", object),
+        ("tls_context", object()),
+        ("verify", False),
+        ("check_ip", lambda address: True),
+    ],
 )
-def test_settings_of_the_reader_have_connections_of_their_own(
+def test_settings_that_decide_have_connections_of_their_own(
     stage: Stage, setting: str, value: Any
 ) -> None:
+    before = getattr(stage.client, setting)
     get(stage)
     setattr(stage.client, setting, value)
     get(stage)
     assert len(stage.peers) == 2
+    setattr(stage.client, setting, before)  # and the first connection fits again
+    watched = stage.request()
+    assert stage.peers[0].take()
+    stage.peers[0].send(HELLO)
+    assert watched.events == HELLO_EVENTS
+
+
+def test_other_settings_do_not(stage: Stage) -> None:
+    get(stage)
+    stage.client.read_timeout = 5
+    stage.client.careful = False
+    get(stage)
+    assert len(stage.peers) == 1
+
+
+def test_a_setting_that_is_taken_back_is_the_class_s_again(stage: Stage) -> None:
+    get(stage)
+    stage.client.verify = False
+    get(stage)
+    del stage.client.verify
+    watched = stage.request()
+    assert stage.peers[0].take()
+    stage.peers[0].send(HELLO)
+    assert watched.events == HELLO_EVENTS
+
+
+def test_a_setting_of_the_class_holds_from_when_a_client_is_first_used(stage: Stage) -> None:
+    class Client(HttpClient):
+        pass
+
+    def make() -> HttpClient:
+        client = Client(stage.loop)
+        client.tcp_client_class = stage.network.tcp_client_class
+        client.tls_client_class = stage.tls_client_class
+        return client
+
+    used, unused = make(), make()
+    get(stage, client=used)
+    Client.max_head_fields = 7
+    get(stage, client=unused)
+    watched = stage.request(client=used)
+    stage.peers[0].send(HELLO)
+    assert watched.events == HELLO_EVENTS
+    assert [group.limits.max_head_fields for group in stage.groups] == [128, 7]
+    assert len(stage.peers) == 2
+
+
+def test_a_request_that_is_tried_again_goes_the_way_it_went(make_stage: MakeStage) -> None:
+    stage = make_stage(retry_limit=1)
+    watched = stage.request()
+    stage.peer.finish()
+    stage.client.proxy = "http://other"  # whose form of target is another one
+    stage.advance(0.6)
+    assert stage.peer.take().startswith(b"GET / HTTP/1.1\r\n")
+    assert stage.answer(watched).events == HELLO_EVENTS
 
 
 def test_client_classes_have_connections_of_their_own(stage: Stage) -> None:
@@ -328,9 +397,42 @@ def test_many_origins_do_not_fill_the_memory(stage: Stage, monkeypatch: pytest.M
         stage.settle()
     pool = pool_of(stage.loop)
     assert len(pool.groups) <= 11
-    assert len(pool.routes) <= 20
+    assert sum(len(routes) for routes in pool.routes.values()) <= 20
     get(stage)
     assert len(stage.peers) == 1  # what is in use stays
+
+
+def test_many_settings_do_not_fill_the_memory(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_SETTINGS", 10)
+    get(stage)
+    contexts = weakref.WeakSet[Any]()
+    for _ in range(100):
+        client = stage.make_client(tls_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        contexts.add(client.tls_context)
+        stage.start(client=client).exchange.cancel()
+        stage.settle()
+        del client
+    pool = pool_of(stage.loop)
+    assert len(pool.routes) <= 10
+    gc.collect()
+    assert len(contexts) <= 10
+    get(stage)
+    assert len(stage.peers) == 1
+
+
+def test_clients_go_on_when_what_they_knew_was_dropped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_ROUTES", 2)
+    other = stage.make_client()
+    for number in range(10):
+        for client in (stage.client, other):
+            stage.start(uri=f"http://host{number}/", client=client).exchange.cancel()
+            stage.settle()
+            get(stage, client=client)
+    assert len(stage.peers) == 1
 
 
 def test_a_stopped_loop_forgets_the_pool(stage: Stage) -> None:

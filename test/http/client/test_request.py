@@ -269,12 +269,6 @@ def test_a_bad_uri_is_an_error_event(stage: Stage, method: str, uri: str) -> Non
     assert (len(stage.peers), stage.idle) == (1, 1)
 
 
-def test_https_says_what_is_missing(stage: Stage) -> None:
-    error = stage.request(uri="https://origin/").error
-    assert isinstance(error, UrlError)
-    assert error.detail == "https needs TLS, which this version does not have"
-
-
 # -- what is wrong with it ------------------------------------------------------------------------
 
 

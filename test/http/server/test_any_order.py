@@ -18,6 +18,7 @@ from server_support import CHUNKED, Client, Stage, chunks, request
 from thor.http.error import OutputStateError
 from thor.http.server import HttpServerExchange
 from thor.http.wire.framing import LENGTH
+from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import ResponseReader
 
@@ -179,14 +180,17 @@ def answers(client: Client, stage: Stage) -> int:
     for count, method in enumerate([*methods, b"GET"]):  # the last may be for what was refused
         reader.expect(method)
         reader.feed(data)
-        while (head := reader.read_head()) is not None and head.status_code < 200:
-            if head.status_code == 101:
+        while (parts := reader.read_head()) is not None:
+            code = ResponseHead(*parts).status_code
+            if code >= 200:
+                break
+            if code == 101:
                 return count + 1
         while reader.read_body():
             pass
-        if head is None or not reader.complete:
+        if parts is None or not reader.complete:
             return count
-        if method == b"CONNECT" and head.status_code == 200:
+        if method == b"CONNECT" and code == 200:
             return count + 1
         data = reader.take_rest()
         if not data:

@@ -30,6 +30,7 @@ from thor.http.error import (
     UpgradeError,
 )
 from thor.http.wire.framing import LENGTH
+from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader, ResponseReader
 
@@ -53,7 +54,7 @@ def test_head_without_body_is_complete_at_once() -> None:
     assert not reader.complete
     head = reader.read_head()
     assert head is not None
-    assert (head.method, head.target, head.version) == (b"GET", b"/", b"1.1")
+    assert head[:3] == (b"GET", b"/", b"1.1")
     assert reader.complete
     assert reader.trailers == []
     assert reader.read_body() is None
@@ -470,7 +471,7 @@ def test_switch_of_protocols_is_complete_and_leaves_the_rest() -> None:
     reader.feed(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw")
     head = reader.read_head()
     assert head is not None
-    assert head.upgrade == [b"x"]
+    assert ResponseHead(*head).upgrade == [b"x"]
     assert reader.complete
     assert reader.take_rest() == b"raw"
 

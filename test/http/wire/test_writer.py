@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from wire_support import read_requests, read_responses
@@ -13,7 +13,6 @@ from thor.http.wire import writer
 from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS
 from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
 from thor.http.wire.writer import (
-    OutHead,
     error_response,
     informational_head,
     last_chunk,
@@ -25,6 +24,15 @@ from thor.http.wire.writer import (
 DATE = b"Thu, 01 Jan 2026 00:00:00 GMT"
 
 
+class Out(NamedTuple):
+    """A head that is ready to be sent, its parts named."""
+
+    data: bytes
+    framing: int
+    length: int
+    keep_alive: bool
+
+
 def respond(
     status: Any = 200,
     headers: Any = (),
@@ -34,16 +42,9 @@ def respond(
     http11: bool = True,
     keep_alive: bool = True,
     date: bytes | None = None,
-) -> OutHead:
-    return response_head(
-        status,
-        phrase,
-        headers,
-        method=method,
-        http11=http11,
-        keep_alive=keep_alive,
-        date=date,
-    )
+) -> Out:
+    date_line = b"" if date is None else b"\r\nDate: " + date
+    return Out(*response_head(status, phrase, headers, method, http11, keep_alive, date_line))
 
 
 def ask(
@@ -56,16 +57,18 @@ def ask(
     upgrade: Any = None,
     te_trailers: bool = False,
     keep_alive: bool = True,
-) -> OutHead:
-    return request_head(
-        method,
-        target,
-        headers,
-        host=host,
-        has_body=has_body,
-        upgrade=upgrade,
-        te_trailers=te_trailers,
-        keep_alive=keep_alive,
+) -> Out:
+    return Out(
+        *request_head(
+            method,
+            target,
+            headers,
+            host=host,
+            has_body=has_body,
+            upgrade=upgrade,
+            te_trailers=te_trailers,
+            keep_alive=keep_alive,
+        )
     )
 
 

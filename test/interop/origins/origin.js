@@ -1,4 +1,5 @@
-// An origin with many ways to answer. Usage: origin.js NAME; prints the port that it took.
+// An origin with many ways to answer. Usage: origin.js NAME [CERTIFICATE KEY [CLIENT_CA]]; prints the
+// port that it took. With a certificate it speaks https, with a CA it wants one of the client, too.
 //
 //   /echo            what was asked, as JSON, with the digest of the body
 //   /hello           a fixed text; a GET of it is what wrk asks for
@@ -14,10 +15,13 @@
 //   /upgrade         a WebSocket that sends back what it gets, after a greeting
 'use strict';
 const crypto = require('crypto');
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
 const zlib = require('zlib');
 
 const NAME = process.argv[2] || 'origin';
+const FILES = process.argv.slice(3).map((file) => fs.readFileSync(file));
 const PERIOD = 1000003;
 
 function makePattern() {
@@ -92,6 +96,10 @@ const routes = {
       trailers: request.rawTrailers,
       expected: request.expected === true,
       connection: request.socket.number,
+      tls: FILES.length === 0 ? null : request.socket.getProtocol(),
+      resumed: FILES.length !== 0 && request.socket.isSessionReused(),
+      servername: request.socket.servername,
+      alpn: request.socket.alpnProtocol,
       size,
       sha256,
     }));
@@ -210,13 +218,21 @@ function upgrade(request, socket, head) {
 }
 
 let connections = 0;
-const server = http.createServer({ requestTimeout: 0 }, answer);
+const server = FILES.length === 0
+  ? http.createServer({ requestTimeout: 0 }, answer)
+  : https.createServer({
+    requestTimeout: 0,
+    cert: FILES[0],
+    key: FILES[1],
+    ca: FILES[2],
+    requestCert: FILES.length > 2,
+  }, answer);
 server.keepAliveTimeout = 600000;
 server.on('checkContinue', (request, response) => {
   request.expected = true;
   if (request.url !== '/refuse') response.writeContinue();
   answer(request, response);
 });
-server.on('connection', (socket) => { connections += 1; socket.number = connections; });
+server.on(FILES.length === 0 ? 'connection' : 'secureConnection', (socket) => { connections += 1; socket.number = connections; });
 server.on('upgrade', upgrade);
 server.listen(0, '127.0.0.1', 1024, () => console.log(server.address().port));

@@ -4,9 +4,10 @@ Owns: the settings, and the way from a URI to the group of connections that serv
 know messages.
 
 Theory of operation: what decides which connections a request may use is the URI's origin together
-with some of the settings. Both make one key; the pool remembers what came of it (a `Route`), so
-that a request to a known origin costs one look-up. Settings are read when they are needed, so that
-they may be set at any time.
+with some of the settings (`route.DECIDING`). Those are read once, when the client is first used,
+and again after one of them was set on it; the pool then has the `Routes` of clients with such
+settings, in which a request to a known origin costs one look-up. The other settings are read when
+they are needed.
 """
 
 from __future__ import annotations
@@ -15,31 +16,52 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.exchange import HttpClientExchange
-from thor.http.client.pool import Group, Pool, Route, pool_of
-from thor.http.error import InvalidHostError, UrlError
+from thor.http.client.pool import Route, Routes, pool_of
+from thor.http.client.route import (
+    DECIDING,
+    LIMITS,
+    Settings,
+    goes_through_proxy,
+    split_connect,
+    way_to,
+)
 from thor.http.uri import parse_uri
-from thor.http.wire.grammar import TARGET, excerpt
-from thor.http.wire.limits import Limits
-from thor.http.wire.target import split_authority
+from thor.http.wire.grammar import TARGET
 from thor.loop.source import default_loop
 from thor.tcp import TcpClient
+from thor.tls import TlsClient
 
 if TYPE_CHECKING:
+    import ssl
+
     from thor.loop import LoopBase
+    from thor.types import OriginType
 
 _UNSET: Any = object()
+_DECIDING = frozenset((*DECIDING, *LIMITS, "loop"))
 
 
 class HttpClient:
     """An HTTP/1.1 client.
 
-    The class variables are settings: a subclass or an instance may set them. Times are in
-    seconds; None or 0 is no limit. Clients of one loop share a pool of connections, as far as
-    their settings allow it.
+    The class variables are settings: a subclass or an instance may set them. Those of the class
+    have to be set before an instance is first used, those of an instance may be at any time. Times
+    are in seconds; None or 0 is no limit. Clients of one loop share a pool of connections, as far
+    as their settings allow it.
     """
 
     #: What is used as the TCP client; has the interface of `thor.TcpClient`.
     tcp_client_class: Any = TcpClient
+    #: What is used for https; has the interface of `thor.tls.TlsClient`.
+    tls_client_class: Any = TlsClient
+    #: What https is spoken with; None is what verifies certificates by the system's roots.
+    tls_context: ssl.SSLContext | None = None
+    #: Whether a server has to show a certificate for its name; not asked where there is a
+    #: `tls_context`. With False, anybody in between can read and change everything.
+    verify = True
+    #: The proxy that requests go through, `http://[USER:PASSWORD@]HOST[:PORT]`: https through a
+    #: tunnel, http in absolute form. Not for Unix sockets.
+    proxy: str | bytes | None = None
     #: How long connecting may take, resolving the name included.
     connect_timeout: float | None = None
     #: How long nothing may arrive of a response, nor leave of a request, while the server is due.
@@ -65,7 +87,8 @@ class HttpClient:
     #: Whether a body that ends with the connection must end cleanly. With False, one that TLS
     #: does not close properly is taken for complete, as an attacker could make it.
     careful = True
-    #: Asked about each address (a `str`) before it is connected to; False refuses it.
+    #: Asked about each address (a `str`) before it is connected to; False refuses it. Behind a
+    #: proxy that is the proxy's address. A URI of a Unix socket, which has none, is refused.
     check_ip: Callable[[str], bool] | None = None
     #: The path of a Unix socket to connect to, in place of the URI's host and port.
     unix_path: str | None = None
@@ -73,17 +96,34 @@ class HttpClient:
     max_head_bytes = 64 * 1024
     #: Fields of a response's head.
     max_head_fields = 128
+    #: Bytes of one field line.
+    max_field_bytes = 32 * 1024
+    #: Informational responses before the final one.
+    max_informational = 16
+    #: Bytes of extensions of one chunk, and of all chunks of a response (Node: 16 KiB).
+    max_chunk_extension_bytes = 4 * 1024
+    max_chunk_extensions_bytes = 64 * 1024
     #: What to do with a folded field line: "unfold" it, as a user agent must, or "refuse" the
     #: response, as a proxy may (RFC 9112 section 5.2).
     fold = "unfold"
 
-    _pool: Pool | None = None
+    _routes: Routes | None = None
 
     def __init__(self, loop: LoopBase | None = None, idle_timeout: float | None = _UNSET) -> None:
         """loop: None is the default loop; it is not used before the first request."""
         self.loop = loop or default_loop()
         if idle_timeout is not _UNSET:
             self.idle_timeout = idle_timeout
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in _DECIDING:
+            self._routes = None
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        if name in _DECIDING:
+            self._routes = None
 
     def exchange(self) -> HttpClientExchange:
         """A new exchange: one request, and its response."""
@@ -94,64 +134,63 @@ class HttpClient:
 
         uri: for CONNECT in authority form, `host:port`
         Returns: (the way there, the request target)
-        Raises: UrlError
+        Raises: UrlError, AccessError
         """
-        pool = self._pool
-        if pool is None or pool.epoch != self.loop._epoch:
-            pool = self._pool = pool_of(self.loop)
+        routes = self._routes
+        if routes is None or routes.epoch != self.loop._epoch:
+            routes = self._routes = pool_of(self.loop).routes_for(Settings(self))
         # Behind the shortest possible scheme and host: what stands before the next slash is the
         # origin, if it is known.
         slash = uri.find(b"/", 8)
-        key = (
-            uri[:slash] if slash > 0 else uri,
-            self.tcp_client_class,
-            self.check_ip,
-            self.unix_path,
-            self.max_head_bytes,
-            self.max_head_fields,
-            self.fold,
-        )
+        route = routes.get(uri[:slash])
         target = uri[slash:]
-        route = pool.routes.get(key)
         if route is None or slash < 0 or method == b"CONNECT" or target.translate(None, TARGET):
-            return self._find_route(pool, method, uri, key)
-        return route, target
+            return self._find_route(routes, method, uri)
+        return route, route.prefix + target
 
-    def _find_route(
-        self, pool: Pool, method: bytes, uri: bytes, key: tuple[Any, ...]
-    ) -> tuple[Route, bytes]:
+    def _route_to(self, origin: bytes) -> Route:
+        """Find where requests to an origin go. Raises: UrlError, AccessError"""
+        routes = self._routes
+        if routes is not None and routes.epoch == self.loop._epoch:
+            route = routes.get(origin)
+            if route is not None:
+                return route
+        return self._locate(b"GET", origin + b"/")[0]
+
+    def _find_route(self, routes: Routes, method: bytes, uri: bytes) -> tuple[Route, bytes]:
         """`_locate` for a URI whose origin is not known, or that is an unusual one."""
         if method == b"CONNECT":
-            scheme, (host, port) = "http", _split_connect(uri)
-            authority = target = uri
-        else:
-            scheme, host, port, authority, target = parse_uri(uri)
-            if method == b"OPTIONS" and target == b"/" and uri.partition(b"#")[0][-1:] != b"/":
-                target = b"*"  # no path at all: the server as a whole (RFC 9112 section 3.2.4)
-        if scheme != "http":
-            raise UrlError("https needs TLS, which this version does not have")
-        origin = (scheme, host, port)
-        group = pool.groups.get((origin, key[1:]))
-        if group is None:
-            limits = Limits(
-                max_head_bytes=self.max_head_bytes,
-                max_head_fields=self.max_head_fields,
-                fold=self.fold,
-            )
-            address = (host, port) if self.unix_path is None else (f"unix:{self.unix_path}", 0)
-            group = pool.add((origin, key[1:]), Group(origin, address, limits))
-        route = Route(group, authority)
-        if method != b"CONNECT" and b"?" not in key[0] and b"#" not in key[0]:
-            pool.remember(key, route)
-        return route, target
+            return self._make_route(routes, ("http", *split_connect(uri)), uri, True), uri
+        beginning, path = _split_uri(uri)
+        route = routes.get(beginning)
+        if route is not None and not path.translate(None, TARGET):
+            return route, route.prefix + path  # a Unix socket's, whose scheme is a long one
+        scheme, host, port, authority, target = parse_uri(uri)
+        if method == b"OPTIONS" and target == b"/" and uri.partition(b"#")[0][-1:] != b"/":
+            target = b"*"  # no path at all: the server as a whole (RFC 9112 section 3.2.4)
+        if route is None:
+            route = self._make_route(routes, (scheme, host, port), authority, False)
+            if beginning:
+                pool_of(self.loop).remember(routes, beginning, route)
+        return route, target if not route.prefix else route.prefix + target.removeprefix(b"*")
+
+    def _make_route(
+        self, routes: Routes, origin: OriginType, authority: bytes, connect: bool
+    ) -> Route:
+        """Find the group of connections for an origin."""
+        settings = routes.settings
+        group = pool_of(self.loop).group_for(way_to(settings, origin), settings)
+        if settings.proxy is None or not goes_through_proxy(settings, origin):
+            return Route(group, origin, authority)
+        prefix = b"" if connect else b"http://" + authority
+        return Route(group, origin, authority, prefix, settings.proxy.fields)
 
 
-def _split_connect(uri: bytes) -> tuple[str, int]:
-    """Host and port that a CONNECT is for (RFC 9110 section 9.3.6). Raises: UrlError"""
-    try:
-        host, port = split_authority(uri)
-    except InvalidHostError:
-        port = None
-    if port is None:
-        raise UrlError(f"CONNECT needs host:port, not {excerpt(uri)}")
-    return host.decode("ascii").lower().removeprefix("[").removesuffix("]"), port
+def _split_uri(uri: bytes) -> tuple[bytes, bytes]:
+    """What of a valid URI stands before its path, and the rest. Both are empty if there is no path
+    that the first slash could begin."""
+    slash = uri.find(b"/", uri.find(b"://") + 3)
+    beginning = uri[:slash]
+    if slash < 0 or b"?" in beginning or b"#" in beginning:
+        return b"", b""
+    return beginning, uri[slash:]

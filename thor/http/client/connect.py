@@ -1,28 +1,32 @@
-"""The step from an origin to a connection.
+"""The steps from a way to a connection.
 
 Owns: one attempt to connect, and what its failure means. Must not know messages, nor who else
 wants to connect.
+
+Theory of operation: an attempt takes one to three steps, each with its own object: TCP, or TCP and
+TLS in one; or one of these to a proxy, a CONNECT there, and TLS through the tunnel. `_step` is the
+one that is under way; it is what `cancel` has to end. The time-out is one for all of them.
 """
 
 from __future__ import annotations
 
-import errno
-import os
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connection import HttpClientConnection
-from thor.http.error import (
-    AccessError,
-    ConnectError,
-    ConnectTimeoutError,
-    DnsError,
-    HttpError,
-)
+from thor.http.client.failure import connect_failure
+from thor.http.client.tunnel import Tunnelling
+from thor.http.error import AccessError, ConnectTimeoutError, HttpError, TlsError
 
 if TYPE_CHECKING:
     from thor.http.client.exchange import HttpClientExchange
     from thor.http.client.pool import Group
+    from thor.loop import ScheduledEvent
     from thor.tcp import TcpConnection
+
+#: What is spoken here, of what can be agreed on (RFC 7301 section 6).
+ALPN = ("http/1.1",)
+_SPOKEN = (None, "http/1.1", "http/1.0")
 
 
 class Connecting:
@@ -33,26 +37,43 @@ class Connecting:
         self._group = group
         self._exchange = exchange
         self._refused = self._allowed = 0
+        self._timer: ScheduledEvent | None = None
         client = exchange.client
-        self._check_ip = client.check_ip
-        self._tcp_client = tcp_client = client.tcp_client_class(client.loop)
-        if client.check_ip is not None:
+        self._loop = loop = client.loop
+        timeout = client.connect_timeout or None
+        self._until = inf if timeout is None else loop.clock.monotonic() + timeout
+        way, settings = group.way, group.settings
+        name = way.proxy_name if way.tunnel else way.server_name
+        if name is None:
+            tcp_client = settings.tcp_client_class(loop)
+        else:
+            tcp_client = self._make_tls_client(name)
+        if settings.check_ip is not None:
             tcp_client.check_ip = self._is_allowed
-        tcp_client.on("connect", self._connected)
+        self._step: Any = tcp_client
+        tcp_client.on("connect", self._tunnel if way.tunnel else self._connected)
         tcp_client.on("connect_error", self._failed)
-        tcp_client.connect(*group.address, client.connect_timeout or None)
+        tcp_client.connect(way.host, way.port, timeout)
 
     def cancel(self) -> None:
         """Give up; nothing is told."""
-        tcp_client = self._tcp_client
-        self._end()
-        tcp_client.cancel()
+        step = self._step
+        self._end_step()
+        step.cancel()
+
+    def _make_tls_client(self, server_name: str) -> Any:
+        settings = self._group.settings
+        tls_client = settings.tls_client_class(self._loop)
+        tls_client.server_hostname = server_name
+        tls_client.context = settings.tls_context
+        tls_client.verify = settings.verify
+        tls_client.alpn = ALPN
+        return tls_client
 
     def _is_allowed(self, address: str) -> bool:
-        assert self._check_ip is not None
         allowed = False
         try:
-            allowed = self._check_ip(address)
+            allowed = bool(self._group.settings.check_ip(address))
         finally:
             if allowed:
                 self._allowed += 1
@@ -60,33 +81,94 @@ class Connecting:
                 self._refused += 1
         return allowed
 
-    def _end(self) -> None:
+    def _end_step(self) -> None:
         # Its listeners hold us, and we hold it.
-        self._tcp_client.remove_listeners("connect", "connect_error")
-        self._tcp_client = None
+        step, self._step = self._step, None
+        if not isinstance(step, Tunnelling):
+            step.remove_listeners("connect", "connect_error")
+        if self._timer is not None:
+            self._timer.delete()
+            self._timer = None
+
+    def _left_s(self) -> float | None:
+        """What is left of the time, in seconds."""
+        return None if self._until == inf else max(0.0, self._until - self._loop.clock.monotonic())
+
+    # -- the steps -----------------------------------------------------------------------------
+
+    def _tunnel(self, tcp_conn: TcpConnection) -> None:
+        """The proxy is there: ask it for the server."""
+        self._end_step()
+        way, settings = self._group.way, self._group.settings
+        assert settings.proxy is not None
+        self._step = Tunnelling(
+            tcp_conn,
+            way.tunnel,
+            settings.proxy.fields,
+            settings.limits,
+            self._tunnelled,
+            self._untunnelled,
+        )
+        left_s = self._left_s()
+        if left_s is not None:
+            self._timer = self._loop._schedule(left_s, self._time_out_tunnel)
+
+    def _tunnelled(self, tcp_conn: TcpConnection) -> None:
+        """The server is at the other end: it has to show who it is."""
+        self._end_step()
+        way = self._group.way
+        assert way.server_name is not None
+        self._step = tls_client = self._make_tls_client(way.server_name)
+        tls_client.on("connect", self._connected)
+        tls_client.on("connect_error", self._failed_in_tunnel)
+        tls_client.start_tls(tcp_conn, way.server_name, self._left_s())
 
     def _connected(self, tcp_conn: TcpConnection) -> None:
-        self._end()
+        """The server is there."""
+        self._end_step()
+        agreed = getattr(tcp_conn, "alpn", None)
+        if agreed not in _SPOKEN:  # a context of the program's own may offer anything
+            tcp_conn.abort()
+            way = self._group.way
+            where = self._end_of_tunnel() if way.tunnel else str(way)
+            self._give_up(TlsError(f"{where}: {agreed!r} was agreed on, not http/1.1"))
+            return
         connection = HttpClientConnection(tcp_conn, self._group)
         self._group.connected(self._exchange, connection)
 
-    def _failed(self, errtype: type[Exception], code: int, *_: Any) -> None:
+    # -- failing -------------------------------------------------------------------------------
+
+    def _failed(self, errtype: type[Exception], code: Any, *_: Any) -> None:
+        way = self._group.way
+        self._fail(f"proxy {way}" if way.tunnel else str(way), errtype, code)
+
+    def _failed_in_tunnel(self, errtype: type[Exception], code: Any, *_: Any) -> None:
+        self._fail(self._end_of_tunnel(), errtype, code)
+
+    def _fail(self, where: str, errtype: type[Exception], code: Any) -> None:
         # A TCP client of the program's own need not keep the exception.
-        why = getattr(getattr(self._tcp_client, "error", None), "strerror", None)
-        self._end()
+        why = getattr(self._step, "error", None)
+        self._end_step()
+        if self._refused and not self._allowed:
+            self._give_up(AccessError(self._group.way.host))
+        else:
+            self._give_up(connect_failure(where, errtype, code, why))
+
+    def _untunnelled(self, error: HttpError) -> None:
+        self._end_step()
+        self._give_up(type(error)(f"proxy {self._group.way}: {error.detail}"))
+
+    def _time_out_tunnel(self) -> None:
+        step = self._step
+        self._end_step()
+        step.cancel()
+        self._give_up(ConnectTimeoutError(f"proxy {self._group.way}, opening a tunnel"))
+
+    def _give_up(self, error: HttpError) -> None:
         exchange = self._exchange
         self._group.unconnected(exchange)
-        exchange._unconnected(self._error(errtype, code, why))
+        exchange._unconnected(error)
 
-    def _error(self, errtype: type[Exception], code: int, why: str | None) -> HttpError:
-        host, port = self._group.address
-        if self._refused and not self._allowed:
-            return AccessError(host)
-        # The class is told by its name: sockets are not this room's.
-        if errtype.__name__ == "gaierror":
-            return DnsError(f"{host}: {why or code}")
-        if code == errno.ETIMEDOUT:
-            return ConnectTimeoutError(f"{host} port {port}")
-        if errtype is OSError:
-            why = os.strerror(code)
-        return ConnectError(f"{host} port {port}: {why or code}")
+    def _end_of_tunnel(self) -> str:
+        way = self._group.way
+        return f"{way.tunnel.decode('ascii')} through proxy {way}"

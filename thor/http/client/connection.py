@@ -17,19 +17,23 @@ For the same reason what arrives before a byte of the request has left is not an
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from thor.http.client.failure import connection_lost
 from thor.http.client.patience import ClientPatience
 from thor.http.connection import READ_AHEAD_BYTES
-from thor.http.error import ConnectError, HttpError, OutputStateError, UpgradeError
+from thor.http.error import ConnectError, HttpError, OutputStateError, TlsError, UpgradeError
+from thor.http.wire.framing import LENGTH
 from thor.http.wire.reader import ResponseReader
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.tcp.state import CLOSED, OPEN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from thor.http.client.exchange import HttpClientExchange
     from thor.http.client.pool import Group
-    from thor.http.wire.head import ResponseHead
+    from thor.http.wire.head import ResponseParts
     from thor.tcp import TcpConnection
 
 HEAD, BODY, READ_DONE, UPGRADED = (
@@ -177,8 +181,8 @@ class HttpClientConnection(ClientPatience):
             if type(exc).__name__ == "SSLEOFError" and not exchange.client.careful:
                 self.end()
                 return
-            error = ConnectError(str(exc) if exc is not None else "the server closed it")
-            if self._is_unanswered():
+            error = connection_lost(exc)
+            if self._is_unanswered() and not isinstance(error, TlsError):
                 self._give_back(error)
             else:
                 self._ended = True
@@ -233,7 +237,10 @@ class HttpClientConnection(ClientPatience):
                     if not reader.complete:
                         chunk = reader.read_body()
                         if chunk:
-                            exchange.emit("response_body", chunk)
+                            if exchange._owner is None:
+                                exchange.emit("response_body", chunk)
+                            else:
+                                exchange._owner.response_body(chunk)
                             continue
                     if reader.complete:
                         self._finish(exchange)
@@ -253,43 +260,52 @@ class HttpClientConnection(ClientPatience):
             ):
                 tcp_conn.pause(False)
 
-    def _begin_response(self, exchange: HttpClientExchange, head: ResponseHead) -> None:
-        self._head_bytes += head.head_bytes
-        exchange.res_version = head.version
-        code = head.status_code
+    def _begin_response(self, exchange: HttpClientExchange, head: ResponseParts) -> None:
+        # fmt: off
+        (
+            exchange.res_version, _, status, code, phrase, fields, framing, length, keep_alive,
+            size, protocols,
+        ) = head
+        # fmt: on
+        self._head_bytes += size
         if code < 200:
             if code == 101:
-                self._switch(exchange, head)
+                self._check_switch(exchange, protocols)
+                exchange.input_header_length = size
+                self._hand_on(exchange, "response_nonfinal", status, phrase, fields)
                 return
             if code == 100:
                 exchange._continue()
-            exchange.emit("response_nonfinal", head.status, head.phrase, head.headers)
+            exchange.emit("response_nonfinal", status, phrase, fields)
             return
+        exchange.input_header_length = size
         if code < 300 and exchange.method == b"CONNECT":
-            self._hand_on(exchange, head, "response_start")
+            self._hand_on(exchange, "response_start", status, phrase, fields)
             return
-        exchange.input_header_length = head.head_bytes
         exchange._reading = BODY
         exchange._held = None
-        self._reusable = head.keep_alive
-        if exchange._awaits_continue or (exchange._writing is not SENT and not head.keep_alive):
+        if framing == LENGTH:
+            exchange._length = length
+        self._reusable = keep_alive
+        if exchange._awaits_continue or (exchange._writing is not SENT and not keep_alive):
             self._reusable = False
             exchange._abandon()
             self._wait()  # from now on only the server is due
-        exchange.emit("response_start", head.status, head.phrase, head.headers)
+        if exchange._owner is None:
+            exchange.emit("response_start", status, phrase, fields)
+        else:
+            exchange._owner.response_start(status, phrase, fields)
 
-    def _switch(self, exchange: HttpClientExchange, head: ResponseHead) -> None:
-        """A 101: the request is complete, and has asked for it (RFC 9110 section 7.8)."""
+    def _check_switch(self, exchange: HttpClientExchange, protocols: Sequence[bytes]) -> None:
+        """Let a 101 pass if the request is complete, and asked for it (RFC 9110 section 7.8)."""
         if exchange._writing is not SENT:
             raise UpgradeError("before the request was complete")
-        if exchange._protocol not in [protocol.lower() for protocol in head.upgrade]:
+        if exchange._protocol not in [protocol.lower() for protocol in protocols]:
             raise UpgradeError("to a protocol that was not asked for")
-        self._hand_on(exchange, head, "response_nonfinal")
 
-    def _hand_on(self, exchange: HttpClientExchange, head: ResponseHead, event: str) -> None:
+    def _hand_on(self, exchange: HttpClientExchange, event: str, *head: Any) -> None:
         """The connection is the program's, as soon as it has heard of the response."""
-        exchange.input_header_length = head.head_bytes
-        exchange.emit(event, head.status, head.phrase, head.headers)
+        exchange.emit(event, *head)
         tcp_conn = self.tcp_conn
         if exchange is not self._exchange or tcp_conn is None or tcp_conn._reading is CLOSED:
             return
@@ -329,9 +345,12 @@ class HttpClientConnection(ClientPatience):
             self._abort()
         self._finishing = True
         try:
-            exchange.emit("response_done", trailers)
+            if exchange._owner is None:
+                exchange.emit("response_done", trailers)
+            else:
+                exchange._owner.response_done(trailers)
         finally:
-            exchange._listeners = exchange._sink = None
+            exchange._listeners = exchange._sink = exchange._owner = None
         self._finishing = False
 
     # -- ending --------------------------------------------------------------------------------

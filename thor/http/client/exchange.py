@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thor.http.client.request import (
     DONE,
@@ -29,6 +29,7 @@ from thor.http.error import (
     HttpError,
     OutputStateError,
 )
+from thor.http.wire.framing import NO_BODY
 from thor.http.wire.state import ClientReading
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
     from thor.http.client.client import HttpClient
     from thor.http.client.pool import Group
-    from thor.loop import ScheduledEvent
+    from thor.loop import LoopBase, ScheduledEvent
     from thor.tcp import TcpConnection
+    from thor.types import OriginType
 
 log = logging.getLogger("thor.http")
 
@@ -93,12 +95,16 @@ class HttpClientExchange(OutgoingRequest):
     _error_due: HttpError | None = None
 
     def __init__(self, client: HttpClient) -> None:
-        # In one place, and not as defaults of the class, which instances are slower to get at.
+        # In one place: a default of the class is slower to get at, and what is set for the first
+        # time later, or beyond the 29th, gives the instance a dict of its own.
+        self._listeners = self._sink = None
+        #: The layer above, if there is one. It is called directly for what each response has:
+        #: `response_start`, `response_body` and `response_done`; it is the sink as well.
+        self._owner: Any = None
         self.client = client
-        self.loop = client.loop
         self.method = b""
         self.uri = b""
-        self.origin = None
+        self._route = None
         #: The version of the response, informational ones too, b"1.1"; empty before it.
         self.res_version = b""
         #: Bytes of the final response's head.
@@ -108,6 +114,8 @@ class HttpClientExchange(OutgoingRequest):
         self._conn = None
         self._head = b""
         self._head_parts = None
+        self._framing = NO_BODY
+        self._left = 0
         self._protocol = None
         self._held = None
         self._held_sent = 0
@@ -119,6 +127,8 @@ class HttpClientExchange(OutgoingRequest):
         self._timer: ScheduledEvent | None = None
         self._expires_at = inf
         self._transfer_bytes = 0
+        #: What the Content-Length says that frames the response's body; -1 if none does.
+        self._length = -1
 
     def __repr__(self) -> str:
         method, uri = self.method.decode("latin-1"), self.uri[:60].decode("latin-1")
@@ -126,6 +136,16 @@ class HttpClientExchange(OutgoingRequest):
             f"<HttpClientExchange {method} {uri!r} "
             f"request {self._writing.name}, response {self._reading.name}>"
         )
+
+    @property
+    def loop(self) -> LoopBase:
+        """The loop of the client."""
+        return self.client.loop
+
+    @property
+    def origin(self) -> OriginType | None:
+        """Whom the request is for: (scheme, host, port); None before it was started."""
+        return self._route.origin if self._route is not None else None
 
     @property
     def conn(self) -> ExchangeConnection | None:
@@ -226,8 +246,8 @@ class HttpClientExchange(OutgoingRequest):
         self._stop_waiting()
         self._held_sent = 0
         try:
-            route, _ = self.client._locate(self.method, self.uri)
-            route.group.acquire(self, fresh=True)
+            assert self._route is not None
+            self._route.group.acquire(self, fresh=True)
         except HttpError as why:
             self._fail(why)
 
@@ -278,3 +298,6 @@ class HttpClientExchange(OutgoingRequest):
     def failed(self, exc: BaseException) -> None:
         """A listener raised `exc`, which was logged: what it left undone is unknown."""
         self._fail(OutputStateError(f"the program failed: {type(exc).__name__}"))
+
+    def _forget(self) -> None:
+        self._listeners = self._sink = self._owner = None

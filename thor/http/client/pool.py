@@ -3,8 +3,12 @@
 Owns: which connections to a server there are, which of them are idle, and who waits for one. Must
 not know messages, nor how a connection is made.
 
-Theory of operation: a `Group` has the connections that may stand in for each other: same origin,
-and settings that would have made the same connection. An exchange that needs one gets the idle
+Theory of operation: a `Group` has the connections that may stand in for each other: the same way,
+and settings that would have made the same connection. What the beginning of a URI comes to, with
+certain settings, is remembered in `Routes`, so that a request to a known origin costs one look-up.
+All of it is bounded; what is dropped from here is marked, for clients keep their routes.
+
+An exchange that needs one gets the idle
 connection that was used last (the others may time out), else a new one, else, at the limit of
 `max_server_conn`, a place in a bounded queue. A connection that becomes free goes to who waits
 longest.
@@ -16,6 +20,7 @@ the pool is made anew: nothing of the old one may be used again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connect import Connecting
@@ -25,51 +30,113 @@ from thor.tcp.state import OPEN
 if TYPE_CHECKING:
     from thor.http.client.connection import HttpClientConnection
     from thor.http.client.exchange import HttpClientExchange
-    from thor.http.wire.limits import Limits
+    from thor.http.client.route import Settings, Way
     from thor.loop import LoopBase
-    from thor.types import OriginType
+    from thor.types import HeadersIn, OriginType
 
-#: Most groups that are kept when nothing is in them, and most spellings of origins.
+#: Most groups that are kept when nothing is in them, most spellings of origins, and most different
+#: settings: with each may go a TLS context of its own, which is large.
 MAX_GROUPS = 1024
 MAX_ROUTES = 4096
+MAX_SETTINGS = 64
+#: The epoch of routes that are no longer the pool's.
+_DROPPED = -1
 
 
 class Route:
     """Where requests with a certain beginning of their URI go.
 
-    authority: what the URI says, for Host
+    origin: what the URI says; authority: the same, for Host
+    prefix: what goes before path and query in the target: empty, or a proxy's absolute form
+    fields: what a proxy is sent with each request
     """
 
-    __slots__ = ("authority", "group")
+    __slots__ = ("authority", "fields", "group", "origin", "prefix")
 
-    def __init__(self, group: Group, authority: bytes) -> None:
+    def __init__(
+        self,
+        group: Group,
+        origin: OriginType,
+        authority: bytes,
+        prefix: bytes = b"",
+        fields: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.group = group
+        self.origin = origin
         self.authority = authority
+        self.prefix = prefix
+        self.fields = fields
+
+    def with_fields(self, headers: HeadersIn) -> HeadersIn:
+        """A request's fields, and those for the proxy unless the program has its own."""
+        own = (b"proxy-authorization", "proxy-authorization")
+        if any(name.lower() in own for name, _ in headers):
+            return list(headers)
+        return [*headers, *self.fields]
+
+
+class Routes(dict[bytes, Route]):
+    """What the beginnings of URIs, up to the path, come to with certain settings.
+
+    epoch: that of the loop for which it holds
+    """
+
+    __slots__ = ("epoch", "settings")
+
+    def __init__(self, epoch: int, settings: Settings) -> None:
+        dict.__init__(self)
+        self.epoch = epoch
+        self.settings = settings
 
 
 class Pool:
-    """All groups of one loop."""
+    """All groups of one loop, and the routes to them."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.groups: dict[Any, Group] = {}
-        self.routes: dict[Any, Route] = {}
+        self.routes: dict[Any, Routes] = {}
+        self._remembered = 0
 
-    def add(self, key: Any, group: Group) -> Group:
-        """Keep a new group; the empty ones go when there are many."""
-        groups = self.groups
-        if len(groups) >= MAX_GROUPS:
-            for old in [key for key, group in groups.items() if group.is_empty()]:
-                del groups[old]
-            self.routes.clear()
-        groups[key] = group
+    def routes_for(self, settings: Settings) -> Routes:
+        """The routes of clients with these settings."""
+        routes = self.routes.get(settings.key)
+        if routes is None:
+            if len(self.routes) >= MAX_SETTINGS:
+                self._tidy()
+            routes = self.routes[settings.key] = Routes(self.epoch, settings)
+        return routes
+
+    def group_for(self, way: Way, settings: Settings) -> Group:
+        """The group of connections of this way and with these settings, made if it is not there."""
+        key = (way, settings.key)
+        group = self.groups.get(key)
+        if group is None:
+            if len(self.groups) >= MAX_GROUPS:
+                self._tidy()
+            group = self.groups[key] = Group(way, settings)
         return group
 
-    def remember(self, key: Any, route: Route) -> None:
-        """Keep what a spelling of an origin, with settings, came to."""
-        if len(self.routes) >= MAX_ROUTES:
-            self.routes.clear()
-        self.routes[key] = route
+    def remember(self, routes: Routes, beginning: bytes, route: Route) -> None:
+        """Keep what the beginning of a URI came to."""
+        if self._remembered >= MAX_ROUTES:
+            self._drop_routes()
+        self._remembered += 1
+        routes[beginning] = route
+
+    def _drop_routes(self) -> None:
+        for routes in self.routes.values():
+            routes.epoch = _DROPPED
+            routes.clear()
+        self.routes.clear()
+        self._remembered = 0
+
+    def _tidy(self) -> None:
+        """Drop the routes, and the groups with nothing in them: nobody must come to one of those
+        by an old route while another one takes its place."""
+        self._drop_routes()
+        for key in [key for key, group in self.groups.items() if group.is_empty()]:
+            del self.groups[key]
 
 
 def pool_of(loop: LoopBase) -> Pool:
@@ -81,15 +148,12 @@ def pool_of(loop: LoopBase) -> Pool:
 
 
 class Group:
-    """The connections that may stand in for each other.
+    """The connections that may stand in for each other."""
 
-    address: what is connected to, (host, port)
-    """
-
-    def __init__(self, origin: OriginType, address: tuple[str, int], limits: Limits) -> None:
-        self.origin = origin
-        self.address = address
-        self.limits = limits
+    def __init__(self, way: Way, settings: Settings) -> None:
+        self.way = way
+        self.settings = settings
+        self.limits = settings.limits
         #: All connections that are open; `idle` has the order in which they became idle.
         self.open: set[HttpClientConnection] = set()
         self.idle: dict[HttpClientConnection, None] = {}
@@ -98,7 +162,7 @@ class Group:
 
     def __repr__(self) -> str:
         return (
-            f"<Group {self.origin!r}: {len(self.open)} open, {len(self.idle)} idle, "
+            f"<Group {self.way}: {len(self.open)} open, {len(self.idle)} idle, "
             f"{len(self.connecting)} connecting, {len(self.waiting)} waiting>"
         )
 

@@ -29,8 +29,9 @@ from thor.tcp.connection import HIGH_WATER
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
     from thor.http.client.connection import HttpClientConnection
+    from thor.http.client.pool import Route
     from thor.loop import LoopBase
-    from thor.types import Data, HeadersIn, OriginType
+    from thor.types import Data, HeadersIn, RawHeaders
 
 IDLE, BODY, DONE, FAILED = (
     ClientWriting.IDLE,
@@ -49,11 +50,11 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     """The part of a client's exchange that is the request."""
 
     client: HttpClient
-    loop: LoopBase
-    #: As passed; `origin` is (scheme, host, port).
+    #: As passed.
     method: bytes
     uri: bytes
-    origin: OriginType | None
+    #: Where it goes, also when it is tried again; None before `request_start`.
+    _route: Route | None
     #: When the exchange has to be over, in monotonic seconds.
     _expires_at: float
     _writing: ClientWriting
@@ -73,6 +74,10 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     def _fail_soon(self, error: HttpError) -> None:
         raise AssertionError
 
+    @property
+    def loop(self) -> LoopBase:
+        raise AssertionError
+
     # -- what the program calls ----------------------------------------------------------------
 
     def request_start(
@@ -86,7 +91,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     ) -> None:
         """Start the request.
 
-        uri: absolute, http; for CONNECT in authority form, "host:port", which is where the
+        uri: absolute, http or https; for CONNECT in authority form, "host:port", which is where the
             connection goes as well. OPTIONS of a URI without any path asks about the server
         headers: [(name, value)] in wire order. Fields that concern one connection are dropped;
             one Host replaces the URI's authority. A Content-Length is the body's promise, else
@@ -106,20 +111,56 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self.method = method
             self.uri = uri
             route, target = self.client._locate(method, uri)
-            self._head_parts = (target, list(headers), route.authority, upgrade, te_trailers)
-            self._render_head(None)
-            self.origin = route.group.origin
-            self._writing = BODY
-            if upgrade is not None:
-                self._protocol = _ascii(upgrade, "protocol", OutputSyntaxError).strip().lower()
-            timeout = self.client.exchange_timeout
-            if timeout:
-                self._expires_at = self.loop.clock.monotonic() + timeout
-            route.group.acquire(self)  # type: ignore[arg-type]
+            self._start(route, target, list(headers), upgrade, te_trailers)
         except HttpError as why:
             self._fail_soon(why)
-            return
-        if b"100-continue" in self._head and _has_expectation(self._head):
+
+    def forward(
+        self,
+        method: bytes,
+        origin: bytes,
+        target: bytes,
+        headers: RawHeaders,
+        upgrade: bytes | None,
+        te_trailers: bool,
+    ) -> None:
+        """`request_start` for who passes a request on, and knows what it is made of.
+
+        origin: `scheme://authority`; target: the path with its query, or `*`
+        headers: kept, not copied; if they are WireFields, the target is one that was parsed
+        """
+        self.method = method
+        self.uri = origin if target == b"*" else origin + target
+        try:
+            route = self.client._route_to(origin)
+            if route.prefix:
+                target = route.prefix + target.removeprefix(b"*")
+            self._start(route, target, headers, upgrade, te_trailers)
+        except HttpError as why:
+            self._fail_soon(why)
+
+    def _start(
+        self,
+        route: Route,
+        target: bytes,
+        headers: HeadersIn,
+        upgrade: str | bytes | None,
+        te_trailers: bool,
+    ) -> None:
+        """Make the head, and get a connection. Raises: HttpError, TypeError"""
+        if route.fields:
+            headers = route.with_fields(headers)
+        self._head_parts = (target, headers, route.authority, upgrade, te_trailers)
+        self._render_head(None)
+        self._route = route
+        self._writing = BODY
+        if upgrade is not None:
+            self._protocol = _ascii(upgrade, "protocol", OutputSyntaxError).strip().lower()
+        timeout = self.client.exchange_timeout
+        if timeout:
+            self._expires_at = self.loop.clock.monotonic() + timeout
+        route.group.acquire(self)  # type: ignore[arg-type]
+        if self._head.find(b"100-continue") > 0 and _has_expectation(self._head):
             self._expect_continue()
         elif self._framing != NO_BODY:
             self.loop._soon(self._start_body)
@@ -175,7 +216,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             conn.await_response()
 
     def _finish_body(self, trailers: HeadersIn) -> None:
-        if self._framing == CHUNKED and self._head_parts is None:
+        if self._framing == CHUNKED and (self._head_parts is None or trailers):
             self._end_body(trailers)
             return
         last_chunk(trailers)  # they are not sent, and must be right all the same

@@ -16,7 +16,7 @@ How long the connection waits for what is in `patience.py`, how it ends in `endi
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.http.connection import READ_AHEAD_BYTES
 from thor.http.error import (
@@ -24,15 +24,13 @@ from thor.http.error import (
     ExpectationError,
     HttpError,
     OutputStateError,
-    OutputSyntaxError,
 )
 from thor.http.server.ending import Ending, log
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.server.patience import BEGUN, DONE, HEAD, IDLE, NEW, QUIET, READ_BODY
-from thor.http.wire.framing import NO_BODY
 from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerReading, ServerWriting
-from thor.http.wire.writer import OutHead, response_head, switching_head
+from thor.http.wire.writer import response_head, switching_head
 from thor.tcp.state import ENDED, OPEN
 
 if TYPE_CHECKING:
@@ -61,6 +59,7 @@ class HttpServerConnection(Ending):
         # So does what is looked at for every request: a class's default costs more to read.
         self._exchange = None
         self._lingering = self._closing = self._half_closed = self._stuck = False
+        self._unsettled = server._draining
         self._reading = HEAD
         self._head = NEW
         self._pumping = False
@@ -80,18 +79,21 @@ class HttpServerConnection(Ending):
 
     def data(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self._lingering:
-            self._discard(len(data))
-            return
         reader = self._reader
-        reader.feed(data)
+        if reader.held or self._lingering:
+            if self._lingering:
+                self._discard(len(data))
+                return
+            reader.feed(data)
+        else:
+            reader.held = data  # all that `feed` would do
         self._pump()
         if reader.held and reader.buffered > READ_AHEAD_BYTES and self.tcp_conn is not None:
             self.tcp_conn.pause(True)
 
     def end(self) -> None:
         """The client finished sending: what it asked for is still answered."""
-        self._half_closed = True
+        self._half_closed = self._unsettled = True
         tcp_conn = self.tcp_conn
         exchange = self._exchange
         if tcp_conn is None or self._closing:
@@ -161,7 +163,7 @@ class HttpServerConnection(Ending):
             self._await_head()
             return False
         self._head = QUIET
-        if head.expect_other:
+        if head[11]:
             self._refuse(ExpectationError())
             return False
         exchange = self._exchange = HttpServerExchange(self, head)
@@ -169,12 +171,15 @@ class HttpServerConnection(Ending):
         if not self.server.emit("exchange", exchange):
             self._end_exchange(OutputStateError("nobody listens for exchanges"))
         if exchange._writing is not DONE and exchange is self._exchange:
-            exchange.emit("request_start", head.method, head.target, head.headers)
+            if exchange._owner is None:
+                exchange.emit("request_start", exchange.method, exchange.uri, exchange.req_hdrs)
             if exchange._writing is not DONE and exchange is self._exchange:
                 if not reader.complete:
                     self._begin_body(exchange)
                 elif not exchange._paused:
                     self._request_done(exchange)
+        if exchange._writing is DONE and exchange is self._exchange:
+            return self._finish(exchange)
         return True
 
     def _await_head(self) -> None:
@@ -228,7 +233,10 @@ class HttpServerConnection(Ending):
             self._since = self._loop._now
             self._body_bytes += len(chunk)
             exchange._must_continue = False
-            exchange.emit("request_body", chunk)
+            if exchange._owner is None:
+                exchange.emit("request_body", chunk)
+            else:
+                exchange._owner.request_body(chunk)
             return True
         if reader.complete:
             self._request_done(exchange)
@@ -237,7 +245,10 @@ class HttpServerConnection(Ending):
 
     def _request_done(self, exchange: HttpServerExchange) -> None:
         self._reading = READ_DONE
-        exchange.emit("request_done", self._reader.trailers)
+        if exchange._owner is None:
+            exchange.emit("request_done", self._reader.trailers)
+        else:
+            exchange._owner.request_done(self._reader.trailers)
         if self.server.response_timeout:
             self._begin_wait()
 
@@ -279,31 +290,10 @@ class HttpServerConnection(Ending):
 
     # -- the response --------------------------------------------------------------------------
 
-    def _write_response_head(
-        self, exchange: HttpServerExchange, status: Any, phrase: Any, headers: HeadersIn
-    ) -> None:
-        server = self.server
-        keep_alive = exchange._keep_alive and not server._draining
-        if self._half_closed or exchange._must_continue or exchange.method == b"CONNECT":
-            keep_alive = keep_alive and self._may_persist(exchange)
-        date = server._date() if server.send_date else None
-        out = response_head(
-            status, phrase, headers, exchange.method, exchange._head.http11, keep_alive, date
-        )
-        if out[1] == NO_BODY:
-            out = _check_bodiless(out, exchange, date)
-        data, exchange._framing, exchange._left, exchange._keep_alive = out
-        tcp_conn = self.tcp_conn
-        if tcp_conn is not None and tcp_conn._writing is OPEN:
-            exchange._writing = BODY
-            tcp_conn.write(data)
-        else:
-            exchange._writing = FAILED  # `disconnect` is about to tell the program
-
     def _may_persist(self, exchange: HttpServerExchange) -> bool:
         """Whether what comes next is the next request, or can come."""
         reader = self._reader
-        if exchange.method == b"CONNECT":
+        if exchange.method == b"CONNECT" or self.server._draining:
             return False  # it may be meant for a tunnel
         if exchange._must_continue and not reader.complete and not reader.buffered:
             return False  # or the body that the client has announced, or not
@@ -328,20 +318,19 @@ class HttpServerConnection(Ending):
         unread = bool(reader.held)
         if not exchange._keep_alive:
             # A client that has not asked for the close may be sending more.
-            if unread or exchange._head.keep_alive:
+            if unread or exchange._may_stay:
                 self._close_lingering()
             else:
                 self._close()
             return False
-        if not unread and (self._half_closed or self.server._draining):
-            self._close()
-            return False
-        # What `_wait` would set, without the way there.
         self._since = now = self._loop._now
-        idle_timeout = self.server.idle_timeout
-        if self._stuck:
+        if self._unsettled:
+            if not unread and (self._half_closed or self.server._draining):
+                self._close()
+                return False
             self._wait()
-        elif idle_timeout:
+        elif idle_timeout := self.server.idle_timeout:
+            # What `_wait` would set, without the way there.
             self._deadline_at = when = now + idle_timeout
             if when < self._deadline_entry:
                 self._loop._deadlines.arm(self, when)
@@ -366,7 +355,7 @@ class HttpServerConnection(Ending):
             raise OutputStateError("upgrade of an exchange that is over")
         if exchange.method == b"CONNECT":
             data = self._tunnel_head(exchange, headers)
-        elif protocol.lower() not in [name.lower() for name in exchange._head.upgrade]:
+        elif protocol.lower() not in [name.lower() for name in exchange._offered]:
             raise OutputStateError("upgrade to a protocol that the client did not offer")
         elif not self._reader.complete:
             raise OutputStateError("upgrade before the request's body was read")
@@ -380,15 +369,12 @@ class HttpServerConnection(Ending):
         return tcp_conn
 
     def _tunnel_head(self, exchange: HttpServerExchange, headers: HeadersIn) -> bytes:
-        return response_head(
-            200,
-            "Connection established",
-            headers,
-            method=b"CONNECT",
-            http11=exchange._head.http11,
-            keep_alive=True,
-            date=self.server._date() if self.server.send_date else None,
-        ).data
+        date_line = self.server._date_line()
+        phrase = "Connection established"
+        data, *_ = response_head(
+            200, phrase, headers, b"CONNECT", exchange._http11, True, date_line
+        )
+        return data
 
     def _hand_over(self, tcp_conn: TcpConnection) -> None:
         """The connection is the program's from now on, paused, as a new one is."""
@@ -411,26 +397,3 @@ def _end_again(tcp_conn: TcpConnection) -> None:
     """Tell who has the connection now what was told to its owner before."""
     if tcp_conn._reading is ENDED:
         tcp_conn._end_of_stream()
-
-
-def _check_bodiless(out: OutHead, exchange: HttpServerExchange, date: bytes | None) -> OutHead:
-    """A head after which there is no body: for some there must not be such a response.
-
-    Raises: OutputSyntaxError for one that is not final
-    """
-    kind = out.data[9:10]
-    if kind == b"1":
-        raise OutputSyntaxError("not a final status: see response_nonfinal() and upgrade()")
-    if kind == b"2" and exchange.method == b"CONNECT":
-        # Only upgrade() opens a tunnel; a client must not believe that it has one.
-        refusal = response_head(
-            405,
-            "Method Not Allowed",
-            [("Allow", ""), ("Content-Length", "0")],
-            method=b"CONNECT",
-            http11=exchange._head.http11,
-            keep_alive=False,
-            date=date,
-        )
-        return refusal._replace(framing=NO_BODY)  # the body of what the program meant is dropped
-    return out

@@ -92,7 +92,7 @@ class Ending(Patience):
         self._exchange = None
         tcp_conn = self.tcp_conn
         if tcp_conn is None or not exchange._hears("done"):
-            exchange._listeners = exchange._sink = None
+            exchange._forget()
             return
         mark: float = tcp_conn.bytes_written + tcp_conn._buffer.size
         if tcp_conn._broken or tcp_conn._writing is CLOSED:
@@ -153,9 +153,8 @@ class Ending(Patience):
         if isinstance(error, IncompleteMessageError):
             error = MessageError()  # of a client it is a bad request, not a bad gateway
         data = error_response(error)
-        if self.server.send_date:
-            line, _, rest = data.partition(b"\r\n")
-            data = b"%b\r\nDate: %b\r\n%b" % (line, self.server._date(), rest)
+        line, _, rest = data.partition(b"\r\n")
+        data = b"%b%b\r\n%b" % (line, self.server._date_line(), rest)
         if self._exchange is not None and self._exchange.method == b"HEAD":
             data = data.partition(END_OF_HEAD)[0] + END_OF_HEAD
         if tcp_conn._writing is OPEN:
@@ -222,6 +221,7 @@ class Ending(Patience):
 
     def drain(self) -> None:
         """Close when idle: now, or after the response in progress."""
+        self._unsettled = True
         if self._closing:
             return
         if self._exchange is not None:

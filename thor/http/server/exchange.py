@@ -12,20 +12,20 @@ until the collector finds them.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
-from thor.http.wire.framing import LENGTH
+from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
-from thor.http.wire.writer import informational_head
+from thor.http.wire.writer import OutHead, informational_head, response_head
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
     from thor.http.server.connection import HttpServerConnection
-    from thor.http.wire.head import RequestHead
+    from thor.http.wire.head import RequestParts
     from thor.tcp import TcpConnection
     from thor.types import Data, HeadersIn, RawHeaders
 
@@ -63,18 +63,28 @@ class HttpServerExchange(EventEmitter, BodyWriter):
     exchange that is lost accepts `response_*` calls and drops them.
     """
 
-    def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
+    def __init__(self, conn: HttpServerConnection, head: RequestParts) -> None:
         self._listeners = self._sink = None
+        #: The layer above, if there is one. It is called directly for what each request has:
+        #: `request_body(chunk)` and `request_done(trailers)`; it is the sink as well.
+        self._owner: Any = None
         self.http_conn = conn
-        self.method: bytes = head.method
-        self.uri: bytes = head.target
-        self.req_hdrs: RawHeaders = head.headers
-        self.req_version: bytes = head.version
-        self._head = head
+        #: host: the authority that the request is for (RFC 9110 section 7.1); empty if unknown.
+        self.method: bytes
+        self.uri: bytes
+        self.req_version: bytes
+        self.req_hdrs: RawHeaders
+        self.host: bytes
+        # fmt: off
+        (
+            self.method, self.uri, self.req_version, self._http11, self.req_hdrs, _, _,
+            self._may_stay, self.host, _, self._must_continue, _, self._offered, _,
+        ) = head
+        # fmt: on
+        self._framing = self._left = 0
+        self._keep_alive = self._may_stay
         self._writing = IDLE
         self._paused = False
-        self._keep_alive = head.keep_alive
-        self._must_continue = head.expect_continue
 
     def __repr__(self) -> str:
         method, uri = self.method.decode("latin-1"), self.uri[:60].decode("latin-1")
@@ -90,14 +100,9 @@ class HttpServerExchange(EventEmitter, BodyWriter):
                 self.http_conn._loop._soon(self.http_conn._resume, self)
 
     @property
-    def host(self) -> bytes:
-        """The authority that the request is for (RFC 9110 section 7.1); empty if unknown."""
-        return self._head.host
-
-    @property
     def upgrade_offered(self) -> list[bytes]:
         """The protocols that the client offers to switch to, in its order."""
-        return list(self._head.upgrade)
+        return list(self._offered)
 
     # -- the response --------------------------------------------------------------------------
 
@@ -114,7 +119,40 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         if self._writing is not IDLE:
             self._out_of_order("response_start")
             return
-        self.http_conn._write_response_head(self, status, phrase, headers)
+        conn = self.http_conn
+        keep_alive = self._keep_alive
+        if conn._unsettled or self._must_continue or self.method == b"CONNECT":
+            keep_alive = keep_alive and conn._may_persist(self)
+        date_line = conn.server._date_line()
+        out = response_head(
+            status, phrase, headers, self.method, self._http11, keep_alive, date_line
+        )
+        if out[1] == NO_BODY:
+            out = self._check_bodiless(out, date_line)
+        data, self._framing, self._left, self._keep_alive = out
+        tcp_conn = conn.tcp_conn
+        if tcp_conn is not None and tcp_conn._writing is OPEN:
+            self._writing = BODY
+            tcp_conn.write(data)
+        else:
+            self._writing = FAILED  # the program is told when the connection has noticed
+
+    def _check_bodiless(self, out: OutHead, date_line: bytes) -> OutHead:
+        """A head after which there is no body: for some there must not be such a response.
+
+        Raises: OutputSyntaxError for one that is not final
+        """
+        kind = out[0][9:10]
+        if kind == b"1":
+            raise OutputSyntaxError("not a final status: see response_nonfinal() and upgrade()")
+        if kind == b"2" and self.method == b"CONNECT":
+            # Only upgrade() opens a tunnel; a client must not believe that it has one.
+            fields = [("Allow", ""), ("Content-Length", "0")]
+            data, *_ = response_head(
+                405, "Method Not Allowed", fields, b"CONNECT", self._http11, False, date_line
+            )
+            return data, NO_BODY, 0, False  # the body of what the program meant is dropped
+        return out
 
     def response_nonfinal(
         self, status: int | str | bytes, phrase: str | bytes, headers: HeadersIn
@@ -128,7 +166,7 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             self._out_of_order("response_nonfinal")
             return
         data = informational_head(status, phrase, headers)
-        if self._head.http11:
+        if self._http11:
             self._write(data)
             if data.startswith(b"HTTP/1.1 100"):
                 self.http_conn._continued(self)
@@ -148,7 +186,11 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             chunk = body_bytes(chunk)
         if self._framing == LENGTH and (left := self._left - len(chunk)) >= 0:
             self._left = left
-            return self._write(chunk)
+            tcp_conn = self.http_conn.tcp_conn
+            if tcp_conn is not None and tcp_conn._writing is OPEN:
+                return tcp_conn.write(chunk)
+            self._writing = FAILED
+            return True
         try:
             return self._write_body(chunk)
         except OutputStateError as why:
@@ -246,3 +288,6 @@ class HttpServerExchange(EventEmitter, BodyWriter):
             self.emit("done", error)
         finally:
             self._forget()
+
+    def _forget(self) -> None:
+        self._listeners = self._sink = self._owner = None

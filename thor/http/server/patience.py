@@ -73,6 +73,9 @@ class Patience:
     _window_bytes: int
     #: A send was short; when bytes last left, as far as is known, and how many had by then.
     _stuck = False
+    #: One of the things that are looked at only when one of them has happened: the client closed
+    #: its side, the server drains, a send was short.
+    _unsettled: bool
     _moved_at = 0.0
     _moved_bytes = 0
     _deadline_at: float
@@ -109,7 +112,7 @@ class Patience:
     def stuck(self) -> None:
         """A send was short: the client does not read as fast as we write."""
         if not self._stuck and self.tcp_conn is not None:
-            self._stuck = True
+            self._stuck = self._unsettled = True
             self._mark_progress(self.tcp_conn)
             self._wait()
 

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from thor.events import EventEmitter
 from thor.http.connection import date_value
 from thor.http.server.connection import HttpServerConnection
+from thor.http.server.ending import log
 from thor.http.wire.limits import Limits
 from thor.loop.source import default_loop
 from thor.tcp import TcpServer
+from thor.tls import TlsServer, reason_of
 
 if TYPE_CHECKING:
+    import ssl
+
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
     from thor.types import Address
@@ -47,6 +51,8 @@ class HttpServer(EventEmitter):
             after the listener returns; answering in the listener works.
         refused(conn: TcpConnection, error: HttpError): a head was not accepted; it was answered
             and the connection closes. For logs.
+        tls_error(address: Address, exc: Exception): a client's hand-shake failed; there was no
+            request. Logged if nobody listens.
         accept_paused(errno: int), accept_resumed(): no fd was left to accept with; connections
             wait in the kernel's queue meanwhile.
         stop(): the server has stopped: at once after `shutdown()`, when the last connection has
@@ -55,6 +61,8 @@ class HttpServer(EventEmitter):
 
     #: What is used as the TCP server; has the interface of `thor.TcpServer`.
     tcp_server_class: Any = TcpServer
+    #: What is used with `tls`; has the interface of `thor.tls.TlsServer`.
+    tls_server_class: Any = TlsServer
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
@@ -110,11 +118,15 @@ class HttpServer(EventEmitter):
         host: str | bytes | None,
         port: int | str | None,
         loop: LoopBase | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
         **tcp_settings: Any,
     ) -> None:
         """Listen on `host` and `port`, which may be all that `TcpServer` takes.
 
-        tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`)
+        tls: has https spoken; `thor.tls.server_context()` makes one
+        tcp_settings: keyword arguments for the TCP server (`sock`, `backlog`, `reuse_port`,
+            `mode`, `proxy_protocol`), with `tls` for the TLS server (`handshake_timeout`)
         Raises: OSError if that cannot be listened on, ValueError for a setting
         """
         self.loop = loop or default_loop()
@@ -124,18 +136,24 @@ class HttpServer(EventEmitter):
         self.send_date = self.send_date
         self.response_timeout = self.response_timeout
         self._date_until = 0.0
-        self._date_value = b""
+        self._dated = b""
         self._draining = False
         self._stopped = False
         self._listening = True
         self._limits_of: tuple[Any, ...] = ()
         self._made_limits = self._limits
-        self.tcp_server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
-        self.tcp_server.on("start", self._started)
-        self.tcp_server.on("connect", self._accepted)
-        self.tcp_server.on("stop", self._deafened)
-        self.tcp_server.on("accept_paused", lambda code: self.emit("accept_paused", code))
-        self.tcp_server.on("accept_resumed", lambda: self.emit("accept_resumed"))
+        self.tls = tls
+        if tls is None:
+            server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
+        else:
+            server = self.tls_server_class(host, port, self.loop, context=tls, **tcp_settings)
+            server.on("tls_error", self._tls_failed)
+        self.tcp_server = server
+        server.on("start", self._started)
+        server.on("connect", self._accepted)
+        server.on("stop", self._deafened)
+        server.on("accept_paused", lambda code: self.emit("accept_paused", code))
+        server.on("accept_resumed", lambda: self.emit("accept_resumed"))
 
     def __repr__(self) -> str:
         return f"<HttpServer {self.address!r} with {len(self._connections)} connections>"
@@ -192,14 +210,21 @@ class HttpServer(EventEmitter):
         if self._listening:  # it was not us
             self.graceful_shutdown()
 
-    def _date(self) -> bytes:
-        """The value of a Date field; the clock is asked once a second."""
+    def _date_line(self) -> bytes:
+        """CRLF and the Date field of a response; the clock is asked once a second. Empty if
+        `send_date` is off."""
         now = self.loop._now
+        if not self.send_date:
+            return b""
         if now >= self._date_until:
             wall = self.loop.time()
             self._date_until = now + 1.0 - wall % 1.0
-            self._date_value = date_value(wall)
-        return self._date_value
+            self._dated = b"\r\nDate: " + date_value(wall)
+        return self._dated
+
+    def _tls_failed(self, address: Address, exc: Exception) -> None:
+        if not self.emit("tls_error", address, exc):
+            log.info("%r: no TLS with %r: %s", self, address, reason_of(exc))
 
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._connections.add(HttpServerConnection(tcp_conn, self))

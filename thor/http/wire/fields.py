@@ -12,7 +12,7 @@ fields that say the same in most requests and are nobody's secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from thor.http.error import (
     FieldSectionTooLargeError,
@@ -26,6 +26,25 @@ from thor.http.wire.grammar import OWS, excerpt, is_token, remember
 
 Field = tuple[bytes, bytes]
 
+
+class WireFields(list[Field]):
+    """Fields on their way from one message to the next: they came from a parser of this room, or
+    were made by who passes them on, so that they need no check before they are written. None of
+    them concerns one connection only, and Host is not among them.
+
+    host: what it says, b"" if nobody said; length: what the one Content-Length says, -1 if there
+        is none; dated: whether there is a Date
+    """
+
+    __slots__ = ("dated", "host", "length")
+
+    def __init__(self, fields: Iterable[Field] = (), host: bytes = b"") -> None:
+        list.__init__(self, fields)
+        self.host = host
+        self.length = -1
+        self.dated = False
+
+
 #: The kinds of fields: those that say something about the message's way, and all others.
 (
     PLAIN,
@@ -37,6 +56,8 @@ Field = tuple[bytes, bytes]
     EXPECT,
     TE,
 ) = range(8)
+#: How many there are.
+KINDS = 8
 
 _KINDS = {
     b"host": HOST,
@@ -48,7 +69,7 @@ _KINDS = {
     b"te": TE,
 }
 _NOT_A_NAME = -1
-#: Added to the kind in the table of names: whole lines with this name are kept.
+#: A bit of the kind in the table of names: whole lines with this name are kept.
 _KEEP = 16
 
 #: What a trailer section may not say (RFC 9110 section 6.5.1): framing, routing, authentication,
@@ -73,18 +94,19 @@ _names: dict[bytes, int] = {}
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 48
 
-#: Whole field line -> (field, kind), for names of which most clients say always the same. Never
-#: for credentials, cookies, URLs or what else belongs to one user.
-_lines: dict[bytes, tuple[Field, int]] = {}
+#: Whole field line -> (field, (kind, value) or None if that is PLAIN), for names of which most
+#: peers say always the same, or the same for a while. Never for credentials, cookies, URLs or what
+#: else belongs to one user.
+_lines: dict[bytes, tuple[Field, tuple[int, bytes] | None]] = {}
 _MAX_LINES = 1024
 _MAX_LINE_BYTES = 256
 _KEPT_LINES = frozenset(
     b"""
     accept accept-charset accept-encoding accept-language accept-ranges cache-control connection
-    content-encoding content-type dnt host pragma priority sec-ch-ua sec-ch-ua-mobile
-    sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc server te
-    transfer-encoding upgrade upgrade-insecure-requests user-agent vary via x-content-type-options
-    x-frame-options
+    content-encoding content-length content-type date dnt host pragma priority sec-ch-ua
+    sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user
+    sec-gpc server te transfer-encoding upgrade upgrade-insecure-requests user-agent vary via
+    x-content-type-options x-frame-options
     """.split()
 )
 
@@ -96,7 +118,7 @@ def _learn_name(name: bytes) -> int:
     lower = name.lower()
     kind = _KINDS.get(lower, PLAIN)
     if lower in _KEPT_LINES:
-        kind += _KEEP
+        kind |= _KEEP
     if len(name) <= _MAX_NAME_BYTES:
         remember(_names, name, kind, _MAX_NAMES)
     return kind
@@ -114,21 +136,26 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
     for line in lines:
         kept = _lines.get(line)
         if kept is not None:
-            field, kind = kept
-        else:
-            name, colon, value = line.partition(b":")
-            known = _names.get(name)
-            kind = _learn_name(name) if known is None else known
-            if not colon or kind == _NOT_A_NAME:
-                return None
-            field = (name, value.strip(b" \t"))
-            if kind >= _KEEP:
-                kind -= _KEEP
-                if len(line) <= _MAX_LINE_BYTES:
-                    remember(_lines, line, (field, kind), _MAX_LINES)
+            field, mark = kept
+            fields.append(field)
+            if mark is not None:
+                special.append(mark)
+            continue
+        name, colon, value = line.partition(b":")
+        kind = _names.get(name)
+        if kind is None:
+            kind = _learn_name(name)
+        if not colon or kind == _NOT_A_NAME:
+            return None
+        field = (name, value.strip(b" \t"))
         fields.append(field)
         if kind:
-            special.append((kind, field[1]))
+            mark = None
+            if kind & ~_KEEP:
+                mark = (kind & ~_KEEP, field[1])
+                special.append(mark)
+            if kind & _KEEP and len(line) <= _MAX_LINE_BYTES:
+                remember(_lines, line, (field, mark), _MAX_LINES)
     return fields, special
 
 

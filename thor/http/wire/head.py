@@ -1,6 +1,6 @@
 """Heads of messages that arrive: start line, fields, and what they mean for the connection.
 
-Owns: `RequestHead`, `ResponseHead` and the pure functions that make them from a complete head.
+Owns: the parts of a head, and the pure functions that make them from a complete one.
 Must not know buffers: `reader` finds where a head ends.
 
 Theory of operation: one `split` makes the lines and one `translate` of the whole block leaves two
@@ -11,6 +11,9 @@ collected on the way and looked at afterwards.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from thor.http.error import (
     ContentTooLargeError,
@@ -23,6 +26,7 @@ from thor.http.wire.fields import (
     CONTENT_LENGTH,
     EXPECT,
     HOST,
+    KINDS,
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -47,9 +51,6 @@ from thor.http.wire.target import check_host, check_target, same_authority, vali
 #: Methods that need no look at their letters, with targets in origin form.
 _COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
-#: What stands for the words of a request line that needs a closer look.
-_NO_WORDS = [b"", b"", b""]
-
 #: Connection value -> (close, keep-alive, upgrade); they come from the peer: the table is bounded.
 _options: dict[bytes, tuple[bool, bool, bool]] = {}
 _MAX_OPTIONS = 256
@@ -61,111 +62,84 @@ _MAX_STATUS_LINES = 256
 _MAX_STATUS_LINE_BYTES = 64
 
 
-class RequestHead:
-    """A request head that has one reading.
+#: A request head that has one reading, in the order of `RequestHead`.
+RequestParts: TypeAlias = tuple[
+    bytes,
+    bytes,
+    bytes,
+    bool,
+    list[Field],
+    int,
+    int,
+    bool,
+    bytes,
+    int,
+    bool,
+    bool,
+    Sequence[bytes],
+    bool,
+]
+
+
+class RequestHead(NamedTuple):
+    """The names of a request head's parts. A plain tuple is what the parser gives: it costs a
+    quarter of one with names, and who wants the parts unpacks them.
 
     version is what the message says (b"1.0", b"1.7"), http11 whether HTTP/1.1 is meant by it.
     headers: fields as spelled, in order, values stripped; where the target is in absolute form,
         its authority stands in place of the Host that was sent (RFC 9112 section 3.2.2).
     framing is a constant of `framing`, length is 0 unless that is LENGTH.
     keep_alive: the request allows the connection to persist (RFC 9112 section 9.3).
-    upgrade: protocols offered (RFC 9110 section 7.8), empty if none or not on HTTP/1.1.
     host: whom the request is for: the target's authority, else Host, b"" for 1.0 without.
     head_bytes: its size on the wire, from the start line to the empty line.
+    expect_continue, expect_other: it expects a 100 (only on HTTP/1.1), or something else.
+    upgrade: protocols offered (RFC 9110 section 7.8), empty if none or not on HTTP/1.1.
+    te_trailers: the sender takes trailers.
     """
 
-    __slots__ = (
-        "expect_continue",
-        "expect_other",
-        "framing",
-        "head_bytes",
-        "headers",
-        "host",
-        "http11",
-        "keep_alive",
-        "length",
-        "method",
-        "target",
-        "te_trailers",
-        "upgrade",
-        "version",
-    )
-
-    def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        version: bytes,
-        http11: bool,
-        head_bytes: int,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.http11 = http11
-        self.headers: list[Field] = []
-        self.head_bytes = head_bytes
-        self.host = b""
-        self.framing = NO_BODY
-        self.length = 0
-        self.keep_alive = http11
-        self.expect_continue = False
-        self.expect_other = False
-        self.upgrade: list[bytes] | tuple[()] = ()
-        self.te_trailers = False
-
-    def __repr__(self) -> str:
-        return f"<RequestHead {self.method!r} {self.target!r} {self.version!r}>"
+    method: bytes
+    target: bytes
+    version: bytes
+    http11: bool
+    headers: list[Field]
+    framing: int
+    length: int
+    keep_alive: bool
+    host: bytes
+    head_bytes: int
+    expect_continue: bool
+    expect_other: bool
+    upgrade: Sequence[bytes]
+    te_trailers: bool
 
 
-class ResponseHead:
-    """A response head that has one reading.
+#: A response head that has one reading, in the order of `ResponseHead`.
+ResponseParts: TypeAlias = tuple[
+    bytes, bool, bytes, int, bytes, list[Field], int, int, bool, int, Sequence[bytes]
+]
 
-    As in RequestHead. status is b"200", status_code 200; phrase may be empty.
+
+class ResponseHead(NamedTuple):
+    """The names of a response head's parts; as in RequestHead.
+
+    status is b"200", status_code 200; phrase may be empty.
     keep_alive: neither the response nor its framing ends the connection.
     """
 
-    __slots__ = (
-        "framing",
-        "head_bytes",
-        "headers",
-        "http11",
-        "keep_alive",
-        "length",
-        "phrase",
-        "status",
-        "status_code",
-        "upgrade",
-        "version",
-    )
-
-    def __init__(
-        self,
-        version: bytes,
-        http11: bool,
-        status: bytes,
-        status_code: int,
-        phrase: bytes,
-        headers: list[Field],
-        head_bytes: int,
-    ) -> None:
-        self.version = version
-        self.http11 = http11
-        self.status = status
-        self.status_code = status_code
-        self.phrase = phrase
-        self.headers = headers
-        self.head_bytes = head_bytes
-        self.framing = NO_BODY
-        self.length = 0
-        self.keep_alive = http11
-        self.upgrade: list[bytes] | tuple[()] = ()
-
-    def __repr__(self) -> str:
-        return f"<ResponseHead {self.version!r} {self.status!r} {self.phrase!r}>"
+    version: bytes
+    http11: bool
+    status: bytes
+    status_code: int
+    phrase: bytes
+    headers: list[Field]
+    framing: int
+    length: int
+    keep_alive: bool
+    head_bytes: int
+    upgrade: Sequence[bytes]
 
 
-def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
+def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
     """Parse a request head (RFC 9112 sections 3, 5, 6).
 
     block: from the request line to the last field line, without the CRLF CRLF that follows
@@ -175,46 +149,97 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
     lines = block.split(b"\r\n")
     count = len(lines) - 1
     # Two octets go for each line end; where more go, there is a closer look to be had.
-    plain = (
+    if (
         len(block.translate(None, UNUSUAL)) + 2 * count == size
         and count <= limits.max_head_fields
         and size <= limits.plain_head_bytes
-    )
-    if not plain:
-        lines = _examine(block, "request", limits)
-    words = lines[0].split(b" ")
-    method, target, version = words if plain and len(words) == 3 else _NO_WORDS
-    if (
-        version == b"HTTP/1.1"
-        and method in _COMMON_METHODS
-        and target.startswith(b"/")
-        and target.isascii()
-        and 0x23 not in target  # "#"; a `bytes` instead of the `int` would be much slower
     ):
-        head = RequestHead(method, target, b"1.1", True, size + 4)
-        authority = b""
-    else:
-        method, target, version = parse_request_line(lines[0], limits)
-        authority = check_target(method, target)
-        head = RequestHead(method, target, *VERSIONS[version], size + 4)
-    parsed = parse_fields(lines[1:])
-    if parsed is None:
-        parsed = parse_fields(_examine(block, "request", limits)[1:]) or ([], [])
-    head.headers, special = parsed
-    if len(special) == 1 and special[0][0] == HOST:
-        hosts = [special[0][1]]
-    else:
-        hosts = _read_request_fields(head, special, limits)
-    if authority or len(hosts) != 1:
-        _settle_host(head, authority, hosts, limits)
-    else:
-        head.host = host = hosts[0]
-        if host not in valid_hosts:
-            check_host(host)
-    return head
+        try:
+            method, target, version = lines[0].split(b" ")
+            # The octets as numbers, "/" and "#": methods and operators of `bytes` cost more.
+            plain = (
+                version == b"HTTP/1.1"
+                and method in _COMMON_METHODS
+                and target[0] == 0x2F
+                and 0x23 not in target
+                and target.isascii()
+            )
+        except (ValueError, IndexError):  # not three words, or an empty target
+            plain = False
+        if plain and (parsed := parse_fields(lines[1:])) is not None:
+            headers, special = parsed
+            if len(special) == 1:
+                kind, host = special[0]
+                if kind == HOST and host in valid_hosts:
+                    # Nothing is said about the body or the connection.
+                    size += 4
+                    # fmt: off
+                    return (
+                        method, target, b"1.1", True, headers, NO_BODY, 0, True,
+                        host, size, False, False, (), False,
+                    )
+                    # fmt: on
+            return _request_head(method, target, b"HTTP/1.1", b"", headers, special, size, limits)
+    lines = _examine(block, "request", limits)
+    method, target, version = parse_request_line(lines[0], limits)
+    authority = check_target(method, target)
+    headers, special = parse_fields(lines[1:]) or ([], [])
+    return _request_head(method, target, version, authority, headers, special, size, limits)
 
 
-def parse_response_head(block: bytes, limits: Limits, method: bytes) -> ResponseHead:
+def _request_head(
+    method: bytes,
+    target: bytes,
+    version: bytes,
+    authority: bytes,
+    headers: list[Field],
+    special: list[tuple[int, bytes]],
+    size: int,
+    limits: Limits,
+) -> RequestParts:
+    """What a request says about its body, its connection and its host.
+
+    authority: the target's, b"" if it has none; special: the fields that say it
+    """
+    number, http11 = VERSIONS[version]
+    values: list[list[bytes]] = [[] for _ in range(KINDS)]
+    for kind, value in special:
+        values[kind].append(value)
+    keep_alive = http11
+    upgrade: Sequence[bytes] = ()
+    framing, length = NO_BODY, 0
+    if connection := values[CONNECTION]:
+        close, stay, switch = _connection_options(connection)
+        keep_alive = (http11 or stay) and not close
+        if switch and http11:
+            upgrade = [name for name in list_elements(b",".join(values[UPGRADE])) if name]
+    if values[CONTENT_LENGTH] or values[TRANSFER_ENCODING]:
+        framing, length = message_framing(
+            method, 0, http11, values[CONTENT_LENGTH], values[TRANSFER_ENCODING]
+        )
+        if limits.max_body_bytes is not None and length > limits.max_body_bytes:
+            raise ContentTooLargeError(f"{length} bytes declared")
+    expectations = {name for name in list_elements(b",".join(values[EXPECT]).lower()) if name}
+    return (
+        method,
+        target,
+        number,
+        http11,
+        headers,
+        framing,
+        length,
+        keep_alive,
+        _settle_host(target, http11, headers, authority, values[HOST], limits),
+        size + 4,
+        # A 1.0 client cannot understand a 100 (RFC 9110 section 10.1.1).
+        http11 and b"100-continue" in expectations,
+        not expectations <= {b"100-continue"},
+        upgrade,
+        http11 and any(has_token(value, b"trailers") for value in values[TE]),
+    )
+
+
+def parse_response_head(block: bytes, limits: Limits, method: bytes) -> ResponseParts:
     """Parse a response head (RFC 9112 sections 4, 5, 6).
 
     block: from the status line to the last field line, without the CRLF CRLF that follows
@@ -224,24 +249,49 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     size = len(block)
     lines = block.split(b"\r\n")
     count = len(lines) - 1
+    parsed = None
     if (
-        len(block.translate(None, UNUSUAL)) + 2 * count != size
-        or count > limits.max_head_fields
-        or size > limits.plain_head_bytes
+        len(block.translate(None, UNUSUAL)) + 2 * count == size
+        and count <= limits.max_head_fields
+        and size <= limits.plain_head_bytes
     ):
-        lines = _examine(block, "response", limits)
-    line = lines[0]
-    start = _status_lines.get(line)
-    if start is None:
-        start = _read_status_line(line)
-    parsed = parse_fields(lines[1:])
+        parsed = parse_fields(lines[1:])
     if parsed is None:
-        parsed = parse_fields(_examine(block, "response", limits)[1:]) or ([], [])
+        lines = _examine(block, "response", limits)
+        parsed = parse_fields(lines[1:]) or ([], [])
+    version, http11, status, code, phrase = _status_lines.get(lines[0]) or _read_status_line(
+        lines[0]
+    )
     headers, special = parsed
-    version, http11, status, code, phrase = start
-    head = ResponseHead(version, http11, status, code, phrase, headers, size + 4)
-    _read_response_fields(head, special, method)
-    return head
+    keep_alive = http11
+    upgrade: Sequence[bytes] = ()
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection: list[bytes] = []
+    for kind, value in special:
+        if kind == CONTENT_LENGTH:
+            lengths.append(value)
+        elif kind == CONNECTION:
+            connection.append(value)
+        elif kind == TRANSFER_ENCODING:
+            codings.append(value)
+    if connection:
+        close, stay, switch = _connection_options(connection)
+        keep_alive = (http11 or stay) and not close
+        if switch:
+            offered = b",".join([value for kind, value in special if kind == UPGRADE])
+            upgrade = [name for name in list_elements(offered) if name]
+    framing, length = message_framing(method, code, http11, lengths, codings)
+    if framing == UNTIL_CLOSE:
+        keep_alive = False
+    elif len(lengths) > 1 and framing == LENGTH:
+        _keep_one_length(headers, length)
+    size += 4
+    # fmt: off
+    return (
+        version, http11, status, code, phrase, headers, framing, length, keep_alive, size, upgrade
+    )
+    # fmt: on
 
 
 def _examine(block: bytes, section: Section, limits: Limits) -> list[bytes]:
@@ -259,25 +309,31 @@ def _read_status_line(line: bytes) -> tuple[bytes, bool, bytes, int, bytes]:
     return start
 
 
-def _settle_host(head: RequestHead, authority: bytes, hosts: list[bytes], limits: Limits) -> None:
+def _settle_host(
+    target: bytes,
+    http11: bool,
+    headers: list[Field],
+    authority: bytes,
+    hosts: list[bytes],
+    limits: Limits,
+) -> bytes:
     """Find whom a request is for (RFC 9112 section 3.2); an absolute target replaces Host."""
-    if not hosts and head.http11:
+    if not hosts and http11:
         raise HostRequiredError
     if len(hosts) > 1:
         raise InvalidHostError("more than one Host")
     for host in hosts:
         check_host(host)
-    head.host = authority or b"".join(hosts)
-    if not authority or authority == head.target:  # authority form leaves Host as it came
-        return
-    headers = head.headers
+    if not authority or authority == target:  # authority form leaves Host as it came
+        return authority or b"".join(hosts)
     if not hosts:
         headers.insert(0, (b"Host", authority))
-        return
-    if limits.refuse_host_mismatch and not same_authority(head.target, authority, hosts[0]):
+        return authority
+    if limits.refuse_host_mismatch and not same_authority(target, authority, hosts[0]):
         raise InvalidHostError("Host is not the target's")
     at = next(i for i, field in enumerate(headers) if field[0].lower() == b"host")
     headers[at] = (headers[at][0], authority)
+    return authority
 
 
 def _connection_options(values: list[bytes]) -> tuple[bool, bool, bool]:
@@ -292,85 +348,8 @@ def _connection_options(values: list[bytes]) -> tuple[bool, bool, bool]:
     return options
 
 
-def _read_request_fields(
-    head: RequestHead, special: list[tuple[int, bytes]], limits: Limits
-) -> list[bytes]:
-    """Work out what the special fields say about a request; give the Host values back."""
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    protocols: list[bytes] = []
-    http11 = head.http11
-    for kind, value in special:
-        if kind == HOST:
-            hosts.append(value)
-        elif kind == CONNECTION:
-            connection.append(value)
-        elif kind == CONTENT_LENGTH:
-            lengths.append(value)
-        elif kind == TRANSFER_ENCODING:
-            codings.append(value)
-        elif kind == UPGRADE:
-            protocols.append(value)
-        elif kind == EXPECT:
-            _read_expectations(head, value)
-        elif kind == TE:
-            head.te_trailers = http11 and (head.te_trailers or has_token(value, b"trailers"))
-    if connection:
-        close, keep_alive, upgrade = _connection_options(connection)
-        head.keep_alive = (http11 or keep_alive) and not close
-        if upgrade and protocols and http11:
-            head.upgrade = [name for name in list_elements(b",".join(protocols)) if name]
-    if lengths or codings:
-        head.framing, head.length = message_framing(head.method, 0, http11, lengths, codings)
-        if limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
-            raise ContentTooLargeError(f"{head.length} bytes declared")
-    return hosts
-
-
-def _read_expectations(head: RequestHead, value: bytes) -> None:
-    """RFC 9110 section 10.1.1; a 1.0 client cannot understand a 100."""
-    for expectation in filter(None, list_elements(value.lower())):
-        if expectation != b"100-continue":
-            head.expect_other = True
-        elif head.http11:
-            head.expect_continue = True
-
-
-def _read_response_fields(
-    head: ResponseHead, special: list[tuple[int, bytes]], method: bytes
-) -> None:
-    """Work out what the special fields say about a response."""
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    protocols: list[bytes] = []
-    for kind, value in special:
-        if kind == CONTENT_LENGTH:
-            lengths.append(value)
-        elif kind == CONNECTION:
-            connection.append(value)
-        elif kind == TRANSFER_ENCODING:
-            codings.append(value)
-        elif kind == UPGRADE:
-            protocols.append(value)
-    framing, head.length = message_framing(method, head.status_code, head.http11, lengths, codings)
-    head.framing = framing
-    if len(lengths) > 1 and framing == LENGTH:
-        _keep_one_length(head)
-    if connection:
-        close, keep_alive, upgrade = _connection_options(connection)
-        head.keep_alive = (head.http11 or keep_alive) and not close
-        if upgrade and protocols:
-            head.upgrade = [name for name in list_elements(b",".join(protocols)) if name]
-    if framing == UNTIL_CLOSE:
-        head.keep_alive = False
-
-
-def _keep_one_length(head: ResponseHead) -> None:
+def _keep_one_length(fields: list[Field], length: int) -> None:
     """Replace Content-Length fields that say the same by one (RFC 9110 section 8.6)."""
-    fields = head.headers
     first = next(i for i, field in enumerate(fields) if field[0].lower() == b"content-length")
     rest = [field for field in fields[first:] if field[0].lower() != b"content-length"]
-    fields[first:] = [(fields[first][0], b"%d" % head.length), *rest]
+    fields[first:] = [(fields[first][0], b"%d" % length), *rest]

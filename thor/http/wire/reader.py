@@ -28,21 +28,24 @@ from thor.http.error import (
 from thor.http.wire.body import ChunkedDecoder
 from thor.http.wire.fields import Field
 from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
+from thor.http.wire.grammar import END_OF_HEAD
 from thor.http.wire.head import (
-    RequestHead,
-    ResponseHead,
+    RequestParts,
+    ResponseParts,
     parse_request_head,
     parse_response_head,
 )
 from thor.http.wire.limits import Limits
 from thor.http.wire.scan import HeadScanner, Section
 
+#: In a buffer up to this size, what follows a head is copied rather than the place remembered.
+SMALL_BYTES = 4096
+
 
 class MessageReader:
     """What both readers share: the buffer, the body, the end.
 
     complete: the message whose head was read last has ended; before the first: False
-    trailers: of that message, what may be passed on; complete once it is
     held: the buffer, for whoever wants to know at no cost whether anything is there: it is empty
         when all of it was pulled
     """
@@ -58,9 +61,9 @@ class MessageReader:
         "_max_body_bytes",
         "_scanner",
         "_stuck",
+        "_trailers",
         "complete",
         "held",
-        "trailers",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -76,7 +79,7 @@ class MessageReader:
         self._ended = False
         self._stuck = -1  # so many bytes are in the buffer and lead nowhere without more
         self.complete = False
-        self.trailers: list[Field] = []
+        self._trailers: list[Field] | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes that have arrived. After an error they are dropped: nothing grows."""
@@ -92,6 +95,11 @@ class MessageReader:
             del buf[: self._at]
         self._at = 0
         buf += data
+
+    @property
+    def trailers(self) -> list[Field]:
+        """Of the message whose head was read last, what may be passed on; complete once it is."""
+        return self._trailers if self._trailers is not None else []
 
     @property
     def buffered(self) -> int:
@@ -159,8 +167,31 @@ class MessageReader:
         """Whether the end of input in front of the next head is too early."""
         return self.started
 
+    def _cut_head(self) -> bytes | None:
+        """The next head without its final CRLF CRLF, if it is complete at the first look."""
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._body != NO_BODY:
+            raise RuntimeError("the body of the message before was not read")
+        buf = self.held
+        at = self._at
+        if not buf or self._scanner is not None or buf[at] == 0x0D:
+            return None
+        if buf.__class__ is bytes and not at and len(buf) <= SMALL_BYTES:
+            block, found, rest = buf.partition(END_OF_HEAD)
+            if not found:
+                return None
+            self.held = rest
+            return block
+        end = buf.find(END_OF_HEAD, at)
+        if end < 0:
+            return None
+        block = bytes(buf[at:end])
+        self._use_up(end + 4)
+        return block
+
     def _find_head(self, section: Section) -> bytes | None:
-        """The next head without its final CRLF CRLF, if it is complete. Not for the hot path."""
+        """The next head, wherever it was cut, or what is wrong with it."""
         if self.held:
             if self._scanner is None:
                 self._scanner = HeadScanner(section, self._limits)
@@ -181,7 +212,7 @@ class MessageReader:
     def _begin_body(self, framing: int, length: int) -> None:
         """A head with a body has been read."""
         self.complete = False
-        self.trailers = []
+        self._trailers = None
         self._body = framing
         self._left = length
         self._stuck = -1
@@ -201,7 +232,7 @@ class MessageReader:
             if not parts:
                 raise
         if chunks.done:
-            self.trailers = chunks.trailers
+            self._trailers = chunks.trailers
             self._chunks = None
             self._finish()
         else:
@@ -258,44 +289,25 @@ class RequestReader(MessageReader):
         self._max_body_bytes = limits.max_body_bytes
         self._empty_lines = 0  # in front of the next request line
 
-    def read_head(self) -> RequestHead | None:
-        """The next request head; None if it is not complete.
+    def read_head(self) -> RequestParts | None:
+        """The next request head, in the order of `RequestHead`; None if it is not complete.
 
         Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
             the message before was not read
         """
-        if self._error is not None:
-            raise self._error.with_traceback(None)
-        if self._body != NO_BODY:
-            raise RuntimeError("the body of the message before was not read")
-        buf = self.held
-        at = self._at
-        end = -1
-        if self._scanner is None and buf and buf[at] != 0x0D:
-            end = buf.find(b"\r\n\r\n", at)
-        if end > 0:
-            block = bytes(buf[at:end])
-            end += 4
-            if end == len(buf):
-                self.held = b""
-                self._at = 0
-            else:
-                self._at = end
-        else:
-            found = self._find_request()
-            if found is None:
-                return None
-            block = found
+        block = self._cut_head() or self._find_request()
+        if block is None:
+            return None
         try:
             head = parse_request_head(block, self._limits)
         except HttpError as error:
             self._fail(error)
         self._empty_lines = 0
-        if head.framing == NO_BODY:
+        if head[5] == NO_BODY:
             self.complete = True
-            self.trailers = []
+            self._trailers = None
         else:
-            self._begin_body(head.framing, head.length)
+            self._begin_body(head[5], head[6])
         return head
 
     def _find_request(self) -> bytes | None:
@@ -338,51 +350,40 @@ class ResponseReader(MessageReader):
         self._informational = 0
         self.complete = False
 
-    def read_head(self) -> ResponseHead | None:
-        """The next response head; None if it is not complete.
+    def read_head(self) -> ResponseParts | None:
+        """The next response head, in the order of `ResponseHead`; None if it is not complete.
 
         After an informational one (but 101) `complete` is False and the next one is due.
 
         Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
             the message before was not read
         """
-        if self._error is not None:
-            raise self._error.with_traceback(None)
-        if self._body != NO_BODY:
-            raise RuntimeError("the body of the message before was not read")
-        buf = self.held
-        at = self._at
         method = self._method
-        if method is None:
-            if buf:
-                self._fail(ExtraDataError("no response is due"))
-            return None
-        end = buf.find(b"\r\n\r\n", at) if self._scanner is None else -1
-        if end > 0:
-            block = bytes(buf[at:end])
-            self._use_up(end + 4)
-        else:
-            found = self._find_head("response")
-            if found is None:
+        if method is None and self.held:
+            self._fail(ExtraDataError("no response is due"))
+        block = self._cut_head()
+        if block is None:
+            block = self._find_head("response") if method is not None else None
+            if block is None:
                 return None
-            block = found
+        assert method is not None
         try:
             head = parse_response_head(block, self._limits, method)
         except HttpError as error:
             self._fail(error)
-        if head.status_code < 200:
-            self._read_informational(head)
-        elif head.framing == NO_BODY:
-            self.trailers = []
+        if head[3] < 200:
+            self._read_informational(head[3])
+        elif head[6] == NO_BODY:
+            self._trailers = None
             self._finish()
         else:
-            self._begin_body(head.framing, head.length)
+            self._begin_body(head[6], head[7])
         return head
 
-    def _read_informational(self, head: ResponseHead) -> None:
+    def _read_informational(self, status_code: int) -> None:
         """RFC 9110 section 15.2: any number of them, within reason, then the final one."""
-        self.trailers = []
-        if head.status_code == 101:
+        self._trailers = None
+        if status_code == 101:
             if not self._upgrade:
                 self._fail(UpgradeError())
             self._finish()

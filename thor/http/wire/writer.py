@@ -14,7 +14,7 @@ say one thing about its end and do another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 from thor.http.error import (
     HttpError,
@@ -23,7 +23,7 @@ from thor.http.error import (
 )
 from thor.http.headers import FieldsIn, hop_by_hop_hdrs, nominated_fields
 from thor.http.wire.body import LAST_CHUNK, encode_chunk
-from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS
+from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS, WireFields
 from thor.http.wire.framing import CHUNKED, LENGTH, MAX_LENGTH, NO_BODY, UNTIL_CLOSE
 from thor.http.wire.grammar import (
     END_OF_HEAD,
@@ -51,16 +51,9 @@ __all__ = [
 ]
 
 
-class OutHead(NamedTuple):
-    """A head that is ready to be sent, and what it promises about the body.
-
-    framing and length: as in `wire.framing`; keep_alive: the connection may persist after it
-    """
-
-    data: bytes
-    framing: int
-    length: int
-    keep_alive: bool
+#: A head that is ready to be sent, and what it promises: (its bytes, the body's framing and its
+#: length as in `wire.framing`, whether the connection may persist after it).
+OutHead: TypeAlias = tuple[bytes, int, int, bool]
 
 
 # What is done with a field: it is passed on, or else.
@@ -91,10 +84,12 @@ _names: dict[str | bytes, tuple[bytes, int]] = {}
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 48
 
-#: Field as passed, with a name of _KEPT_LINES -> its checked line.
-_lines: dict[tuple[str | bytes, str | bytes], bytes] = {}
+#: Field as passed, with a name of _KEPT_LINES or a short Content-Length -> (its checked line, the
+#: length it says or -1).
+_lines: dict[tuple[str | bytes, str | bytes], tuple[bytes, int]] = {}
 _MAX_LINES = 1024
 _MAX_LINE_BYTES = 128
+_MAX_LENGTH_DIGITS = 6
 
 #: (status, phrase) as passed -> (status line, status).
 _status_lines: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
@@ -106,10 +101,9 @@ _WITHOUT_CONTENT = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", 
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 _COMMON_METHODS = _WITHOUT_CONTENT | _WITH_CONTENT
 
+_NOTHING_SPECIAL: list[tuple[int, bytes]] = []
+
 _PROTOCOL = TOKEN + b"/"
-
-
-_new_tuple = tuple.__new__  # spares the Python function that a NamedTuple is called through
 
 
 def response_head(
@@ -119,18 +113,22 @@ def response_head(
     method: bytes,
     http11: bool,
     keep_alive: bool,
-    date: bytes | None,
+    date_line: bytes,
 ) -> OutHead:
     """A response head (RFC 9112 sections 4, 6 and 9.6).
 
     method, http11: of the request; http11 says whether it came as HTTP/1.1
     keep_alive: whether the connection might persist; False in the result where framing forbids
-    date: the value of the Date field that a final response gets if `headers` has none
+    date_line: from CRLF on, what a final response says that has no Date among `headers`; b"" for
+        none
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
     line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
     tunnel = code < 200 or (code < 300 and method == b"CONNECT")
     data, length, has_date, special = _render(line, headers, not tunnel and code != 204)
+    if length >= 0 and keep_alive and http11 and code != 304 and method != b"HEAD" and not special:
+        # What most responses are, and all that is to be decided about them.
+        return data + (END_OF_HEAD if has_date else date_line + END_OF_HEAD), LENGTH, length, True
     framing = LENGTH
     if tunnel or method == b"HEAD" or code == 304 or code == 204:
         framing = NO_BODY
@@ -143,10 +141,8 @@ def response_head(
         else:
             framing = UNTIL_CLOSE
             keep_alive = False
-    if date is None or has_date or code < 200:
+    if has_date or code < 200:
         date_line = b""
-    else:
-        date_line = b"\r\nDate: " + date
     if special and code == 426:
         end = _upgrade_required(special, keep_alive)
     elif tunnel or (keep_alive and http11):
@@ -155,7 +151,7 @@ def response_head(
         end = b"\r\nConnection: keep-alive\r\n\r\n"
     else:
         end = b"\r\nConnection: close\r\n\r\n"
-    return _new_tuple(OutHead, (data + date_line + end, framing, length, keep_alive))
+    return data + date_line + end, framing, length, keep_alive
 
 
 def _upgrade_required(special: list[tuple[int, bytes]], keep_alive: bool) -> bytes:
@@ -201,8 +197,8 @@ def request_head(
 ) -> OutHead:
     """A request head (RFC 9112 sections 3, 6 and 9.6).
 
-    target: in the form that the next hop needs; host: its authority, sent unless `headers` hold
-        one Host
+    target: in the form that the next hop needs; with WireFields, one that was parsed
+    host: its authority, sent unless `headers` hold one Host
     has_body: whether the program has a body to send; None if that is not known yet: then methods
         that define no content have none, and others are chunked
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
@@ -212,7 +208,9 @@ def request_head(
         if not is_token(method):
             raise OutputSyntaxError(f"method {method!r}")
     target = _octets(target, "a target")
-    if not target or target.translate(None, TARGET):
+    if headers.__class__ is WireFields:
+        host = headers.host or host
+    elif not target or target.translate(None, TARGET):
         raise OutputSyntaxError(f"target {target!r}")
     fields, length, _, special = _render(b"", headers, method != b"CONNECT", request=True)
     if special:
@@ -234,7 +232,7 @@ def request_head(
     start = (method, b" ", target, b" HTTP/1.1\r\nHost: ", host, fields, tail, END_OF_HEAD)
     if length < 0:
         length = 0
-    return _new_tuple(OutHead, (b"".join(start), framing, length, keep_alive))
+    return b"".join(start), framing, length, keep_alive
 
 
 def _request_framing(method: bytes, length: int, has_body: bool | None) -> tuple[int, bytes]:
@@ -291,6 +289,9 @@ def _render(
     Returns: (start and fields without the last CRLF, Content-Length or -1, whether Date is among
         them, [(action, value)] of Connection, Upgrade and Host, which are not)
     """
+    if headers.__class__ is WireFields and (keep_length or headers.length < 0):
+        data = b"\r\n".join([start, *map(b": ".join, headers)])
+        return data, headers.length, headers.dated, _NOTHING_SPECIAL
     parts = [start]
     length = -1
     has_date = False
@@ -298,11 +299,16 @@ def _render(
     special: list[tuple[int, bytes]] = []
     for field in headers:
         try:
-            line = _lines.get(field)
+            kept = _lines.get(field)
         except TypeError:  # a list, as it may come out of JSON
-            line = None
-        if line is not None:
-            parts.append(line)
+            kept = None
+        if kept is not None:
+            line, number = kept
+            if number < 0:
+                parts.append(line)
+            elif keep_length and (length < 0 or _is_new_length(number, length)):
+                length = number
+                parts.append(line)
             continue
         name, value = field
         prefix, action = _names.get(name) or _learn_name(name)
@@ -313,13 +319,11 @@ def _render(
         value = value.strip(b" \t")
         if action:
             if action == _LENGTH:
-                if not keep_length:
-                    continue
-                # Digits of ASCII only, for `bytes`, and too few to be over MAX_LENGTH.
-                easy = length < 0 and len(value) < 19 and value.isdigit()
-                if easy or _is_new_length(value, length):
-                    length = int(value)
-                    parts.append(prefix + value)
+                if keep_length:
+                    number = _learn_length(field, prefix, value)
+                    if _is_new_length(number, length):
+                        length = number
+                        parts.append(prefix + value)
                 continue
             if action == _KEEP:
                 _learn_line(field, prefix, value)
@@ -334,9 +338,9 @@ def _render(
     if not checked:
         _check_lines(data, parts)
     if special:
-        kept = _not_nominated(headers, special)
-        if len(kept) < len(headers):
-            return _render(start, kept, keep_length, request=request)
+        left = _not_nominated(headers, special)
+        if len(left) < len(headers):
+            return _render(start, left, keep_length, request=request)
     return data, length, has_date, special
 
 
@@ -362,11 +366,8 @@ def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> Field
     return [field for field in headers if _lower(field[0]) not in nominated]
 
 
-def _is_new_length(value: bytes, length: int) -> bool:
+def _is_new_length(number: int, length: int) -> bool:
     """Whether a Content-Length is the first of its message; the others have to say the same."""
-    number = decimal(value)
-    if not 0 <= number <= MAX_LENGTH:
-        raise OutputSyntaxError(f"Content-Length {value!r}")
     if length not in (-1, number):
         raise OutputSyntaxError(f"Content-Length {length} and {number}")
     return length < 0
@@ -381,8 +382,19 @@ def _culprit(lines: Sequence[bytes]) -> str:
 
 def _learn_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> None:
     """Keep a whole line that is likely to be sent again."""
-    if len(value) <= _MAX_LINE_BYTES and not value.translate(None, LINE):
-        remember(_lines, field, prefix + value, _MAX_LINES)
+    short = len(value) <= _MAX_LINE_BYTES
+    if short and field.__class__ is tuple and not value.translate(None, LINE):
+        remember(_lines, field, (prefix + value, -1), _MAX_LINES)
+
+
+def _learn_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
+    """The number that a Content-Length says. Lines of short ones are kept: they come again."""
+    number = decimal(value)
+    if not 0 <= number <= MAX_LENGTH:
+        raise OutputSyntaxError(f"Content-Length {value!r}")
+    if len(value) <= _MAX_LENGTH_DIGITS and field.__class__ is tuple:
+        remember(_lines, field, (prefix + value, number), _MAX_LINES)
+    return number
 
 
 def _learn_name(name: str | bytes) -> tuple[bytes, int]:

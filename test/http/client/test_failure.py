@@ -1,0 +1,69 @@
+"""What failures of the transport mean: exceptions and codes, nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from thor.http.client.failure import connect_failure, connection_lost
+from thor.http.error import (
+    CertificateError,
+    ConnectError,
+    ConnectTimeoutError,
+    DnsError,
+    HttpError,
+    ResourceError,
+    TlsError,
+)
+
+EXPIRED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+ALERT = ssl.SSLError(1, "alert")
+CUT = ssl.SSLEOFError(8, "the peer closed without close_notify")
+
+
+@pytest.mark.parametrize(
+    ("errtype", "code", "why", "kind", "text"),
+    [
+        (OSError, errno.ECONNREFUSED, None, ConnectError, "a port 80: Connection refused"),
+        (OSError, errno.ETIMEDOUT, None, ConnectTimeoutError, "a port 80"),
+        (socket.gaierror, -2, socket.gaierror(-2, "unknown"), DnsError, "a port 80: unknown"),
+        (socket.gaierror, -2, None, DnsError, "a port 80: -2"),
+        (ssl.SSLError, "it has expired", EXPIRED, CertificateError, "a port 80: it has expired"),
+        (ssl.SSLError, "no version", ALERT, TlsError, "a port 80: no version"),
+        (ssl.SSLError, "no version", None, TlsError, "a port 80: no version"),
+        (LookupError, "odd", None, ConnectError, "a port 80: odd"),
+    ],
+)
+def test_why_there_is_no_connection(
+    errtype: Any, code: Any, why: Any, kind: type[HttpError], text: str
+) -> None:
+    error = connect_failure("a port 80", errtype, code, why)
+    assert error.__class__ is kind
+    assert error.detail == text
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+def test_what_this_side_lacks(code: int) -> None:
+    error = connect_failure("a port 80", OSError, code, None)
+    assert error.__class__ is ResourceError
+    assert error.detail == f"connecting to a port 80: {os.strerror(code)}"
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "text"),
+    [
+        (None, ConnectError, "the server closed it"),
+        (ConnectionResetError(104, "reset by peer"), ConnectError, "[Errno 104] reset by peer"),
+        (CUT, ConnectError, "the peer closed without close_notify"),
+        (ALERT, TlsError, "alert"),
+    ],
+)
+def test_why_a_connection_was_lost(why: Any, kind: type[HttpError], text: str) -> None:
+    error = connection_lost(why)
+    assert error.__class__ is kind
+    assert error.detail == text

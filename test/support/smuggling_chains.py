@@ -1,0 +1,305 @@
+"""Two hops in a row, and a ledger of what reaches the end of them.
+
+Owns: starting the chains, sending a message with a marked one through them, and judging what was
+seen. Must not know any message: they are in `smuggling_cases.py`.
+
+Theory of operation: the witness at the end writes down the head of each request as soon as it has
+read it. The hop in front puts a mark on each request that it forwards (Thor's `Via`, the others'
+`X-Front`), so that what was smuggled past it has none. After each message somebody else asks twice
+for something of his own, over the connections to the origin that the message has left behind: it
+must be what the witness sees, and what he gets. The witness is then asked directly, after which
+all that came before is in its ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cli_support import running
+from interop_data import LIMIT_S, Wire
+from interop_support import ORIGINS, Served, haproxy, nginx, started
+from smuggling_cases import BEHIND, INSIDE, LAST, REFUSED, UNFINISHED, Smuggled
+
+from thor_support import need_program
+
+#: How long a hop that waits for more is waited for: it does not say that it does.
+QUIET_S = 0.05
+
+
+class Seen(NamedTuple):
+    """A request in the ledger."""
+
+    method: str
+    target: str
+    via: str
+    front: str
+
+
+class Chain(NamedTuple):
+    """Hops in a row. port: of the first; witness: of the last, whose ledger it is
+
+    strict: whether the first is Thor's; proxies: how many of Thor's proxies there are; front: the
+    mark that others leave
+    """
+
+    port: int
+    witness: int
+    ledger: Path
+    strict: bool
+    proxies: int
+    front: str
+
+    def size(self) -> int:
+        """How far the ledger is."""
+        return self.ledger.stat().st_size
+
+    def since(self, size: int) -> list[Seen]:
+        """What was seen since then."""
+        with self.ledger.open("rb") as file:
+            file.seek(size)
+            return [Seen(*json.loads(line)) for line in file]
+
+
+# -- starting -----------------------------------------------------------------------------------
+
+
+def _node(stack: ExitStack, ledger: Path, *options: str) -> Served:
+    script = str(ORIGINS / "witness.js")
+    return stack.enter_context(started(need_program("node"), *options, script, str(ledger)))
+
+
+def _python(stack: ExitStack, ledger: Path, name: str, *args: str) -> Served:
+    script = str(ORIGINS / f"witness_{name}.py")
+    return stack.enter_context(started(sys.executable, script, str(ledger), *args))
+
+
+def _nginx(stack: ExitStack, ledger: Path) -> Served:
+    columns = '["$request_method","$request_uri","$http_via","$http_x_front"]'
+    return stack.enter_context(
+        nginx(
+            ledger.parent,
+            "location / { add_header X-Seen $request_uri always; return 200 'seen\\n'; }"
+            f"access_log {ledger} witness;",
+            f"log_format witness escape=json '{columns}';",
+        )
+    )
+
+
+def _proxy(stack: ExitStack, to: int) -> int:
+    argv = ("--to", f"http://127.0.0.1:{to}", "--listen", "127.0.0.1:0")
+    return stack.enter_context(running("proxy", *argv)).port
+
+
+def _behind_haproxy(stack: ExitStack, folder: Path, to: int, frontend: str = "") -> int:
+    backend = "http-reuse always\n    http-request set-header X-Front front"
+    return stack.enter_context(haproxy(folder, to, backend, frontend=frontend)).port
+
+
+def _behind_nginx(stack: ExitStack, folder: Path, to: int) -> int:
+    http = f"""
+    upstream thor {{ server 127.0.0.1:{to}; keepalive 8; }}
+    ignore_invalid_headers off; underscores_in_headers on; merge_slashes off;"""
+    location = """
+    location / {
+        proxy_pass http://thor; proxy_http_version 1.1; proxy_next_upstream off;
+        proxy_request_buffering off; proxy_buffering off;
+        proxy_set_header Connection ""; proxy_set_header Host $http_host;
+        proxy_set_header X-Front front;
+    }"""
+    return stack.enter_context(nginx(folder, location, http)).port
+
+
+#: The witnesses, by name.
+WITNESSES = (
+    "nginx",
+    "node",
+    "node-lenient",
+    "aiohttp",
+    "thor-server",
+    "sloppy-about-lengths",
+    "sloppy-about-codings",
+)
+#: What may stand between the first hop and the witness.
+BETWEEN = ("haproxy", "thor-proxy")
+
+
+def _witness(stack: ExitStack, name: str, ledger: Path) -> Served:
+    if name == "nginx":
+        return _nginx(stack, ledger)
+    if name.startswith("node"):
+        options = ("--insecure-http-parser",) if name == "node-lenient" else ()
+        return _node(stack, ledger, *options)
+    if name == "aiohttp":
+        pytest.importorskip("aiohttp", reason="the package 'aiohttp' is missing")
+        return _python(stack, ledger, "aiohttp")
+    if name == "thor-server":
+        return _python(stack, ledger, "thor")
+    return _python(stack, ledger, "sloppy", name.removeprefix("sloppy-about-")[:-1])
+
+
+@contextmanager
+def chain(folder: Path, *hops: str) -> Iterator[Chain]:
+    """Start hops, the first one first; the last is one of WITNESSES.
+
+    The others are "thor-proxy", "haproxy", "haproxy-lenient" or "nginx".
+    """
+    *before, last = hops
+    with ExitStack() as stack:
+        ledger = folder / "ledger"
+        ledger.touch()
+        witness = _witness(stack, last, ledger)
+        port = witness.port
+        for number, hop in enumerate(reversed(before)):
+            place = folder / str(number)
+            place.mkdir()
+            if hop == "thor-proxy":
+                port = _proxy(stack, port)
+            elif hop == "nginx":
+                port = _behind_nginx(stack, place, port)
+            else:
+                lenient = "option accept-invalid-http-request" if "lenient" in hop else ""
+                port = _behind_haproxy(stack, place, port, lenient)
+        proxies = before.count("thor-proxy")
+        front = "front" if len(before) > proxies else ""
+        yield Chain(port, witness.port, ledger, before[0] == "thor-proxy", proxies, front)
+
+
+# -- sending ------------------------------------------------------------------------------------
+
+
+class Got(NamedTuple):
+    """What a client has got: statuses of final responses, and what these say was asked for."""
+
+    statuses: list[int]
+    seen: list[bytes]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Got:
+        """Look at the heads in what came; no body of a witness looks like one."""
+        statuses = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3})", data)]
+        seen = re.findall(rb"(?im)^x-seen: (\S+)\r$", data)
+        return cls([status for status in statuses if status >= 200], seen)
+
+
+class Attacker:
+    """The client that sends the message."""
+
+    def __init__(self, port: int) -> None:
+        self.wire = Wire.to(port)
+        self.data = b""
+        self.ended = False
+
+    def read(self, responses: int, seconds: float) -> None:
+        """Read until so many final responses have begun, the end, or `seconds` of silence."""
+        self.wire.sock.settimeout(seconds)
+        try:
+            while not self.ended and len(Got.parse(self.data).statuses) < responses:
+                piece = self.wire.sock.recv(1 << 16)
+                self.data += piece
+                self.ended = not piece
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            self.ended = True
+
+    def finish(self) -> Got:
+        """Send no more; read to the end. Returns: all that came"""
+        try:
+            self.wire.sock.shutdown(1)
+        except OSError:  # the other side was quicker
+            pass
+        self.read(1 << 30, LIMIT_S)
+        self.wire.close()
+        assert self.ended, "the connection does not end"
+        return Got.parse(self.data)
+
+
+def ask_twice(port: int, number: int) -> list[bytes]:
+    """Somebody else's requests. Returns: what the answers say was asked for"""
+    answers = []
+    with Wire.to(port) as wire:
+        for _ in range(2):
+            wire.send(b"GET /v%04d HTTP/1.1\r\nHost: site\r\n\r\n" % number)
+            answers.append(wire.message().fields.get(b"x-seen", b""))
+    return answers
+
+
+#: How many answers there are to wait for; after others the connection ends.
+_FINALS = {INSIDE: 1, BEHIND: 2, UNFINISHED: 0}
+
+
+def send(at: Chain, case: Smuggled, number: int) -> list[str]:
+    """Send a message through a chain. Returns: what is wrong about what came of it"""
+    before = at.size()
+    attacker = Attacker(at.port)
+    try:
+        attacker.wire.send(case.numbered(number))
+    except ConnectionError:
+        pass  # it was refused before it was all sent
+    if at.strict:
+        attacker.read(_FINALS.get(case.becomes, 1 << 30), LIMIT_S)
+    else:
+        attacker.read(2, QUIET_S)
+    answers = ask_twice(at.port, number)
+    got = attacker.finish()
+    with Wire.to(at.witness) as wire:
+        wire.send(b"GET /s%04d HTTP/1.1\r\nHost: site\r\n\r\n" % number)
+        wire.message()
+    seen = [entry for entry in at.since(before) if not entry.target.startswith("/s")]
+    wrong = judge(at, case, number, got, seen)
+    if answers != [b"/v%04d" % number] * 2:
+        wrong.append(f"somebody else asked for /v{number:04} and got {answers}")
+    return [f"{case.id}: {what} ({got}; {seen})" for what in wrong]
+
+
+# -- judging ------------------------------------------------------------------------------------
+
+
+def judge(at: Chain, case: Smuggled, number: int, got: Got, seen: list[Seen]) -> list[str]:
+    """What is wrong about what the witness has seen and the attacker has got."""
+    wrong = []
+    for entry in seen:
+        refused = not entry.target and got.statuses[:1] >= [400]  # nginx tells of these, too
+        if not refused and (entry.via.count("thor-") != at.proxies or entry.front != at.front):
+            wrong.append(f"a request came past the first hop: {entry}")
+    targets = [re.sub(r"^http://\w+", "", entry.target) for entry in seen]
+    other = f"/v{number:04}"
+    if targets.count(other) != 2:
+        wrong.append(f"the witness has seen {other} {targets.count(other)} times")
+    own = [target for target in targets if target not in ("", other)]
+    kinds = "".join(target[1:2] for target in own)
+    if [target for target in own if not re.match(rf"/[mx]{number:04}", target)]:
+        wrong.append("the witness has seen what nobody asked for")
+    if at.strict:
+        wrong += judge_strictly(case, got, kinds)
+    elif kinds not in ("", "m", "x", "mx"):
+        wrong.append("the witness has seen something twice, or in another order")
+    return wrong
+
+
+_ACCEPTED = (INSIDE, BEHIND, LAST, UNFINISHED)
+
+
+def judge_strictly(case: Smuggled, got: Got, kinds: str) -> list[str]:
+    """The same for a chain that begins with Thor, of which the outcome is known."""
+    wrong = []
+    # What an origin refuses, or does not know, it need not have written down.
+    may_lack = "m" if got.statuses and got.statuses[0] >= 400 else ""
+    expected = {REFUSED: "", INSIDE: "m", BEHIND: "mx", LAST: "m"}.get(case.becomes)
+    if expected is None:
+        if "x" in kinds:
+            wrong.append("the marked request was seen")
+    elif kinds != expected and not (may_lack and kinds == expected.replace("m", "")):
+        wrong.append(f"the witness has seen {kinds!r}, and not {expected!r}")
+    if len(got.statuses) != (2 if case.becomes == BEHIND else 1):
+        wrong.append("so many answers there must not be")
+    if case.becomes not in _ACCEPTED and got.statuses[:1] < [400]:
+        wrong.append("it was not refused")
+    return wrong

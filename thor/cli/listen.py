@@ -1,0 +1,208 @@
+"""Where the commands that serve listen: arguments, sockets, certificates.
+
+Owns: `--listen` and what goes with it, and the servers of a command as one. Must not know any
+command, nor what its servers serve.
+
+Theory of operation: a command makes a server for each place that is listened on, `listen_all` says
+with which arguments. Places are those of `--listen`, else the sockets that a service manager has
+passed (LISTEN_FDS), else the command's default.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from thor.cli.common import DRAIN_S, MISUSED, CommandError, address, network, seconds
+from thor.tcp import listen_fds
+from thor.tls import server_context
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase
+
+#: A host and a port; the port of a Unix socket is 0.
+Where = tuple[str, int]
+
+
+def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """The arguments of a command that serves."""
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        type=listen_address,
+        action="append",
+        help="where to listen: HOST:PORT, where port 0 takes a free one, or unix:PATH; may be "
+        f"given several times (default: the sockets of LISTEN_FDS, or {default})",
+    )
+    parser.add_argument(
+        "--socket-mode",
+        metavar="MODE",
+        type=mode,
+        help="the permissions of the files of Unix sockets, such as 660",
+    )
+    parser.add_argument(
+        "--certificate", metavar="FILE", help="speak TLS, with this certificate (PEM)"
+    )
+    parser.add_argument(
+        "--key", metavar="FILE", help="its key (PEM), where the certificate's file does not have it"
+    )
+    parser.add_argument(
+        "--proxy-protocol",
+        metavar="NETWORK",
+        action="append",
+        type=peers,
+        help="expect a PROXY header from the proxies of this network (unix: for those of a Unix "
+        "socket), and nobody else; may be given several times",
+    )
+    parser.add_argument(
+        "--drain",
+        metavar="SECONDS",
+        type=seconds,
+        default=DRAIN_S,
+        help=f"how long requests may go on after SIGTERM or Ctrl-C (default: {DRAIN_S:g})",
+    )
+    parser.set_defaults(listen_default=address(default))
+
+
+def listen_address(text: str) -> Where:
+    """The argument of `--listen`: as `address`, or `unix:PATH`, or `unix:@NAME`."""
+    if not text.startswith("unix:"):
+        return address(text)
+    if text in ("unix:", "unix:@"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not unix:PATH, such as unix:/run/thor.sock")
+    return text, 0
+
+
+def mode(text: str) -> int:
+    """An argument that is the permissions of a file, in octal."""
+    if not 3 <= len(text) <= 4 or text.strip("01234567") or text[:-3].strip("0"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the mode of a file, such as 660")
+    return int(text, 8)
+
+
+def peers(text: str) -> str:
+    """An argument that is a network, or `unix:` for the peers of Unix sockets."""
+    return text if text == "unix:" else network(text)
+
+
+def show(address: Any) -> str:
+    """An address as a user writes it, and as sockets give it."""
+    if isinstance(address, bytes):  # a Unix socket's abstract name
+        return f"unix:@{address[1:].decode('utf-8', 'backslashreplace')}"
+    if not isinstance(address, tuple):
+        return f"unix:{address}"
+    host, port = address[:2]
+    if host.startswith("unix:"):
+        return str(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def place(address: Any, secure: bool = False) -> str:
+    """Where a server listens, for people: its URL, or its port where it has every address."""
+    if not isinstance(address, tuple):
+        return show(address)
+    if address[0] in ("0.0.0.0", "::"):
+        return f"port {address[1]} of every interface"
+    return f"{'https' if secure else 'http'}://{show(address)}/"
+
+
+@contextmanager
+def listening(where: Any) -> Iterator[None]:
+    """Around what listens: turns the system's refusal into a message."""
+    try:
+        yield
+    except (OSError, ValueError) as why:
+        reason = getattr(why, "strerror", None) or str(why)
+        raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
+
+
+class Servers:
+    """The servers of a command, as one."""
+
+    def __init__(self, servers: Sequence[Any], loop: LoopBase) -> None:
+        """servers: emit `stop`; when all have, the loop is stopped"""
+        self._servers = servers
+        self._running = len(servers)
+        self._loop = loop
+        for server in servers:
+            server.on("stop", self._stopped)
+
+    def graceful_shutdown(self) -> None:
+        """Begin an orderly end."""
+        for server in self._servers:
+            server.graceful_shutdown()
+
+    def _stopped(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._loop.stop()
+
+
+def listen_all(
+    args: argparse.Namespace, loop: LoopBase, make: Callable[..., Any]
+) -> tuple[Servers, str]:
+    """Have `make(host, port, **settings)` make the servers of a command.
+
+    Returns: them, and where they listen, for people
+    Raises: CommandError; what was made before is forgotten with the loop, which is stopped
+    """
+    settings = _settings(args)
+    secure = "tls" in settings
+    places: Sequence[Where] | None = args.listen
+    sockets: Sequence[Any] = ()
+    if places is None:
+        sockets = _inherited()
+        places = [] if sockets else [args.listen_default]
+    if args.socket_mode is not None and not any(host.startswith("unix:") for host, _ in places):
+        raise CommandError("--socket-mode is for --listen unix:PATH", MISUSED)
+    servers = []
+    try:
+        for host, port in places:
+            more = settings
+            if args.socket_mode is not None and host.startswith("unix:"):
+                more = {**settings, "mode": args.socket_mode}
+            with listening((host, port)):
+                servers.append(make(host, port, **more))
+        for sock in sockets:
+            with listening(sock.getsockname()):
+                servers.append(make(None, None, sock=sock, **settings))
+    except CommandError:
+        loop.stop()
+        raise
+    return Servers(servers, loop), ", ".join(place(one.address, secure) for one in servers)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments say to each server. Raises: CommandError"""
+    settings: dict[str, Any] = {}
+    if args.proxy_protocol is not None:
+        settings["proxy_protocol"] = args.proxy_protocol
+    if args.certificate is not None:
+        with certificates(args.certificate, args.key):
+            settings["tls"] = server_context(args.certificate, args.key, alpn=["http/1.1"])
+    elif args.key is not None:
+        raise CommandError("--key goes with --certificate", MISUSED)
+    return settings
+
+
+@contextmanager
+def certificates(*files: str | None) -> Iterator[None]:
+    """Around what reads files of certificates and keys: turns what is wrong into a message."""
+    try:
+        yield
+    except (OSError, ValueError) as why:  # an ssl.SSLError is an OSError
+        names = " with ".join(repr(file) for file in files if file is not None)
+        filename = getattr(why, "filename", None)
+        reason = why.strerror if isinstance(why, OSError) and filename else str(why)
+        where = repr(filename) if filename else names
+        raise CommandError(f"cannot use {where}: {reason}") from None
+
+
+def _inherited() -> Sequence[Any]:
+    """The sockets that a service manager has passed. Raises: CommandError"""
+    try:
+        return listen_fds()
+    except (OSError, ValueError) as why:
+        raise CommandError(f"cannot listen on what was passed: {why}") from None

@@ -1,0 +1,66 @@
+"""What a failure of the transport means to an exchange.
+
+Owns: the way from errnos and exceptions to HTTP's errors, as pure functions. Must not know who
+connects, nor what is tried again.
+
+The classes of sockets and of TLS are told by their names: both are other rooms' to touch.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from thor.http.error import (
+    CertificateError,
+    ConnectError,
+    ConnectTimeoutError,
+    DnsError,
+    HttpError,
+    ResourceError,
+    TlsError,
+)
+from thor.tls import reason_of
+
+#: Errors that say something about this process or machine, and nothing about the other one.
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+def connect_failure(
+    where: str, errtype: type[Exception], code: Any, why: BaseException | None
+) -> HttpError:
+    """What a `connect_error` means.
+
+    where: what was connected to; errtype, code: of the event; why: the exception behind it, if a
+        client class keeps one
+    """
+    if errtype.__name__ == "SSLError":
+        verified = type(why).__name__ != "SSLCertVerificationError"
+        return (TlsError if verified else CertificateError)(f"{where}: {code}")
+    text = getattr(why, "strerror", None)
+    if errtype.__name__ == "gaierror":
+        return DnsError(f"{where}: {text or code}")
+    if code == errno.ETIMEDOUT:
+        return ConnectTimeoutError(where)
+    if errtype is OSError:
+        text = os.strerror(code)
+        if code in _OUT_OF:
+            return ResourceError(f"connecting to {where}: {text}")
+    return ConnectError(f"{where}: {text or code}")
+
+
+def connection_lost(why: OSError | None) -> HttpError:
+    """What the end of a connection means that was still needed.
+
+    why: None: it ended in order
+    Returns: a TlsError for what would happen again: a bad record, or an alert, such as that of a
+        server that wants a certificate (with TLS 1.3 it says so after the hand-shake)
+    """
+    if why is None:
+        return ConnectError("the server closed it")
+    kind = type(why).__name__
+    if "SSL" not in kind:
+        return ConnectError(str(why))
+    # Without close_notify: servers that are restarted, and some that have nothing more to say.
+    return (ConnectError if kind == "SSLEOFError" else TlsError)(reason_of(why))
