@@ -14,13 +14,13 @@ from wire_support import read_requests, read_responses
 pytestmark = pytest.mark.fuzz
 
 
-@examples(700)
+@examples(500)
 @given(drawn(fuzz_messages.client_bytes))
 def test_requests_are_read_as_by_other_parsers(data: bytes) -> None:
     requests_are_read_alike(data)
 
 
-@examples(700)
+@examples(500)
 @given(drawn(fuzz_messages.server_bytes), st.sampled_from(ASKED))
 def test_responses_are_read_as_by_other_parsers(data: bytes, method: bytes) -> None:
     response_is_read_alike(data, method)
@@ -31,16 +31,16 @@ def test_known_attacks_on_a_server_are_read_as_by_other_parsers(data: bytes) -> 
     requests_are_read_alike(data)
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"CONNECT"])
 @pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES)
-def test_known_attacks_on_a_client_are_read_as_by_other_parsers(data: bytes, method: bytes) -> None:
-    response_is_read_alike(data, method)
+def test_known_attacks_on_a_client_are_read_as_by_other_parsers(data: bytes) -> None:
+    for method in ASKED:
+        response_is_read_alike(data, method)
 
 
 # -- good messages are read as what they are ----------------------------------------------------
 
 
-@examples(300)
+@examples(200)
 @given(drawn(good_request))
 def test_a_good_request_is_read_as_it_says(made: Made) -> None:
     message = read_requests([made.data]).only
@@ -53,7 +53,7 @@ def test_a_good_request_is_read_as_it_says(made: Made) -> None:
         assert head.headers[1:] == made.fields[1:]
 
 
-@examples(300)
+@examples(200)
 @given(drawn(good_response))
 def test_a_good_response_is_read_as_it_says(made: Made) -> None:
     message = read_responses([made.data], eof=True).only
@@ -73,7 +73,7 @@ def test_pipelined_requests_are_read_as_each_by_itself(made: list[Made]) -> None
     assert outcome.messages == alone
 
 
-@examples(300)
+@examples(200)
 @given(drawn(lambda tape: (tape, good_request(tape))))
 def test_a_request_that_ends_early_is_never_complete(drawing: tuple[Tape, Made]) -> None:
     tape, made = drawing

@@ -21,6 +21,12 @@ FUZZER = ROOT / "test" / "fuzz" / "fuzzer.py"
 
 
 @pytest.fixture
+def implementation() -> str:
+    """The program itself runs whichever is there."""
+    return "any"
+
+
+@pytest.fixture
 def fuzzer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The program as a module, which writes to a folder of the test's."""
     monkeypatch.setattr(sys, "path", list(sys.path))

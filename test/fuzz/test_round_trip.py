@@ -13,7 +13,7 @@ GET = Words(("GET", "/"), [], [], [], None)
 OK = Words((200, "OK"), [], [b"hello"], [], None)
 
 
-@examples(400)
+@examples(250)
 @given(drawn(request_words), drawn(response_words))
 def test_what_is_said_is_heard_or_refused(asked: Words, answered: Words) -> None:
     converse(asked, answered)

@@ -73,7 +73,10 @@ def cuts_do_not_matter(tape: Tape, data: bytes, side: str) -> None:
     whole = read([data])
     for parts in _cuts(tape, data):
         cut = read(parts)
-        assert cut == whole, f"{parts}\n{cut}\ninstead of\n{whole}"
+        what = (
+            f"{len(cut.messages)} messages, {cut.error}, not {len(whole.messages)}, {whole.error}"
+        )
+        assert cut == whole, f"{what}\n{parts}\n{cut}\ninstead of\n{whole}"
 
 
 def _cuts(tape: Tape, data: bytes) -> Iterator[list[bytes]]:

@@ -18,6 +18,10 @@ from thor.testing import MemoryNetwork, Recorder, settle
 
 Pairs = list[tuple[Any, Any]]
 
+#: Methods that define no content (RFC 9110 section 9.3): without any, nothing is chunked, and
+#: there is no place for trailers.
+WITHOUT_CONTENT = {b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE"}
+
 _TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PATH = re.compile(rb"/[\x21-\x7e]*")
@@ -246,7 +250,7 @@ def converse(asked: Words, answered: Words) -> None:
         assert "request_done" not in [event[0] for event in heard.request]
         return
     method = octets(asked.start[0]) or b""
-    chunked = asked.length is None and asked.body != b""
+    chunked = asked.length is None and (asked.body != b"" or method not in WITHOUT_CONTENT)
     target = (octets(asked.start[1]) or b"").partition(b"#")[0]
     start = ("request_start", method, target)
     _check(_up_to(heard.request, "request_done"), start, asked, asked.body, chunked)

@@ -1,52 +1,58 @@
-"""The implementations of the wire's functions, to be held to each other.
+"""The implementations of the wire, to be held to each other.
 
-Owns: which functions have a twin, what they are called with, and what counts as the same result:
-an equal value, or an error of the same class. Must not know how a twin is made.
+Owns: which there are and how each is put in force, what they are called with, and what counts as
+the same: an equal value, or an error of the same class. Must not know how one is made.
 
-The reference is the Python function with its tables emptied: what has been learned from earlier
-messages must not change what is said of this one. So there is something to hold "py" itself to.
+The reference is "py" with its tables emptied: what has been learned from earlier messages must not
+change what is said of this one. So there is something to hold "py" itself to.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 
+import native_support
 from fuzz_exchange import octets, request_words, response_words
-from fuzz_messages import ASKED, Tape, client_bytes, server_bytes
+from fuzz_messages import ASKED, Tape, client_bytes, pieces, server_bytes
+from wire_support import read_requests, read_responses
 
 from thor.http.error import HttpError
-from thor.http.wire import fields, framing, head, writer
+from thor.http.wire import framing, writer
 from thor.http.wire.body import ChunkedDecoder
 from thor.http.wire.limits import Limits
 
-Function = Callable[..., Any]
+#: name -> what puts the implementation in force, within a block
+IMPLEMENTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    name: partial(native_support.implementation, name) for name in native_support.IMPLEMENTATIONS
+}
 
 
-def decode_chunks(data: bytes, limits: Limits) -> tuple[Any, ...]:
-    """What a chunked body that starts here decodes to, and how many bytes it takes."""
+class Operation(NamedTuple):
+    """Something that every implementation does: a function, and what to call it with."""
+
+    function: Callable[..., Any]
+    arguments: Callable[[Tape], tuple[Any, ...]]
+
+
+def _read_requests(tape: Tape) -> tuple[Any, ...]:
+    data = client_bytes(tape)
+    return (pieces(tape, data),)
+
+
+def _read_response(tape: Tape) -> tuple[Any, ...]:
+    method, data = tape.pick(ASKED), server_bytes(tape)
+    return pieces(tape, data), [method]
+
+
+def _decode_chunks(data: bytes, limits: Limits) -> tuple[Any, ...]:
     decoder = ChunkedDecoder(limits)
     parts: list[bytes] = []
     used = decoder.decode(data, 0, parts)
     return b"".join(parts), used, decoder.done, decoder.trailers
-
-
-def _block(data: bytes) -> bytes:
-    return data.partition(b"\r\n\r\n")[0]
-
-
-def _request_block(tape: Tape) -> tuple[Any, ...]:
-    return _block(client_bytes(tape)), Limits()
-
-
-def _response_block(tape: Tape) -> tuple[Any, ...]:
-    method = tape.pick(ASKED)
-    return _block(server_bytes(tape)), Limits(), method
-
-
-def _field_lines(tape: Tape) -> tuple[Any, ...]:
-    return (_block(client_bytes(tape)).split(b"\r\n")[1:],)
 
 
 def _chunks(tape: Tape) -> tuple[Any, ...]:
@@ -55,50 +61,35 @@ def _chunks(tape: Tape) -> tuple[Any, ...]:
 
 def _framing(tape: Tape) -> tuple[Any, ...]:
     method, status = tape.pick(ASKED), tape.pick([0, 200, 100, 204, 304])
-    values = [[], [b"5"], [b"5", b"5"], [b"+5"], [b"5,5"], [b""], [b"9" * 19], [b"9" * 20]]
+    lengths = [[], [b"5"], [b"5", b"5"], [b"+5"], [b"5,5"], [b""], [b"9" * 19], [b"9" * 20]]
     codings = [[], [b"chunked"], [b"Chunked"], [b"gzip"], [b"gzip", b"chunked"], [b""], [b"a,,b"]]
-    return method, status, bool(tape.number(2)), tape.pick(values), tape.pick(codings)
+    return method, status, bool(tape.number(2)), tape.pick(lengths), tape.pick(codings)
 
 
-def _response_head(tape: Tape) -> tuple[Any, ...]:
+def _response_words(tape: Tape) -> tuple[Any, ...]:
     words = response_words(tape)
     http11, keep_alive = bool(tape.number(2)), bool(tape.number(2))
     return (*words.start, words.headers(), tape.pick(ASKED), http11, keep_alive, b"now")
 
 
-def _request_head(tape: Tape) -> tuple[Any, ...]:
-    words = request_words(tape)
-    method = words.start[0]
-    return octets(method) or b"", words.start[1], words.headers(), tape.pick([True, False, None])
+def _request_words(tape: Tape) -> tuple[Any, ...]:
+    (method, path), *_ = words = request_words(tape)
+    return octets(method) or b"", path, words.headers(), tape.pick([True, False, None])
 
 
-def _render_request(method: Any, target: Any, headers: Any, has_body: Any) -> Any:
+def _request_head(method: bytes, target: Any, headers: Any, has_body: bool | None) -> Any:
     return writer.request_head(
         method, target, headers, host=b"a", has_body=has_body, upgrade=None, te_trailers=False
     )
 
 
-class Twin(NamedTuple):
-    """A function that there may be several of: the Python one, and what to call it with."""
-
-    python: Function
-    arguments: Callable[[Tape], tuple[Any, ...]]
-
-
-#: name -> function
-FUNCTIONS = {
-    "parse_request_head": Twin(head.parse_request_head, _request_block),
-    "parse_response_head": Twin(head.parse_response_head, _response_block),
-    "parse_fields": Twin(fields.parse_fields, _field_lines),
-    "message_framing": Twin(framing.message_framing, _framing),
-    "decode_chunks": Twin(decode_chunks, _chunks),
-    "response_head": Twin(writer.response_head, _response_head),
-    "request_head": Twin(_render_request, _request_head),
-}
-
-#: name -> its functions, by name. One that has no twin of a function leaves it out.
-IMPLEMENTATIONS: dict[str, dict[str, Function]] = {
-    "py": {name: twin.python for name, twin in FUNCTIONS.items()},
+OPERATIONS = {
+    "read-requests": Operation(read_requests, _read_requests),
+    "read-response": Operation(read_responses, _read_response),
+    "decode-chunks": Operation(_decode_chunks, _chunks),
+    "decide-framing": Operation(framing.message_framing, _framing),
+    "write-response": Operation(writer.response_head, _response_words),
+    "write-request": Operation(_request_head, _request_words),
 }
 
 
@@ -110,9 +101,16 @@ def forget() -> None:
                 learned.clear()
 
 
-def outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def outcome(operation: Operation, arguments: tuple[Any, ...]) -> tuple[str, Any]:
     """What comes of a call: ("gives", value), or ("raises", class of the error)."""
     try:
-        return "gives", function(*arguments)
+        return "gives", operation.function(*arguments)
     except (HttpError, TypeError) as error:
         return "raises", type(error)
+
+
+def reference(operation: Operation, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    """What has to come of it."""
+    with IMPLEMENTATIONS["py"]():
+        forget()
+        return outcome(operation, arguments)

@@ -228,7 +228,7 @@ BAD_COLONS = [b" : ", b"", b"\t:", b":\x0b", b" "]
 BAD_TRAILER_NAMES = [b"Host", b"Content-Length", b"Transfer-Encoding", b"Authorization", b"X T"]
 ODD_METHODS = [b"FOO", b"get", b"CONNECT", b"TRACE", b"G\xc9T", b"", b"GET\t", b"M" * 70]
 OF_THE_HOP = [
-    (b"Connection", b"x-a, cookie, x-forwarded-for, via"),
+    (b"Connection", b"x-a, cookie, via"),
     (b"X-A", b"v"),
     (b"Keep-Alive", b"timeout=5"),
     (b"Proxy-Connection", b"keep-alive"),

@@ -125,6 +125,16 @@ def check_same(found: Any, twin: Callable[[], Any]) -> None:
 
 # -- messages
 
+OCTETS = [bytes([octet]) for octet in range(256)]
+
+
+class OwnBytes(bytes):
+    """Octets that might behave in any way."""
+
+
+def ids_of(table: dict[str, Any]) -> dict[str, Any]:
+    return {"argvalues": table.values(), "ids": table.keys()}
+
 
 def request(*lines: bytes, line: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: a") -> bytes:
     return b"\r\n".join([line, *([host] if host else []), *lines, b"", b""])

@@ -601,6 +601,7 @@ def test_error_that_nobody_can_be_told_of_has_no_answer() -> None:
 # -- tables
 
 
+@pytest.mark.pure_python
 def test_tables_stay_bounded_whatever_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[Any, Any] = {}
     lines: dict[Any, Any] = {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 
+from thor import native
 from thor.http.error import (
     BareCRError,
     ChunkError,
@@ -39,6 +40,9 @@ _EXTENSIONS = re.compile(
     )*+""",
     re.VERBOSE,
 )
+
+#: The native codec's way with chunks that are plain and complete; None without it.
+_decode_chunks = native.decode_chunks
 
 # Where the decoder is: before a size line, in data, before the CRLF after it, in the trailers.
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
@@ -84,6 +88,13 @@ class ChunkedDecoder:
         state = self._state
         while at < size and state != _DONE:
             if state == _SIZE:
+                if _decode_chunks is not None:
+                    taken = _decode_chunks(buf, at, self._room)
+                    if taken is not None:
+                        at = self._take_chunks(*taken, out)
+                        if self.done:
+                            state = _DONE
+                        continue
                 end = buf.find(b"\r\n", at, at + MAX_SIZE_DIGITS + 2)
                 if end < 0 or buf[at:end].translate(None, HEX_DIGITS):
                     end = self._line_end(buf, at)
@@ -116,6 +127,16 @@ class ChunkedDecoder:
                 self.done = True
         self._state = state
         return at
+
+    def _take_chunks(self, data: bytes, end: int, done: bool, out: list[bytes]) -> int:
+        """Take note of whole chunks with their data joined. Returns: the offset behind them"""
+        if data:
+            out.append(data)
+            if self._room is not None:
+                self._room -= len(data)
+        self._scanned = 0
+        self.done = done
+        return end
 
     def _line_end(self, buf: bytes | bytearray, at: int) -> int:
         """Where the size line at `at` ends, -1 if it is not complete."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from thor import native
 from thor.http.error import (
     ExtraDataError,
     HttpError,
@@ -40,6 +41,10 @@ from thor.http.wire.scan import HeadScanner, Section
 
 #: In a buffer up to this size, what follows a head is copied rather than the place remembered.
 SMALL_BYTES = 4096
+
+#: The native codec's way with a head that is plain and complete in one piece; None without it.
+_parse_request = native.parse_request
+_parse_response = native.parse_response
 
 
 class MessageReader:
@@ -149,6 +154,15 @@ class MessageReader:
             self._end_body()
         return data
 
+    @property
+    def body_due(self) -> int:
+        """Bytes that are to come of a body of known length, if all that came was pulled; else 0."""
+        return self._left if self._body == LENGTH and not self.held else 0
+
+    def skip_body(self, count: int) -> None:
+        """So many bytes of `body_due`, but not all, came and are not fed: they went elsewhere."""
+        self._left -= count
+
     def eof(self) -> None:
         """The peer has finished sending. What it sent before may still be pulled.
 
@@ -203,6 +217,9 @@ class MessageReader:
                 block = bytes(self.held[self._at : end - 4])
                 self._use_up(end)
                 self._scanner = None
+                if type(self.held) is bytearray:  # messages that are whole are read from bytes
+                    self.held = bytes(memoryview(self.held)[self._at :])
+                    self._at = 0
                 return block
             self._stuck = self.buffered
         if self._ended and self._waits_for_head():
@@ -250,6 +267,7 @@ class MessageReader:
 
     def _use_up(self, end: int) -> None:
         """The buffer has been pulled up to `end`."""
+        self._stuck = -1  # what is left has not been looked at, even if it is as much as before
         if end == len(self.held):
             self.held = b""
             self._at = 0
@@ -295,13 +313,28 @@ class RequestReader(MessageReader):
         Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
             the message before was not read
         """
-        block = self._cut_head() or self._find_request()
-        if block is None:
-            return None
-        try:
-            head = parse_request_head(block, self._limits)
-        except HttpError as error:
-            self._fail(error)
+        head = None
+        buf = self.held
+        if _parse_request is not None and buf and type(buf) is bytes and self._body == NO_BODY:
+            at = self._at
+            limits = self._limits
+            head = _parse_request(
+                buf, at, limits.max_head_fields, limits.plain_head_bytes, limits.max_body_bytes
+            )
+            if head is not None:  # as _use_up, without the call
+                self._stuck = -1
+                self._at = at + head[9]
+                if self._at == len(buf):
+                    self.held = b""
+                    self._at = 0
+        if head is None:
+            block = self._cut_head() or self._find_request()
+            if block is None:
+                return None
+            try:
+                head = parse_request_head(block, self._limits)
+            except HttpError as error:
+                self._fail(error)
         self._empty_lines = 0
         if head[5] == NO_BODY:
             self.complete = True
@@ -361,16 +394,30 @@ class ResponseReader(MessageReader):
         method = self._method
         if method is None and self.held:
             self._fail(ExtraDataError("no response is due"))
-        block = self._cut_head()
-        if block is None:
-            block = self._find_head("response") if method is not None else None
+        head = None
+        buf = self.held
+        if _parse_response is not None and buf and type(buf) is bytes and self._body == NO_BODY:
+            at = self._at
+            limits = self._limits
+            assert method is not None
+            head = _parse_response(buf, at, method, limits.max_head_fields, limits.plain_head_bytes)
+            if head is not None:  # as _use_up, without the call
+                self._stuck = -1
+                self._at = at + head[9]
+                if self._at == len(buf):
+                    self.held = b""
+                    self._at = 0
+        if head is None:
+            block = self._cut_head()
             if block is None:
-                return None
-        assert method is not None
-        try:
-            head = parse_response_head(block, self._limits, method)
-        except HttpError as error:
-            self._fail(error)
+                block = self._find_head("response") if method is not None else None
+                if block is None:
+                    return None
+            assert method is not None
+            try:
+                head = parse_response_head(block, self._limits, method)
+            except HttpError as error:
+                self._fail(error)
         if head[3] < 200:
             self._read_informational(head[3])
         elif head[6] == NO_BODY:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from thor import native
 from thor.http.error import (
     HttpError,
     InvalidHostError,
@@ -105,6 +106,9 @@ _NOTHING_SPECIAL: list[tuple[int, bytes]] = []
 
 _PROTOCOL = TOKEN + b"/"
 
+#: The native codec's `_render`, for fields that are plain; None without it.
+_render_fields = native.render_fields
+
 
 def response_head(
     status: int | str | bytes,
@@ -154,7 +158,7 @@ def response_head(
     return data + date_line + end, framing, length, keep_alive
 
 
-def _upgrade_required(special: list[tuple[int, bytes]], keep_alive: bool) -> bytes:
+def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) -> bytes:
     """The end of a 426, which says what to upgrade to (RFC 9110 section 15.5.22)."""
     protocols = [value for kind, value in special if kind == _UPGRADE]
     options = ([] if keep_alive else [b"close"]) + ([b"upgrade"] if protocols else [])
@@ -281,7 +285,7 @@ def error_response(error: HttpError) -> bytes:
 
 def _render(
     start: bytes, headers: FieldsIn, keep_length: bool, *, request: bool = False
-) -> tuple[bytes, int, bool, list[tuple[int, bytes]]]:
+) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]]:
     """Put a message's fields behind its start.
 
     keep_length: whether Content-Length is sent at all
@@ -292,6 +296,10 @@ def _render(
     if headers.__class__ is WireFields and (keep_length or headers.length < 0):
         data = b"\r\n".join([start, *map(b": ".join, headers)])
         return data, headers.length, headers.dated, _NOTHING_SPECIAL
+    if _render_fields is not None:
+        rendered = _render_fields(start, headers, keep_length, request)
+        if rendered is not None:
+            return rendered
     parts = [start]
     length = -1
     has_date = False
