@@ -1,6 +1,6 @@
 """Thor: evented I/O and HTTP for building intermediaries."""
 
-from thor import dns, events, http, loop, tcp, tls, types, udp
+from thor import dns, events, http, loop, tcp, tls, types, udp, workers
 from thor.events import EventEmitter, on
 from thor.http import HttpClient, HttpServer
 from thor.loop import run, schedule, stop, time

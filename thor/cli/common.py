@@ -145,11 +145,21 @@ def logging_to_stderr() -> Iterator[None]:
 class Stopper:
     """Runs a loop until a signal says to stop: in good order, or at once when it comes again."""
 
-    def __init__(self, loop: LoopBase, stop: Callable[[], Any], drain_s: float) -> None:
-        """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done"""
+    def __init__(
+        self,
+        loop: LoopBase,
+        stop: Callable[[], Any],
+        drain_s: float,
+        left: str = "requests in flight",
+    ) -> None:
+        """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done
+
+        left: what is still there after `drain_s` seconds, for people
+        """
         self._loop = loop
         self._stop = stop
         self._drain_s = drain_s
+        self._left = left
         self._stopping = False
 
     def run(self) -> None:
@@ -178,8 +188,8 @@ class Stopper:
         self._stop()
 
     def _give_up(self) -> None:
-        tell(f"thor: stopped with requests in flight after {self._drain_s:g} s")
-        self._loop.stop()
+        self._loop.stop()  # first: nobody may be there to be told
+        tell(f"thor: stopped with {self._left} after {self._drain_s:g} s")
 
 
 def write_all(fd: int, data: bytes) -> None:

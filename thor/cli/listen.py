@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thor.cli.common import DRAIN_S, MISUSED, CommandError, address, network, seconds
 from thor.tcp import listen_fds
@@ -63,6 +63,13 @@ def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         default=DRAIN_S,
         help=f"how long requests may go on after SIGTERM or Ctrl-C (default: {DRAIN_S:g})",
     )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=count,
+        default=1,
+        help="how many processes serve, such as one for each core (default: 1)",
+    )
     parser.set_defaults(listen_default=address(default))
 
 
@@ -80,6 +87,13 @@ def mode(text: str) -> int:
     if not 3 <= len(text) <= 4 or text.strip("01234567") or text[:-3].strip("0"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the mode of a file, such as 660")
     return int(text, 8)
+
+
+def count(text: str) -> int:
+    """An argument that is a number of processes."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, such as 2")
+    return int(text)
 
 
 def peers(text: str) -> str:
@@ -148,21 +162,12 @@ def listen_all(
     Returns: them, and where they listen, for people
     Raises: CommandError; what was made before is forgotten with the loop, which is stopped
     """
-    settings = _settings(args)
+    places, sockets, settings = places_of(args)
     secure = "tls" in settings
-    places: Sequence[Where] | None = args.listen
-    sockets: Sequence[Any] = ()
-    if places is None:
-        sockets = _inherited()
-        places = [] if sockets else [args.listen_default]
-    if args.socket_mode is not None and not any(host.startswith("unix:") for host, _ in places):
-        raise CommandError("--socket-mode is for --listen unix:PATH", MISUSED)
     servers = []
     try:
-        for host, port in places:
-            more = settings
-            if args.socket_mode is not None and host.startswith("unix:"):
-                more = {**settings, "mode": args.socket_mode}
+        for (host, port), mode in places:
+            more = settings if mode is None else {**settings, "mode": mode}
             with listening((host, port)):
                 servers.append(make(host, port, **more))
         for sock in sockets:
@@ -172,6 +177,31 @@ def listen_all(
         loop.stop()
         raise
     return Servers(servers, loop), ", ".join(place(one.address, secure) for one in servers)
+
+
+class Places(NamedTuple):
+    """Where a command listens, and how."""
+
+    #: Each with the permissions of its file, None where there is none, or the umask says.
+    addresses: Sequence[tuple[Where, int | None]]
+    #: Those that were passed by a service manager.
+    sockets: Sequence[Any]
+    #: What each server is made with.
+    settings: dict[str, Any]
+
+
+def places_of(args: argparse.Namespace) -> Places:
+    """What the arguments say about listening. Raises: CommandError"""
+    settings = _settings(args)
+    places: Sequence[Where] | None = args.listen
+    sockets: Sequence[Any] = ()
+    if places is None:
+        sockets = _inherited()
+        places = [] if sockets else [args.listen_default]
+    files = {where: args.socket_mode for where in places if where[0].startswith("unix:")}
+    if args.socket_mode is not None and not files:
+        raise CommandError("--socket-mode is for --listen unix:PATH", MISUSED)
+    return Places([(where, files.get(where)) for where in places], sockets, settings)
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

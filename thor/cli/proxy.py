@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from thor import dns
-from thor.cli.common import DONE, MISUSED, CommandError, Stopper, tell
-from thor.cli.listen import add_server_arguments, certificates, listen_all, peers
+from thor.cli.common import MISUSED, CommandError
+from thor.cli.listen import add_server_arguments, certificates, peers
+from thor.cli.serving import serve_until_told
 from thor.loop import LoopBase, make
 from thor.proxy import Endpoint, Flow, ReverseProxy, Upstream
 from thor.proxy.accesslog import access_line, refused_line
@@ -91,12 +92,10 @@ def run(args: argparse.Namespace) -> int:
             log_access(proxy, log)
         return proxy
 
-    servers, where = listen_all(args, loop, forward)
-    to = ", ".join(args.to)
-    # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: forwarding {where} to {to}")
-    Stopper(loop, servers.graceful_shutdown, args.drain).run()
-    return DONE
+    def announce(where: str) -> str:
+        return f"thor: forwarding {where} to {', '.join(args.to)}"
+
+    return serve_until_told(args, loop, forward, announce)
 
 
 def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:

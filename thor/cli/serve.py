@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from thor.cli.common import DONE, CommandError, Stopper, tell
-from thor.cli.listen import add_server_arguments, listen_all
+from thor.cli.common import CommandError
+from thor.cli.listen import add_server_arguments
+from thor.cli.serving import serve_until_told
 from thor.files import StaticFiles
 from thor.http import HttpServer
 from thor.loop import make
@@ -38,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
         server.on("exchange", files)
         return server
 
-    servers, where = listen_all(args, loop, serve)
-    # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, f"thor: serving {args.directory} on {where}")
-    Stopper(loop, servers.graceful_shutdown, args.drain).run()
-    return DONE
+    def announce(where: str) -> str:
+        return f"thor: serving {args.directory} on {where}"
+
+    return serve_until_told(args, loop, serve, announce)

@@ -6,10 +6,12 @@ from thor.tcp.inherited import ListenSocket, listen_fds
 from thor.tcp.proxy_protocol import ProxyHeader
 from thor.tcp.proxy_tlvs import ProxyHeaderError, ProxySsl
 from thor.tcp.server import TcpServer
+from thor.tcp.slots import ListeningSlots
 
 __all__ = [
     "AddressRefused",
     "ListenSocket",
+    "ListeningSlots",
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxySsl",

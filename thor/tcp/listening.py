@@ -76,6 +76,20 @@ def open_listening(
     return _open_all(places, number, backlog, reuse_port)
 
 
+def open_beside(sock: socket.socket, backlog: int) -> socket.socket:
+    """Open another socket on the address of `sock`; both have SO_REUSEPORT, and `sock` listens.
+
+    Raises: OSError
+    """
+    beside = _open(sock.family, sock.getsockname(), reuse_port=True)
+    try:
+        beside.listen(backlog)
+    except BaseException:
+        beside.close()
+        raise
+    return beside
+
+
 def _open_all(
     places: list[tuple[int, Address]], port: int, backlog: int, reuse_port: bool
 ) -> list[socket.socket]:

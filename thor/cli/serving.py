@@ -1,0 +1,146 @@
+"""How a command serves until it is told to stop: in this process, or in several.
+
+Owns: `--workers`, and what is said about workers. Must not know any command, nor what its servers
+serve.
+
+Theory of operation: with one worker there is nothing but this process. With more of them, this one
+opens all that is listened on and reads all files that are needed, then forks: so what is wrong is
+said once, before anything is served, and workers share the keys of TLS's session tickets. Each
+worker makes the command's servers on the sockets of its slot, and on the command's loop, which
+begins anew in a forked process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from thor.cli.common import DONE, FAILED, CommandError, Stopper, tell
+from thor.cli.listen import Servers, listen_all, listening, place, places_of
+from thor.tcp import ListeningSlots
+from thor.workers import Supervisor
+
+if TYPE_CHECKING:
+    from thor.loop import LoopBase
+    from thor.workers import Worker
+
+#: How much longer than `--drain` workers may take to end, in seconds: they see to that themselves,
+#: unless they hang.
+GRACE_S = 5.0
+
+
+def serve_until_told(
+    args: argparse.Namespace,
+    loop: LoopBase,
+    make: Callable[..., Any],
+    announce: Callable[[str], str],
+) -> int:
+    """Serve until told to stop.
+
+    make: makes a server on the loop: `make(host, port, **settings)`
+    announce: what to tell the user, given where it listens
+    Returns: the exit code
+    Raises: CommandError
+    """
+    if args.workers > 1:
+        return _Crew(args, loop, make).run(announce)
+    servers, where = listen_all(args, loop, make)
+    # Said once signals are heard: who reads it may send one.
+    loop.schedule(0, tell, announce(where))
+    Stopper(loop, servers.graceful_shutdown, args.drain).run()
+    return DONE
+
+
+class _Crew:
+    """The workers of a command."""
+
+    def __init__(self, args: argparse.Namespace, loop: LoopBase, make: Callable[..., Any]) -> None:
+        """Open what is listened on. Raises: CommandError"""
+        self._args = args
+        self._loop = loop
+        self._make = make
+        self._code = DONE
+        self._places = places = places_of(args)
+        self._slots = slots = ListeningSlots(args.workers)
+        try:
+            for (host, port), mode in places.addresses:
+                with listening((host, port)):
+                    slots.open(host, port, mode=mode)
+            for sock in places.sockets:
+                with listening(sock.getsockname()):
+                    slots.share(sock)
+        except CommandError:
+            slots.close()
+            raise
+
+    def run(self, announce: Callable[[str], str]) -> int:
+        """Serve until told to stop. Returns: the exit code"""
+        args, loop = self._args, self._loop
+        supervisor = Supervisor(self._work, args.workers, loop)
+        supervisor.on("worker_started", _tell_start)
+        supervisor.on("worker_failed", _tell_failure)
+        supervisor.on("worker_ended", self._ended)
+        supervisor.on("stop", loop.stop)
+
+        def stop() -> None:
+            # What workers still have is closed when they close it.
+            self._slots.close()
+            supervisor.graceful_shutdown()
+
+        secure = "tls" in self._places.settings
+        where = ", ".join(place(address, secure) for address in self._slots.addresses)
+        loop.schedule(0, tell, announce(where))
+        try:
+            Stopper(loop, stop, args.drain + GRACE_S, "workers that hang").run()
+        finally:
+            self._slots.close()
+        return self._code
+
+    def _work(self, worker: Worker) -> int:
+        """In a worker: serve until told to stop."""
+        loop = self._loop
+        try:
+            servers = Servers(
+                [self._serve_on(sock) for sock in self._slots.take(worker.number)], loop
+            )
+        except CommandError as why:
+            tell(f"thor: worker {worker.number}: {why}")
+            return FAILED
+        worker.when_told(Stopper(loop, servers.graceful_shutdown, self._args.drain).stop, loop)
+        loop.run()
+        return DONE
+
+    def _serve_on(self, sock: Any) -> Any:
+        with listening(sock.getsockname()):
+            return self._make(None, None, sock=sock, **self._places.settings)
+
+    def _ended(self, number: int, pid: int, status: int, delay_s: float | None) -> None:
+        if delay_s is None and status == -signal.SIGTERM:
+            status = 0  # told before it had begun
+        if delay_s is None and status:
+            self._code = FAILED
+        tell(f"thor: worker {number} ({pid}) {how_it_ended(status)}{when_next(delay_s)}")
+
+
+def _tell_start(number: int, pid: int) -> None:
+    tell(f"thor: worker {number} ({pid}) started")
+
+
+def _tell_failure(number: int, error: OSError, delay_s: float) -> None:
+    tell(f"thor: worker {number} cannot be started: {error.strerror}{when_next(delay_s)}")
+
+
+def how_it_ended(status: int) -> str:
+    """What became of a process, for people. status: as `subprocess` has it"""
+    if status < 0:
+        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
+    return f"failed with {status}" if status else "ended"
+
+
+def when_next(delay_s: float | None) -> str:
+    """When there is another worker, for people; None: there is none."""
+    if delay_s is None:
+        return ""
+    return f"; another one starts in {delay_s:g} s" if delay_s else "; another one starts"
