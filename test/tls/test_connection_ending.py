@@ -181,6 +181,16 @@ def test_a_reset_is_told_after_what_came_before_it(pair: SecurePair) -> None:
     ]
 
 
+def test_a_reset_after_tickets_that_nobody_has_read_is_told_as_one(pair: SecurePair) -> None:
+    """They are read, and are no data: what comes after them is what counts."""
+    heard = Heard(pair.client)
+    assert pair.client.socket.received
+    pair.client.socket.reset()
+    pair.settle()
+    assert heard.take() == [("close",), ("disconnect",)]
+    assert isinstance(pair.client.error, ConnectionResetError)
+
+
 def test_a_send_that_fails_ends_the_connection_after_what_has_arrived(pair: SecurePair) -> None:
     owner = Owner(pair.client)
     for word in (b"one ", b"two"):

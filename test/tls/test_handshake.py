@@ -244,13 +244,6 @@ def test_stopping_the_loop_inside_it_forgets_it(memory: LoopBase) -> None:
     assert accepting.heard.events == []
 
 
-def test_a_peer_with_much_to_say_has_others_waiting_for_a_turn_only(
-    memory: LoopBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("thor.tls.handshake.MAX_READS", 1)
-    secure_pair(memory, buffer_bytes=100).end()
-
-
 def test_an_alert_that_cannot_be_sent_is_not_waited_for(accepting: Accepting) -> None:
     accepting.plain.server.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     accepting.send(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")

@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 from tcp_support import MIB
-from tls_support import Heard, Meeting, SecurePair, outcome, secure_pair, serving, trusting
+from tls_support import (
+    CLIENT_EVENTS,
+    NAME,
+    Bytes,
+    Heard,
+    Meeting,
+    SecurePair,
+    outcome,
+    secure_pair,
+    serving,
+    trusting,
+)
 
 from thor.loop import LoopBase
-from thor.testing import Recorder, advance
+from thor.testing import Recorder, advance, connection_pair, settle
 from thor.tls import TlsClient, TlsConnection, accept_tls
 
 PATTERN = bytes(range(256)) * (MIB // 256)
@@ -70,6 +81,15 @@ def test_an_end_is_one_through_both(nested: SecurePair) -> None:
     assert client.take() == [("data", b"answer"), ("end",), ("close",), ("disconnect",)]
 
 
+def test_both_layers_are_ended_by_their_close_notify(nested: SecurePair) -> None:
+    outer: Any = nested.server._below
+    nested.server.pause(False)
+    nested.client.close()
+    nested.settle()
+    assert outer._over
+    assert outer._fault is None
+
+
 def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePair) -> None:
     heard = Heard(nested.server)
     nested.client.write(b"question")
@@ -119,6 +139,58 @@ def test_a_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
     assert client.names() == ["close", "disconnect"]
     assert "ALERT_BAD_RECORD_MAC" in str(nested.client.error)
     advance(nested.loop, 3)
+
+
+class Inside:
+    """A server that nests TLS in TLS, with a client that is played with bytes."""
+
+    def __init__(self, loop: LoopBase) -> None:
+        self.loop = loop
+        self.plain = connection_pair(loop)
+        self.plain.client.allow_half_open = True
+        self.plain.client.pause(False)
+        self.said = Recorder(self.plain.client, "data")
+        self.heard: Recorder | None = None
+        self.outer, self.inner = Bytes(trusting(), NAME), Bytes(trusting(), "inner.test")
+        accept_tls(self.plain.server, serving()).on("connect", self.nest)
+        self.finished = self.outer.shake(self.send(self.outer.shake()))
+
+    def nest(self, conn: TlsConnection) -> None:
+        self.heard = Recorder(accept_tls(conn, serving("inner.test")), *CLIENT_EVENTS)
+
+    def send(self, data: bytes) -> bytes:
+        """Returns: the answer"""
+        self.plain.client.write(data)
+        settle(self.loop)
+        return b"".join(event[1] for event in self.said.take())
+
+    def events(self) -> list[Any]:
+        """What came of the inner hand-shake."""
+        assert self.heard is not None
+        return self.heard.take()
+
+
+def test_an_inner_hand_shake_that_comes_with_the_end_of_the_outer_one(memory: LoopBase) -> None:
+    """It is in OpenSSL already, where no poller sees it."""
+    inside = Inside(memory)
+    sent = inside.finished + inside.outer.say(inside.inner.shake())
+    answer = inside.outer.hear(inside.send(sent))
+    inside.send(inside.outer.say(inside.inner.shake(answer)))
+    [(event, conn)] = inside.events()
+    assert event == "connect"
+    conn.abort()
+    inside.plain.client.abort()
+    settle(memory)
+
+
+def test_an_outer_end_behind_a_part_of_an_inner_hand_shake_is_told(memory: LoopBase) -> None:
+    inside = Inside(memory)
+    part = inside.outer.say(inside.inner.shake()[:100]) + inside.outer.finish()
+    inside.send(inside.finished + part)
+    told = "the peer closed during the hand-shake"
+    assert inside.events() == [("connect_error", ssl.SSLError, told)]
+    inside.plain.client.abort()
+    settle(memory)
 
 
 def test_pausing_and_resuming_in_every_listener(nested: SecurePair) -> None:

@@ -300,6 +300,7 @@ def test_shutdown_ends_hand_shakes_without_a_word(served: Meeting, raw: Any) -> 
     served.until(lambda: served.heard.events)
     assert served.heard.take() == [("stop",)]
     assert served.server.active_connections == 0
+    assert not served.server._shaking
 
 
 def test_a_graceful_shutdown_waits_for_hand_shakes(served: Meeting, raw: Any) -> None:

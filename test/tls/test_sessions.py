@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import ssl
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tls_support import Meeting, SecurePair, only, secure_pair, serving, trusting
 
 from thor.loop import LoopBase
-from thor.tls.sessions import MAX_KEYS, MAX_SESSIONS, Sessions, sessions_of
+from thor.tls.sessions import MAX_KEYS, MAX_LOOKS, MAX_SESSIONS, Sessions, sessions_of
 
 
 def session(number: int) -> Any:
@@ -32,6 +33,67 @@ def test_a_session_of_tls_1_2_is_used_again_until_there_is_another_one() -> None
     assert [sessions.take("key"), sessions.take("key")] == [1, 1]
     sessions.put("key", session(2), once=False)
     assert [sessions.take("key"), sessions.take("key")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("free", "reused", "once", "wanted"),
+    [
+        pytest.param(True, False, False, True, id="tls-1.2-new"),
+        pytest.param(True, True, False, False, id="tls-1.2-resumed"),
+        pytest.param(True, False, True, True, id="tls-1.3-new"),
+        pytest.param(True, True, True, True, id="tls-1.3-resumed"),
+        pytest.param(False, False, False, True, id="tls-1.2-new-where-looks-cost"),
+        pytest.param(False, True, False, False, id="tls-1.2-resumed-where-looks-cost"),
+        pytest.param(False, False, True, True, id="tls-1.3-new-where-looks-cost"),
+        pytest.param(False, True, True, False, id="tls-1.3-resumed-where-looks-cost"),
+    ],
+)
+def test_which_connections_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, free: bool, reused: bool, once: bool, wanted: bool
+) -> None:
+    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
+    assert Sessions().wants("key", reused, once) is wanted
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_a_ticket_is_used_again_where_each_look_costs_memory(
+    monkeypatch: pytest.MonkeyPatch, free: bool
+) -> None:
+    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
+    sessions, ticket = Sessions(), SimpleNamespace(has_ticket=True, id=b"")
+    assert sessions.look("key", ticket, once=True) is True  # type: ignore[arg-type]
+    assert sessions.take("key") is ticket
+    assert sessions.take("key") is (None if free else ticket)
+
+
+@pytest.mark.parametrize(
+    ("found", "once", "kept"),
+    [
+        pytest.param(None, True, False, id="none"),
+        pytest.param((True, b""), True, True, id="a-ticket"),
+        pytest.param((False, b"id"), True, False, id="tls-1.3-before-its-ticket"),
+        pytest.param((False, b"id"), False, True, id="tls-1.2-with-an-id"),
+        pytest.param((False, b""), False, False, id="tls-1.2-with-nothing"),
+    ],
+)
+def test_which_sessions_can_be_resumed(found: Any, once: bool, kept: bool) -> None:
+    sessions = Sessions()
+    if found is not None:
+        found = SimpleNamespace(has_ticket=found[0], id=found[1])
+    assert sessions.look("key", found, once) is kept
+    assert (sessions.take("key") is not None) is kept
+
+
+def test_a_server_that_sends_no_tickets_is_not_looked_at_for_ever() -> None:
+    sessions = Sessions()
+    for _ in range(MAX_LOOKS):
+        assert sessions.wants("key", False, True)
+        sessions.look("key", None, once=True)
+    assert not sessions.wants("key", False, True)
+    assert sessions.wants("another", False, True)
+    ticket: Any = SimpleNamespace(has_ticket=True, id=b"")
+    sessions.look("key", ticket, once=True)
+    assert sessions.wants("key", False, True)
 
 
 def test_keys_do_not_share() -> None:
@@ -86,11 +148,16 @@ def exchange(pair: SecurePair) -> SecurePair:
     return pair
 
 
+@pytest.mark.parametrize("free", [True, False])
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_second_connection_resumes_the_session_of_the_first(
-    memory: LoopBase, version: str
+def test_later_connections_resume_the_session_of_the_first(
+    memory: LoopBase, monkeypatch: pytest.MonkeyPatch, version: str, free: bool
 ) -> None:
+    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
     client, server = trusting(**only(version)), serving()
+    looks: list[Any] = []
+    look = Sessions.look
+    monkeypatch.setattr(Sessions, "look", lambda *args: looks.append(args) or look(*args))
     reused = []
     for _ in range(4):
         pair = exchange(secure_pair(memory, client=client, server=server))
@@ -98,6 +165,7 @@ def test_a_second_connection_resumes_the_session_of_the_first(
         reused.append(pair.client.session_reused)
         assert pair.client.peer_certificate is not None
     assert reused == [False, True, True, True]
+    assert len(looks) == (4 if free and version == "TLSv1.3" else 1)
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
@@ -115,17 +183,22 @@ def test_a_connection_over_real_sockets_resumes(served: Meeting, version: str) -
     assert reused == [(False, False), (True, True), (True, True)]
 
 
-def test_a_ticket_is_kept_when_it_comes_after_data(memory: LoopBase) -> None:
-    """As a server may that speaks first."""
+def test_a_ticket_that_comes_after_data_is_kept(memory: LoopBase) -> None:
+    """As from a server that speaks first."""
     client, server = trusting(), serving()
     server.num_tickets = 0
-    first = secure_pair(memory, client=client, server=server)
-    assert first.client._keep is not None
-    exchange(first)
+    pair = secure_pair(memory, client=client, server=server)
+    for end in pair:
+        end.pause(False)
+    pair.server.write(b"welcome")
+    pair.settle()
     assert sessions_of(client)._kept == {}
-    for _ in range(10):
-        first.client._answer() if first.client._keep else None
-    assert first.client._keep is None  # it is looked for no longer
+    assert pair.client._keep is not None
+    for number in range(MAX_LOOKS):
+        pair.server.write(b"line %d" % number)
+        pair.settle()
+    assert pair.client._keep is None  # nothing is expected any more
+    pair.end()
 
 
 @pytest.mark.parametrize(

@@ -348,14 +348,19 @@ def test_a_connection_of_a_server_stays_one_of_its_own(loop: LoopBase) -> None:
     assert server.active_connections == 0
 
 
-def test_shutdown_of_the_server_ends_a_hand_shake(loop: LoopBase) -> None:
+def test_shutdown_of_the_server_ends_a_hand_shake_and_is_told(loop: LoopBase) -> None:
     server = TcpServer("127.0.0.1", 0, loop)
     plain = TcpClient(loop)
-    accepted: list[Any] = []
-    server.on("connect", lambda conn: accepted.append(accept_tls(conn, serving())))
+    heard: list[Recorder] = []
+
+    def accept(conn: Any) -> None:
+        heard.append(Recorder(accept_tls(conn, serving()), *CLIENT_EVENTS))
+
+    server.on("connect", accept)
     conn = outcome(plain, lambda: plain.connect(*server.address))
-    run_loop(loop, lambda: accepted)
+    run_loop(loop, lambda: heard)
     loop.run_once(0)
     server.shutdown()
     conn.abort()
-    run_loop(loop, lambda: loop.fd_count() == 0)
+    run_loop(loop, lambda: loop.fd_count() == 0 and heard[0].events)
+    assert heard[0].take() == [("connect_error", OSError, errno.ECONNABORTED)]

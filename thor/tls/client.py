@@ -171,7 +171,8 @@ class TlsClient(TcpClient):
         assert plan is not None
         conn.server_name = plan.name
         limit = self.handshake_timeout
-        plan.handshake = Handshake(conn, plan.make, limit, self._shaken)
+        aborted = partial(self._aborted, plan)
+        plan.handshake = Handshake(conn, plan.make, limit, self._shaken, aborted=aborted)
         plan.handshake.begin(at_once=plan.context is not None)
 
     def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
@@ -183,6 +184,10 @@ class TlsClient(TcpClient):
         else:
             self._fail(why)
 
+    def _aborted(self, plan: _Plan, why: OSError) -> None:
+        if plan is self._plan:
+            self._fail(why)
+
     def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
         if isinstance(why, ssl.SSLError):
             return ssl.SSLError, reason_of(why)
@@ -191,6 +196,7 @@ class TlsClient(TcpClient):
     def _end(self) -> None:
         plan, self._plan = self._plan, None
         if plan is not None and plan.handshake is not None:
+            plan.handshake.cancel()
             plan.handshake.conn.abort()
             plan.handshake = None
         takeover, self._takeover = self._takeover, None

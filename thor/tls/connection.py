@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
 #: Most encrypted bytes that wait to be sent: a piece, and answers to what the peer asks for.
 MAX_REST_BYTES = 4 * PIECE_BYTES
-#: After how many reads without a ticket of TLS 1.3 none is expected any more.
-TICKET_READS = 4
 
 
 class TlsConnection(TcpConnection):
@@ -81,7 +79,6 @@ class TlsConnection(TcpConnection):
     _alert = False
     _notified = False
     _held = 0
-    _ticket_reads = 0
 
     def __init__(
         self,
@@ -106,7 +103,7 @@ class TlsConnection(TcpConnection):
         self._raw_recv: Callable[[int], bytes] = sock.recv if below is None else below._recv
         self._raw_send: Callable[[Any], int] = sock.send if below is None else below._send
 
-    def _wrap(self, make: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]) -> None:
+    def _wrap(self, make: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]) -> ssl.SSLObject:
         """Begin TLS. make: gives OpenSSL's object for the buffers it reads and writes"""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -115,6 +112,7 @@ class TlsConnection(TcpConnection):
         self._take = self._outgoing.read
         self._decrypt: Callable[[int], bytes] = secure.read
         self._encrypt: Callable[[Any], int] = secure.write
+        return secure
 
     # -- what was agreed on --------------------------------------------------------------------
 
@@ -256,7 +254,7 @@ class TlsConnection(TcpConnection):
                 self._over = True
                 self._fault = flooded()
         if self._keep is not None:
-            self._keep_ticket(*self._keep)
+            self._keep_session(*self._keep)
 
     def _conclude(self) -> bytes:
         self._more = True
@@ -264,14 +262,16 @@ class TlsConnection(TcpConnection):
             raise self._fault
         return b""
 
-    def _keep_ticket(self, sessions: Sessions, key: Hashable) -> None:
-        """A server sends its tickets (TLS 1.3) when it likes, mostly before its first data."""
-        session = self._object.session if self._object is not None else None
-        self._ticket_reads += 1
-        if session is not None and session.has_ticket:
-            sessions.put(key, session, once=True)
-            self._keep = None
-        elif self._ticket_reads >= TICKET_READS:
+    def _keep_session(self, sessions: Sessions, key: Hashable) -> None:
+        """Look for a session to resume: after the hand-shake, and, with TLS 1.3, after each read
+        until there is one. A server sends its tickets when it likes, mostly before its data."""
+        assert self._object is not None
+        once = self._object.version() == "TLSv1.3"
+        if (
+            not sessions.wants(key, self.session_reused, once)
+            or sessions.look(key, self._object.session, once)
+            or not once
+        ):
             self._keep = None
 
     # -- writing -------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ class TlsConnection(TcpConnection):
 
     def _release(self) -> None:
         if self._shaking is not None:
-            self._shaking.cancel()
+            self._shaking.abandoned()
         TcpConnection._release(self)
 
     def _close_socket(self) -> None:

@@ -6,7 +6,7 @@ connections, loops, or which certificate is shown to whom (`renewal.py`).
 Theory of operation: a client verifies the server by the system's roots and its name. Either side
 takes TLS 1.2 and 1.3, of 1.2 those cipher suites that authenticate and have forward secrecy (RFC
 9325 section 4.2), and no renegotiation, which TLS 1.3 has not any more. Everything else is what
-Python sets.
+Python sets: the server's order of ciphers counts, and nothing is compressed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,6 @@ def server_context(
 
     def prepare(context: ssl.SSLContext) -> None:
         _configure(context, protocols, minimum_version, maximum_version, ciphers)
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         if client_ca is not None:
             _trust(context, client_ca)
             must = require_client_certificate

@@ -3,9 +3,10 @@
 Owns: the way of a connection from its first byte to its first data, and how long it may take. Must
 not know contexts, nor who waits for the connection.
 
-Theory of operation: OpenSSL is asked to go on; what it has written is sent; what it wants to read
-is read. It is over when it says so and its last byte has left, or when something fails; then
-`done(conn, exc)` is called, once, unless the connection was aborted or the loop stopped before.
+Theory of operation: each time the socket is ready, what is there is read, once; OpenSSL is asked to
+go on; what it has written is sent. It is over when it says so and its last byte has left, or when
+something fails; then `done(conn, exc)` is called, once, unless the connection was aborted or the
+loop stopped before. Who gives up a hand-shake cancels it, and then aborts its connection.
 
 A server's hand-shake begins with the client's first byte: until then a connection costs next to
 nothing. Whoever limits how many there are at a time is asked then (`knock`).
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 #: How long a hand-shake may take, in seconds, where nothing else is said. HAProxy's examples and
 #: Apache (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
 HANDSHAKE_TIMEOUT_S = 10.0
-#: Most reads in one turn of the loop: a chain of certificates takes one or two.
-MAX_READS = 8
 
 #: Makes OpenSSL's object for the buffers that it reads and writes.
 Make = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
@@ -48,9 +47,11 @@ class Handshake:
         timeout_s: float | None,
         done: Done,
         knock: Callable[[Handshake], None] | None = None,
+        aborted: Callable[[OSError], None] | None = None,
     ) -> None:
         """timeout_s: None or 0 is no limit.
 
+        aborted: told, later, if somebody else aborts the connection meanwhile
         knock: called when the client's first byte is there; it calls `start` or `hold`. None: this
             side is the client, and begins
         """
@@ -59,7 +60,10 @@ class Handshake:
         self._timeout_s = timeout_s
         self._done = done
         self._knock = knock
+        self._aborted = aborted
         self._started = False
+        self._reads = False  # whether it begins with a read: the server's does
+        self._over = False
         self._timer: ScheduledEvent | None = None
 
     def begin(self, at_once: bool = True) -> None:
@@ -77,7 +81,7 @@ class Handshake:
         """Begin, after `hold` too."""
         self._started = True
         try:
-            self.conn._wrap(self._make)
+            self._reads = self.conn._wrap(self._make).server_side
         except (ValueError, TypeError) as why:
             self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, str(why)))
             return
@@ -97,8 +101,11 @@ class Handshake:
             self.fail(ConnectionResetError(errno.ECONNRESET, "the peer is gone"))
 
     def _step(self) -> None:
+        below = self.conn._below
         try:
             wanted = self._advance()
+            while wanted == READABLE and below is not None and below._more:
+                wanted = self._advance()  # it has read what no poller tells of
         except OSError as why:
             self.fail(why)
             return
@@ -111,26 +118,24 @@ class Handshake:
         """Do what can be done now. Returns: what to wait for; 0 if it is done. Raises: OSError"""
         conn = self.conn
         assert conn._object is not None
-        for reads in range(MAX_READS + 1):
+        if not conn._rest:  # else what was written last has still to leave
+            if self._reads:
+                try:
+                    raw = conn._raw_recv(RECV_BYTES)
+                except (BlockingIOError, InterruptedError):
+                    return READABLE
+                if not raw:
+                    raise broken_off()
+                conn._feed(raw)
+            self._reads = True
             try:
                 conn._object.do_handshake()
-                over = True
+                self._over = True
             except ssl.SSLWantReadError:
-                over = False
-            if not conn._push() and not (over and self._only_tickets()):
-                return WRITABLE
-            if over:
-                return 0
-            if reads == MAX_READS:
-                break
-            try:
-                raw = conn._raw_recv(RECV_BYTES)
-            except (BlockingIOError, InterruptedError):
-                return READABLE
-            if not raw:
-                raise broken_off()
-            conn._feed(raw)
-        return READABLE
+                pass
+        if not conn._push() and not (self._over and self._only_tickets()):
+            return WRITABLE
+        return 0 if self._over else READABLE
 
     def _only_tickets(self) -> bool:
         """Whether what is left to send can wait for the first data: no peer waits for tickets."""
@@ -144,11 +149,7 @@ class Handshake:
         conn._set_interest(0)
         conn._more = conn._incoming.pending > 0  # data that came along
         if conn._keep is not None and conn.tls_version != "TLSv1.3":
-            sessions, key = conn._keep
-            conn._keep = None
-            session = conn._object.session if conn._object is not None else None
-            if session is not None:
-                sessions.put(key, session, once=False)
+            conn._keep_session(*conn._keep)
         self._done(conn, None)
 
     def fail(self, why: OSError) -> None:
@@ -174,6 +175,13 @@ class Handshake:
     def _late(self) -> None:
         limit = f"the TLS hand-shake took more than {self._timeout_s:g} s"
         self.fail(TimeoutError(errno.ETIMEDOUT, limit))
+
+    def abandoned(self) -> None:
+        """Somebody has aborted the connection."""
+        self.cancel()
+        if self._aborted is not None:
+            why = ConnectionAbortedError(errno.ECONNABORTED, "aborted during the TLS hand-shake")
+            self.conn._loop._soon(self._aborted, why)
 
     def cancel(self) -> None:
         """Be over: the connection goes on without."""

@@ -156,12 +156,13 @@ class TlsAcceptance(EventEmitter):
             takeover.cancel()
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
+            handshake.cancel()
             handshake.conn.abort()
 
     def _shake(self, conn: TlsConnection) -> None:
         self._takeover = None
         make = partial(_make, self._context)
-        self._handshake = Handshake(conn, make, self._timeout, self._shaken)
+        self._handshake = Handshake(conn, make, self._timeout, self._shaken, aborted=self._aborted)
         self._handshake.begin()
         renew(self._context, conn._loop)
 
@@ -171,6 +172,11 @@ class TlsAcceptance(EventEmitter):
             _note_name(conn)
             hand_over(self, conn)
         else:
+            self._fail(why)
+
+    def _aborted(self, why: OSError) -> None:
+        if self._handshake is not None:
+            self._handshake = None
             self._fail(why)
 
     def _fail(self, why: OSError) -> None:

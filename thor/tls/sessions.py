@@ -8,17 +8,28 @@ They are looked up by a key that holds whatever would make a new hand-shake end 
 
 A ticket of TLS 1.3 is used once: whoever sees it twice knows that it is the same client (RFC 8446
 appendix C.4). Each connection gets new ones. A session of TLS 1.2 is used again and again.
+
+A fact about Python: each look at a connection's session loses some kilobytes of memory for ever,
+before 3.12.8 and in 3.13.0 (python/cpython#116810). There, tickets of TLS 1.3 are used again and
+again too, so that there is one look for each time that a session begins, and not one for each
+connection. And nowhere is a server looked at again and again that sends no tickets.
 """
 
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Hashable
+from typing import Any
 
 #: Most keys that are kept for a context; the one that was not used for longest goes first.
 MAX_KEYS = 1024
 #: Most sessions that are kept for a key: as many connections as are opened at once, more or less.
 MAX_SESSIONS = 8
+#: After how many looks in vain a server is one that sends no tickets.
+MAX_LOOKS = 4
+#: Whether looking at a session is free.
+LOOKS_ARE_FREE = sys.version_info >= (3, 13, 1) or (3, 12, 8) <= sys.version_info < (3, 13)
 
 #: The attribute of a context that holds its sessions.
 _ATTRIBUTE = "_thor_sessions"
@@ -29,6 +40,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, list[tuple[ssl.SSLSession, bool]]] = {}
+        self._in_vain: dict[Hashable, int] = {}
 
     def take(self, key: Hashable) -> ssl.SSLSession | None:
         """The newest session for `key`; one that may be used once is gone with it."""
@@ -42,20 +54,42 @@ class Sessions:
             self._kept[key] = kept  # the one that was used last is now the last to go
         return session
 
+    def wants(self, key: Hashable, reused: bool, once: bool) -> bool:
+        """Whether to look at the session of a connection.
+
+        reused: the connection resumed one; once: the new one could be used once (TLS 1.3)
+        """
+        if reused and not (once and LOOKS_ARE_FREE):
+            return False  # the one that it has resumed is good for more
+        return self._in_vain.get(key, 0) < MAX_LOOKS
+
+    def look(self, key: Hashable, session: ssl.SSLSession | None, once: bool) -> bool:
+        """Keep the session of a connection. Returns: whether it was one that can be resumed"""
+        if session is None or not (session.has_ticket or (session.id and not once)):
+            _remember(self._in_vain, key, self._in_vain.get(key, 0) + 1)
+            return False
+        self._in_vain.pop(key, None)
+        self.put(key, session, once and LOOKS_ARE_FREE)
+        return True
+
     def put(self, key: Hashable, session: ssl.SSLSession, once: bool) -> None:
         """Keep a session. once: it may be used for one connection only"""
-        kept = self._kept.pop(key, [])
-        if not once:
-            kept.clear()
+        kept = self._kept.get(key, [])
         kept.append((session, once))
         del kept[:-MAX_SESSIONS]
-        self._kept[key] = kept
-        if len(self._kept) > MAX_KEYS:
-            del self._kept[next(iter(self._kept))]
+        _remember(self._kept, key, kept)
 
     def drop(self, key: Hashable) -> None:
         """Forget those for `key`: a hand-shake with one of them has failed."""
         self._kept.pop(key, None)
+
+
+def _remember(table: dict[Hashable, Any], key: Hashable, value: Any) -> None:
+    """Put something last in a table, whose first entry goes when there are too many."""
+    table.pop(key, None)
+    table[key] = value
+    if len(table) > MAX_KEYS:
+        del table[next(iter(table))]
 
 
 def sessions_of(context: ssl.SSLContext) -> Sessions:

@@ -61,11 +61,7 @@ def shared_context(loop: LoopBase, settings: Settings, then: Then) -> None:
     waiting = contexts.waiting.setdefault(settings, [])
     waiting.append(then)
     if len(waiting) == 1:
-        finish = partial(contexts.finish, settings)
-        try:
-            loop.run_in_thread(_make, settings, then=finish)
-        except (RuntimeError, OSError) as why:  # there can be no thread
-            loop._soon(finish, None, why)
+        loop.run_in_thread(_make, settings, then=partial(contexts.finish, settings))
 
 
 def _make(settings: Settings) -> ssl.SSLContext:

@@ -1,0 +1,295 @@
+"""Connecting with TLS, where something else fails, or nobody waits any more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tcp_support import PEER_LIMIT_S
+from tls_support import (
+    CLIENT_EVENTS,
+    NAME,
+    Meeting,
+    blocking,
+    meeting,
+    outcome,
+    serving,
+    trusting,
+)
+
+import thor
+from thor.loop import LoopBase
+from thor.testing import Recorder
+from thor.tls import (
+    TlsClient,
+    TlsConnection,
+    TlsServer,
+    self_signed,
+    server_context,
+)
+from thor_support import run_loop
+
+
+def closed_after(served: Meeting, conn: TlsConnection) -> TlsConnection:
+    """The connection, which is closed when the server has heard of it."""
+    served.accepted().abort()
+    conn.abort()
+    return conn
+
+
+# -- other failures ------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_told_as_by_a_tcp_client(loop: LoopBase, closed_port: int) -> None:
+    client = TlsClient(loop)
+    client.context = trusting()
+    found = outcome(client, lambda: client.connect("127.0.0.1", closed_port))
+    assert found == (socket.error, errno.ECONNREFUSED)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, nor can: it is bound."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that accepts, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(PEER_LIMIT_S)
+        yield listening
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["of-connect", "of-the-hand-shake"])
+def test_a_server_that_says_nothing_is_a_time_out(
+    loop: LoopBase, silent: socket.socket, whole: bool
+) -> None:
+    client = TlsClient(loop)
+    client.context = trusting()
+    client.handshake_timeout = None if whole else 0.05
+    address = silent.getsockname()
+    found = outcome(client, lambda: client.connect(*address, 0.05 if whole else 60))
+    assert found == (socket.error, errno.ETIMEDOUT)
+    assert ("hand-shake" in str(client.error)) is not whole
+    assert loop.scheduled_events() == []
+    run_loop(loop, lambda: loop.fd_count() == 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(b"", "the peer closed during the hand-shake", id="nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "the peer does not speak TLS", id="http"),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x70", "the peer does not serve that name", id="unrecognized"
+        ),
+        pytest.param(b"\x15\x03\x03\x00\x02\x02\x50", "the peer has failed", id="internal-error"),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x78",
+            "the peer speaks none of the protocols offered (ALPN)",
+            id="no-protocol",
+        ),
+        pytest.param(
+            b"\x15\x03\x03\x00\x02\x02\x74",
+            "the peer requires a certificate of this side",
+            id="certificate-required",
+        ),
+    ],
+)
+def test_what_the_peer_answers_instead_is_told(
+    loop: LoopBase, silent: socket.socket, answer: bytes, told: str
+) -> None:
+    def play() -> None:
+        peer, _ = silent.accept()
+        with peer:
+            peer.settimeout(PEER_LIMIT_S)
+            peer.recv(1 << 16)
+            peer.sendall(answer)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(1 << 16):
+                pass
+
+    player = threading.Thread(target=play)
+    player.start()
+    client = TlsClient(loop)
+    client.context = trusting()
+    found = outcome(client, lambda: client.connect(*silent.getsockname()))
+    run_loop(loop, lambda: loop.fd_count() == 0)
+    player.join()
+    assert found == (ssl.SSLError, told)
+
+
+def test_a_context_that_cannot_be_made_is_told(loop: LoopBase, silent: socket.socket) -> None:
+    client = TlsClient(loop)
+    client.verify = False
+    client.alpn = ("",)
+    found = outcome(client, lambda: client.connect(*silent.getsockname()))
+    assert found[0] is ssl.SSLError
+    assert found[1].startswith("no context could be made: ALPN protocols must be")
+    run_loop(loop, lambda: loop.fd_count() == 0)
+
+
+def test_a_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/socket"
+    server = TlsServer(path, None, loop, context=serving())
+    heard = Recorder(server, "connect")
+    client = TlsClient(loop)
+    for context in (None, trusting()):
+        client.context = context
+        with pytest.raises(ValueError, match="has no name to verify: server_hostname is needed"):
+            client.connect(path, None)
+    client.server_hostname = NAME
+    named = outcome(client, lambda: client.connect(path, None))
+    client.server_hostname = None
+    client.context = None
+    client.verify = False
+    nameless = outcome(client, lambda: client.connect(path, None))
+    assert (named.server_name, nameless.server_name) == (NAME, None)
+    run_loop(loop, lambda: len(heard.events) == 2)
+    assert [conn.server_name for _, conn in heard.events] == [NAME, None]
+    server.shutdown()
+    named.abort()
+    nameless.abort()
+    run_loop(loop, lambda: loop.fd_count() == 0)
+    assert not os.path.exists(tmp_path / "socket")
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5])
+def test_cancel_ends_it_without_a_word_at_any_time(served: Meeting, turns: int) -> None:
+    client = served.client(context=None)
+    client.context = None
+    client.verify = False
+    heard = Recorder(client, *CLIENT_EVENTS)
+    client.connect(NAME, served.port, 60)
+    for _ in range(turns):
+        served.loop.run_once(0.01)
+    done = list(heard.events)
+    client.cancel()
+    for _ in range(3):
+        served.loop.run_once(0.01)
+    assert heard.events == done
+    for event, *rest in done:
+        if event == "connect":
+            rest[0].abort()
+    assert not [e for e in served.loop.scheduled_events() if e[0] > 30]
+    served.loop.run_once(0.01)
+    served.server.shutdown()
+
+
+def test_after_cancel_the_client_can_connect_at_once(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    for _ in range(2):
+        served.loop.run_once(0.01)
+    client.cancel()
+    conn = outcome(client, lambda: client.connect(NAME, served.port))
+    assert isinstance(conn, TlsConnection)
+    conn.abort()
+    served.server.shutdown()
+
+
+def test_one_connect_at_a_time(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    with pytest.raises(RuntimeError, match="connecting already"):
+        client.connect(NAME, served.port)
+    client.cancel()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+def test_stopping_the_loop_inside_a_hand_shake_forgets_it(
+    make_loop: Any, poller: str, turns: int
+) -> None:
+    loop = make_loop(backend=poller)
+    server = TlsServer("127.0.0.1", 0, loop, context=serving())
+    client = TlsClient(loop)
+    client.context = trusting()
+    heard = Recorder(client, *CLIENT_EVENTS)
+    server.on("connect", lambda conn: conn.abort())
+    client.connect("127.0.0.1", server.address[1], 60)
+    for _ in range(turns):
+        loop.run_once(0.01)
+    for event, *rest in heard.take():
+        if event == "connect":
+            rest[0].abort()
+    loop.stop()
+    assert loop.fd_count() == 0
+    with meeting(loop) as served:
+        conn = outcome(client, lambda: client.connect(NAME, served.port))
+        assert isinstance(conn, TlsConnection)
+        closed_after(served, conn)
+
+
+def test_a_client_can_be_used_again_in_its_own_listeners(served: Meeting) -> None:
+    client = served.client()
+    conns: list[TlsConnection] = []
+
+    def again(conn: TlsConnection) -> None:
+        conns.append(conn)
+        if len(conns) < 3:
+            client.connect(NAME, served.port)
+
+    client.on("connect", again)
+    client.connect(NAME, served.port)
+    served.until(lambda: len(conns) == 3 and len(served.heard.events) == 3)
+    for conn in conns:
+        conn.abort()
+
+
+def test_a_connection_that_nobody_listens_for_is_reset(served: Meeting) -> None:
+    client = served.client()
+    client.connect(NAME, served.port)
+    event, rest = served.next_event()[:2]
+    if event == "connect":
+        heard = Recorder(rest, "close")
+        rest.pause(False)
+        served.until(lambda: heard.events)
+
+
+def test_an_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
+    with meeting(loop, context=server_context(*self_signed(NAME))) as served:
+        client = served.client()
+        client.connect(NAME, served.port)
+        served.refusal()
+    [told] = expected_logs.messages
+    assert told.startswith(f"no connection to 'localhost' port {served.port}: ")
+    assert "self-signed certificate" in told
+
+
+def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
+    assert TlsClient()._loop is default_loop
+    assert thor.TlsClient is TlsClient
+
+
+def test_a_peer_in_plain_python_serves_us(loop: LoopBase, silent: socket.socket) -> None:
+    def play() -> None:
+        accepted, _ = silent.accept()
+        with blocking(accepted, serving()) as peer:
+            peer.do_handshake()
+            peer.sendall(peer.recv(100) * 2)
+            peer.unwrap().close()
+
+    player = threading.Thread(target=play)
+    player.start()
+    client = TlsClient(loop)
+    client.context = trusting()
+    conn = outcome(client, lambda: client.connect(NAME, silent.getsockname()[1]))
+    heard = Recorder(conn, "data", "end", "close", "disconnect")
+    conn.write(b"twice ")
+    conn.pause(False)
+    run_loop(loop, lambda: ("disconnect",) in heard.events)
+    player.join()
+    assert heard.take() == [("data", b"twice twice "), ("end",), ("close",), ("disconnect",)]
