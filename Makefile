@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TIME ?= 60
 CORPORA ?= ../shared/corpora
 
 VENV := .venv
@@ -12,7 +13,7 @@ STAMPS := $(VENV)/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test cover lint format type doc bench bench-peers corpora dist clean
+.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz sanitize dist clean
 
 help: ## List every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
@@ -25,8 +26,10 @@ $(STAMPS)/python:
 	$(BIN)/python -m pip install --quiet "setuptools>=77"
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/base: pyproject.toml setup.py $(STAMPS)/python
+$(STAMPS)/base: pyproject.toml setup.py thor/native/_codec.c $(STAMPS)/python
 	$(INSTALL) .
+	@$(BIN)/python -c 'import thor.native; thor.native.loaded or \
+	  print("Thor runs here without its native codec: slower, and else the same")'
 	@touch $@
 
 $(STAMPS)/test $(STAMPS)/doc $(STAMPS)/dev: $(STAMPS)/%: pyproject.toml $(STAMPS)/base
@@ -61,17 +64,37 @@ doc: $(STAMPS)/doc ## Build the documentation into doc/_build/html; a warning is
 bench: $(STAMPS)/base ## Measure Thor against its peers (BENCH_ARGS="--help" for the choices)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 
-bench-peers: $(STAMPS)/python ## Install the peers of the benchmark into build/peers
+bench-udp: $(STAMPS)/base ## Measure UDP echo against asyncio (BENCH_ARGS="--help" for the choices)
+	$(BIN)/python -m bench.udp $(BENCH_ARGS)
+
+bench-tls-soak: $(STAMPS)/test ## Make 10,000 TLS hand-shakes, and see what they leave behind
+	$(BIN)/python -m bench.tls_soak $(BENCH_ARGS)
+
+bench-peers: $(STAMPS)/base ## Install the peers of the benchmark: into build/peers, and by apt-get
 	$(BIN)/python -m bench.peers install
+
+conformance: $(STAMPS)/python ## Write doc/conformance.rst anew from the tables of test/conformance
+	$(BIN)/python test/conformance/page.py
 
 corpora: $(STAMPS)/test ## Run the message corpora of other parsers (CORPORA=DIR)
 	@test -d "$(CORPORA)" || { echo "no such folder: $(CORPORA); say which: make corpora CORPORA=DIR" >&2; exit 1; }
 	THOR_CORPORA="$(abspath $(CORPORA))" $(BIN)/python -m pytest -m corpora -rA $(PYTEST_ARGS)
 
+$(STAMPS)/fuzz: pyproject.toml $(STAMPS)/base
+	@$(INSTALL) '.[fuzz]' || { echo "atheris, which make fuzz needs, cannot be installed for" \
+	  "$$($(BIN)/python --version): try another one, with PYTHON=... after make clean" >&2; exit 1; }
+	@touch $@
+
+fuzz: $(STAMPS)/fuzz ## Fuzz HTTP, guided by coverage, for TIME=60 seconds; finds go to build/fuzz/finds
+	$(BIN)/python test/fuzz/fuzzer.py --time $(TIME)
+
+sanitize: $(STAMPS)/test ## Run the native codec under AddressSanitizer, UBSan and valgrind
+	PYTHON=$(BIN)/python .ci/sanitize
+
 dist: $(STAMPS)/dev ## Build the source archive and the wheel into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) build dist doc/_build *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) build dist doc/_build thor/native/*.so *.egg-info .coverage .coverage.* htmlcov \
 	  .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find thor test bench doc examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+APPS = ROOT / "bench" / "apps"
 
 ANSWER = b"Hello, world!"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -42,6 +46,14 @@ BROWSER_FIELDS = (
     "Sec-Fetch-Mode: navigate",
     "Sec-Fetch-Site: same-origin",
     "Upgrade-Insecure-Requests: 1",
+)
+
+#: A head of about 12 KB: the browser's, a long token, 30 fields of a gateway before this one.
+#: Every peer takes it as it is configured; Node stops at 16 KB, HAProxy at 15.
+LARGE_FIELDS = (
+    *BROWSER_FIELDS,
+    "Authorization: Bearer " + "0123456789abcdef" * 256,
+    *(f"X-Gateway-Assertion-{number}: " + "eyJhbGciOiJFUzI1" * 14 for number in range(30)),
 )
 
 
@@ -77,6 +89,12 @@ def parse_pss_bytes(text: str) -> int:
     return int(found[1]) * 1024
 
 
+def count_sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    folder = f"/proc/{pid}/fd"
+    return sum(os.readlink(f"{folder}/{fd}").startswith("socket:") for fd in os.listdir(folder))
+
+
 def session_stats(session: int) -> dict[int, Stat]:
     """The processes of a session, by id."""
     found = {}
@@ -102,6 +120,7 @@ class Server:
     port: int
     core: int
     env: dict[str, str] = field(default_factory=dict)
+    tls: bool = False
     process: subprocess.Popen[bytes] | None = None
     output: IO[bytes] | None = None
 
@@ -113,9 +132,9 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **self.env},
+            env=self.environment(),
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
+            preexec_fn=self.pin,
         )
         for _ in range(tries):
             if self.answers():
@@ -126,6 +145,14 @@ class Server:
                 continue
             raise BenchError(f"ended with {self.process.returncode}: {self.last_words()}")
         raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
+
+    def environment(self) -> dict[str, str]:
+        """What it is started with."""
+        return {**os.environ, **self.env}
+
+    def pin(self) -> None:
+        """Keep the calling process on this server's core."""
+        os.sched_setaffinity(0, {self.core})
 
     def answers(self) -> bool:
         """Whether it is there."""
@@ -152,6 +179,11 @@ class Server:
             parse_pss_bytes(Path(f"/proc/{pid}/smaps_rollup").read_text())
             for pid in session_stats(self.process.pid)
         )
+
+    def sockets(self) -> dict[int, int]:
+        """How many sockets each process of the session has, by its id."""
+        assert self.process is not None
+        return {pid: count_sockets(pid) for pid in session_stats(self.process.pid)}
 
     def stop(self) -> None:
         """End the session by its id: SIGTERM, then SIGKILL. Harmless when done twice."""
@@ -245,14 +277,25 @@ def parse_wrk(text: str) -> Load:
     return Load(int(total[1]), float(rate[1]), errors)
 
 
-def run_wrk(port: int, seconds: int, connections: int, fields: Iterable[str], core: int) -> Load:
-    """Have wrk ask for `/` for some seconds. Raises: BenchError if it fails, or hangs."""
+@dataclass(frozen=True)
+class Ask:
+    """What wrk asks for. script: a file of Lua beside the peers' programs"""
+
+    path: str = "/"
+    fields: Sequence[str] = ()
+    script: str = ""
+
+
+def run_wrk(server: Server, seconds: int, connections: int, ask: Ask, core: int) -> Load:
+    """Have wrk ask for some seconds. Raises: BenchError if it fails, or hangs."""
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    for line in fields:
+    for line in ask.fields:
         argv += ["-H", line]
+    if ask.script:
+        argv += ["-s", str(APPS / ask.script)]
     try:
         done = subprocess.run(
-            [*argv, f"http://127.0.0.1:{port}/"],
+            [*argv, f"{'https' if server.tls else 'http'}://127.0.0.1:{server.port}{ask.path}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -266,12 +309,10 @@ def run_wrk(port: int, seconds: int, connections: int, fields: Iterable[str], co
         raise BenchError(f"wrk failed: {(done.stderr or done.stdout).strip()}") from None
 
 
-def measure_load(
-    server: Server, seconds: int, connections: int, fields: Sequence[str], core: int
-) -> Sample:
+def measure_load(server: Server, seconds: int, connections: int, ask: Ask, core: int) -> Sample:
     """CPU time per request under wrk's load. Raises: BenchError if any request failed."""
     before = server.cpu_s()
-    load = run_wrk(server.port, seconds, connections, fields, core)
+    load = run_wrk(server, seconds, connections, ask, core)
     after = server.cpu_s()
     if load.errors or not load.requests:
         raise BenchError(f"{load.errors} of {load.requests} requests failed")
@@ -319,5 +360,5 @@ def machine() -> list[str]:
     return [
         f"{model}, {cores_usable} usable cores" + (", shared with the load" * (cores_usable < 2)),
         f"{system.sysname} {system.release} {system.machine}",
-        f"Python {sys.version.split()[0]}",
+        f"Python {sys.version.split()[0]}, {ssl.OPENSSL_VERSION}",
     ]

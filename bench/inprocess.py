@@ -3,7 +3,12 @@
 No kernel, no network, no second process: the figure repeats within a few percent where a live
 server drifts by a quarter. It is for comparing two versions of the code, not for claims.
 
-    python -m bench.inprocess [server|proxy] [--fields 1|12] [--requests N] [--profile]
+    python -m bench.inprocess [server|proxy] [--fields 1|12] [--tls] [--no-caches] [--requests N]
+        [--profile]
+
+With `--no-caches` no whole lines of earlier messages are kept: a load that says always the same
+finds its lines in the tables, and that of a real day does so less often. With `--tls` OpenSSL's
+work on the server's side is included, and the client's is done beforehand.
 """
 
 from __future__ import annotations
@@ -12,17 +17,24 @@ import argparse
 import cProfile
 import gc
 import pstats
+import ssl
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from bench import clients
 from thor.events import EventEmitter
 from thor.http import HttpServer
+from thor.http.wire import fields, writer
 from thor.loop import make
 from thor.loop.base import LoopBase
 from thor.loop.poller import READABLE
 from thor.proxy import ReverseProxy, Upstream
 from thor.proxy.reverse import ProxyClient
 from thor.tcp import TcpConnection
+from thor.tls import TlsConnection, server_context
 
 CONNECTIONS = 64
 FIRST_CLIENT = 1_000_000
@@ -52,14 +64,14 @@ class CannedSocket:
 
     def __init__(self, fd: int, request: bytes) -> None:
         self._fd = fd
-        self._request = request
+        self.request = request
         self.sent = 0
 
     def fileno(self) -> int:
         return self._fd
 
     def recv(self, size: int) -> bytes:
-        return self._request
+        return self.request
 
     def send(self, data: bytes) -> int:
         self.sent += 1
@@ -161,7 +173,7 @@ def answer(exchange: Any) -> None:
     exchange.on("request_start", request_start)
 
 
-def serve(poller: AlwaysReady, loop: LoopBase) -> HttpServer:
+def serve(poller: AlwaysReady, loop: LoopBase, answer: Any = answer) -> HttpServer:
     """A server that answers each request itself."""
 
     class Server(HttpServer):
@@ -170,7 +182,9 @@ def serve(poller: AlwaysReady, loop: LoopBase) -> HttpServer:
     return Server("in-process", 0, loop).on("exchange", answer)
 
 
-def forward(poller: AlwaysReady, loop: LoopBase) -> HttpServer:
+def forward(
+    poller: AlwaysReady, loop: LoopBase, origin_socket: type[OriginSocket] = OriginSocket
+) -> HttpServer:
     """A reverse proxy between the clients and origins that answer at once."""
 
     class Connecting(EventEmitter):
@@ -182,7 +196,7 @@ def forward(poller: AlwaysReady, loop: LoopBase) -> HttpServer:
 
         def connect(self, host: str, port: int, timeout: float | None = None) -> None:
             Connecting.count += 1
-            sock: Any = OriginSocket(FIRST_ORIGIN + Connecting.count, poller)
+            sock: Any = origin_socket(FIRST_ORIGIN + Connecting.count, poller)
             loop._soon(self.emit, "connect", TcpConnection(sock, (host, port), loop))
 
     class Server(HttpServer):
@@ -198,17 +212,73 @@ def forward(poller: AlwaysReady, loop: LoopBase) -> HttpServer:
     return Proxy("in-process", 0, Upstream(["http://127.0.0.1:9001"]), loop).server
 
 
-def run(make_server: Any, request: bytes, requests: int) -> float:
+# -- TLS ----------------------------------------------------------------------------------------
+
+
+class RecordSocket(CannedSocket):
+    """A socket on which the same request arrives each time, encrypted anew."""
+
+    def __init__(self, fd: int, request: bytes) -> None:
+        super().__init__(fd, request)
+        self.records: Iterator[bytes] = iter(())
+
+    def recv(self, size: int) -> bytes:
+        return next(self.records)
+
+
+def connect_secure(context: ssl.SSLContext, requests: int) -> Callable[..., TlsConnection]:
+    """Returns: what makes a connection that has shaken hands, with so many requests to come"""
+
+    def connect(sock: RecordSocket, address: Any, loop: LoopBase) -> TlsConnection:
+        plain: Any = sock
+        conn = TlsConnection(plain, address, loop)
+        conn._wrap(lambda incoming, outgoing: context.wrap_bio(incoming, outgoing, True))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = clients.tls_context().wrap_bio(incoming, outgoing, server_hostname=clients.NAME)
+        assert conn._object is not None
+        for side in (client, conn._object, client, conn._object):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            conn._feed(outgoing.read())
+            incoming.write(conn._take())
+        records = []
+        for _ in range(requests):
+            client.write(sock.request)
+            records.append(outgoing.read())
+        sock.records = iter(records)
+        return conn
+
+    return connect
+
+
+# -- running ------------------------------------------------------------------------------------
+
+
+def forget_lines() -> None:
+    """Have the parser and the writer keep no whole lines of earlier messages."""
+    fields._MAX_LINE_BYTES = writer._MAX_LINE_BYTES = writer._MAX_LENGTH_DIGITS = -1
+    fields._lines.clear()
+    writer._lines.clear()
+
+
+def run(
+    make_server: Any,
+    request: bytes,
+    requests: int,
+    make_socket: Callable[[int, bytes], CannedSocket] = CannedSocket,
+    connect: Callable[..., TcpConnection] = TcpConnection,
+) -> float:
     """Have `requests` requests answered. Returns: microseconds of CPU for each"""
     poller = AlwaysReady(requests)
     loop = make(backend=poller)
     loop.on_exception = "raise"
     poller.loop = loop
     server = make_server(poller, loop)
-    sockets = [CannedSocket(FIRST_CLIENT + n, request) for n in range(CONNECTIONS)]
+    sockets = [make_socket(FIRST_CLIENT + n, request) for n in range(CONNECTIONS)]
     for sock in sockets:
-        client: Any = sock
-        server.tcp_server.connect(TcpConnection(client, ("127.0.0.1", 1), loop))
+        server.tcp_server.connect(connect(sock, ("127.0.0.1", 1), loop))
     gc.collect()
     began = time.process_time()
     loop.run()
@@ -216,25 +286,46 @@ def run(make_server: Any, request: bytes, requests: int) -> float:
     return took / sum(sock.sent for sock in sockets) * 1e6
 
 
+def run_secure(make_server: Any, request: bytes, requests: int) -> float:
+    """The same with TLS."""
+    with tempfile.TemporaryDirectory() as folder:
+        context = server_context(*clients.make_certificate(Path(folder)))
+    each = -(-requests // CONNECTIONS)
+    return run(make_server, request, requests, RecordSocket, connect_secure(context, each))
+
+
 def main() -> None:
     """Print the figure, and where the time goes if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=("server", "proxy"), default="server")
-    parser.add_argument("--fields", type=int, choices=(1, 12), default=1)
-    parser.add_argument("--requests", type=int, default=200_000)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--profile", action="store_true", help="print the profile of one run")
+    parser = argparse.ArgumentParser(prog="bench.inprocess", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("what", nargs="?", choices=("server", "proxy"), default="server")
+    add("--fields", type=int, choices=(1, 12), default=1)
+    add("--tls", action="store_true", help="clients speak TLS")
+    add("--no-caches", action="store_true", help="keep no lines of earlier messages")
+    add("--requests", type=int, default=200_000)
+    add("--repeat", type=int, default=5)
+    add("--profile", action="store_true", help="print the profile of one run")
+    add("--figure", action="store_true", help="print the figure and nothing else")
     options = parser.parse_args()
     make_server = serve if options.what == "server" else forward
     request = ONE_FIELD if options.fields == 1 else TWELVE_FIELDS
+    run_once = run_secure if options.tls else run
+    if options.no_caches:
+        forget_lines()
     if options.profile:
         profile = cProfile.Profile()
-        profile.runcall(run, make_server, request, options.requests // 10)
+        profile.runcall(run_once, make_server, request, options.requests // 10)
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
         return
-    figures = sorted(run(make_server, request, options.requests) for _ in range(options.repeat))
+    figures = sorted(
+        run_once(make_server, request, options.requests) for _ in range(options.repeat)
+    )
+    if options.figure:
+        print(figures[0])
+        return
+    notes = ", TLS" * options.tls + ", no caches" * options.no_caches
     print(
-        f"{options.what}, {options.fields} field(s): {figures[0]:.2f} us/request"
+        f"{options.what}, {options.fields} field(s){notes}: {figures[0]:.2f} us/request"
         f" (best of {options.repeat}; worst {figures[-1]:.2f})"
     )
 

@@ -1,55 +1,89 @@
-"""Who is measured: how each peer is configured, started, and installed.
+"""Who is measured, and how the peers are installed.
 
-Owns: the peers' commands and configuration files. Must not know how anything is measured.
+Owns: the list of peers. Must not know how they are configured, nor how anything is measured.
 
 `python -m bench.peers install` makes an environment under `build/peers` for each of those that
-are Python packages, and says which programs are missing.
+are Python packages, compiles the floor, and installs the programs that are missing.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-APPS = ROOT / "bench" / "apps"
-ENVIRONMENTS = ROOT / "build" / "peers"
+from bench import configurations
+from bench.configurations import (
+    NGINX_PROXY,
+    NGINX_SERVER,
+    PEERS_FOLDER,
+    Command,
+    Place,
+    environment,
+    haproxy,
+    module,
+    nginx,
+    node,
+    program,
+    python,
+    thor,
+    thor_proxy,
+)
+from bench.harness import APPS
+from thor import __version__, native
 
-#: Programs: what the peers need of them, and the Debian package that has it.
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "node": "nodejs", "wrk": "wrk"}
+__all__ = ["ORIGIN", "PEERS", "Peer", "Place", "install", "program"]
+
+#: Programs: what the peers and the benchmark need, and the Debian package that has it.
+PACKAGES = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "node": "nodejs",
+    "wrk": "wrk",
+    "openssl": "openssl",
+    "strace": "strace",
+    "valgrind": "valgrind",
+    "cc": "gcc",
+}
 
 #: Python peers: environment to what pip installs there.
 REQUIREMENTS = {
     "uvicorn": ["uvicorn", "uvloop", "httptools"],
+    "granian": ["granian"],
+    "socketify": ["socketify"],
     "aiohttp": ["aiohttp", "uvloop"],
     "twisted": ["twisted"],
     "thor-0.17": ["thor==0.17.*"],
 }
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a peer runs: its port, what is behind it, a folder for its files."""
-
-    port: int
-    origin_port: int
-    folder: Path
+#: Switches the native codec off.
+PURE = (("THOR_NO_EXTENSIONS", "1"),)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One row of a table."""
+    """One row of a table.
+
+    role: one of `scenarios.ROLES`
+    needs: a program, an environment of REQUIREMENTS, "native", "floor"; "" for nothing
+    label: how it is called in tables, its name if ""
+    skips: the scenarios of its role that it cannot take part in
+    """
 
     name: str
-    role: str  # "server" or "proxy"
-    needs: str  # a program, or an environment of REQUIREMENTS; "" for Thor itself
-    command: Callable[[Place], list[str]]
+    role: str
+    needs: str
+    command: Command
     ours: bool = False
+    label: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    skips: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
 
     def missing(self) -> str | None:
         """Why it cannot run here, None if it can."""
@@ -57,6 +91,10 @@ class Peer:
             return f"{self.needs} is not installed (apt-get install {PACKAGES[self.needs]})"
         if self.needs in REQUIREMENTS and not _installed(self.needs):
             return "not installed (make bench-peers)"
+        if self.needs == "floor" and not (PEERS_FOLDER / "floor").exists():
+            return "not compiled (make bench-peers)"
+        if self.needs == "native" and not native.loaded:
+            return "the native codec is not loaded: thor is pure Python already"
         return None
 
     def version(self) -> str:
@@ -66,25 +104,12 @@ class Peer:
         if self.needs in PACKAGES:
             flag = "-v" if self.needs != "node" else "--version"
             return f"{self.needs}: {_first_line([program(self.needs) or self.needs, flag])}"
-        import thor
-
-        return f"thor {thor.__version__}"
-
-
-def program(name: str) -> str | None:
-    """The path of a program; system directories count even where PATH omits them."""
-    path = os.environ.get("PATH", os.defpath)
-    return shutil.which(name, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
-
-
-def environment(name: str) -> Path:
-    """The interpreter of a Python peer's environment."""
-    return ENVIRONMENTS / name / "bin" / "python"
+        return f"thor {__version__} ({'with the native codec' if native.loaded else 'pure Python'})"
 
 
 def _installed(name: str) -> bool:
     """Whether an environment is there, whole, and with what is wanted today."""
-    stamp = ENVIRONMENTS / name / "installed"
+    stamp = PEERS_FOLDER / name / "installed"
     return stamp.exists() and stamp.read_text() == " ".join(REQUIREMENTS[name])
 
 
@@ -99,165 +124,139 @@ def _distributions(name: str) -> str:
         "import importlib.metadata as m, sys;"
         "print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
     )
-    return _first_line([str(environment(name)), "-c", code, *wanted])
+    return _first_line([str(environment(name)), "-I", "-c", code, *wanted])
 
 
-# -- configuration files ------------------------------------------------------------------------
+# -- the peers ----------------------------------------------------------------------------------
 
-NGINX = """\
-{user}
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 65536;
-pid {folder}/pid;
-error_log stderr error;
-events {{ worker_connections 16384; }}
-http {{
-    access_log off;
-    default_type text/plain;
-    keepalive_timeout 600s;
-    keepalive_requests 1000000000;
-    sendfile on;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    upstream origin {{
-        server 127.0.0.1:{origin_port};
-        keepalive 256;
-        keepalive_requests 1000000000;
-        keepalive_timeout 600s;
-    }}
-    server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        {location}
-    }}
-}}
-"""
+#: A server that answers `/` with `Hello, world!`, and `/bulk` with a file of its folder.
+ORIGIN = Peer("origin", "server", "nginx", nginx(NGINX_SERVER))
 
-NGINX_SERVER = 'location / { return 200 "Hello, world!"; }\n        location /bulk { root %s; }'
-NGINX_PROXY = """location / {
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }"""
-
-HAPROXY = """\
-global
-    nbthread 1
-    maxconn 8192
-defaults
-    mode http
-    timeout connect 10s
-    timeout client 600s
-    timeout server 600s
-    timeout http-keep-alive 600s
-    http-reuse always
-frontend front
-    bind 127.0.0.1:{port}
-    default_backend back
-backend back
-    server origin 127.0.0.1:{origin_port}
-"""
+#: What a server cannot that parses nothing.
+_NOT_BLINDLY = ("reconnect", "pipeline", "post", "download", "upload")
 
 
-def _write(place: Place, name: str, text: str) -> str:
-    place.folder.mkdir(parents=True, exist_ok=True)
-    path = place.folder / name
-    path.write_text(text)
-    return str(path)
+def _pure(role: str, command: Command) -> Peer:
+    return Peer("thor-pure", role, "native", command, True, "thor (pure Python)", PURE)
 
 
-def _nginx(location: Callable[[Place], str]) -> Callable[[Place], list[str]]:
-    def command(place: Place) -> list[str]:
-        # Started by root, workers would change to a user who cannot read the temporary folder.
-        text = NGINX.format(
-            user="user root;" if os.geteuid() == 0 else "",
-            folder=place.folder,
-            port=place.port,
-            origin_port=place.origin_port or place.port,
-            location=location(place),
-        )
-        path = _write(place, "nginx.conf", text)
-        return [program("nginx") or "nginx", "-e", "stderr", "-p", str(place.folder), "-c", path]
-
-    return command
-
-
-def _haproxy(place: Place) -> list[str]:
-    text = HAPROXY.format(port=place.port, origin_port=place.origin_port)
-    return [program("haproxy") or "haproxy", "-db", "-q", "-f", _write(place, "haproxy.cfg", text)]
-
-
-def _app(interpreter: Callable[[], str], app: str) -> Callable[[Place], list[str]]:
-    def command(place: Place) -> list[str]:
-        argv = [interpreter(), str(APPS / app), str(place.port)]
-        return [*argv, str(place.origin_port)] if place.origin_port else argv
-
-    return command
-
-
-def _python(name: str, app: str) -> Callable[[Place], list[str]]:
-    return _app(lambda: str(environment(name)), app)
-
-
-def _node(app: str) -> Callable[[Place], list[str]]:
-    return _app(lambda: program("node") or "node", app)
-
-
-def _thor(app: str) -> Callable[[Place], list[str]]:
-    return _app(lambda: sys.executable, app)
-
-
-def _thor_proxy(place: Place) -> list[str]:
-    listen, to = f"127.0.0.1:{place.port}", f"http://127.0.0.1:{place.origin_port}"
-    return [sys.executable, "-m", "thor", "proxy", "--listen", listen, "--to", to]
-
-
-#: A server that answers `/` with `Hello, world!`, and `/bulk...` with files of its folder.
-ORIGIN = Peer("origin", "server", "nginx", _nginx(lambda place: NGINX_SERVER % place.folder))
-
-PEERS = (
-    Peer("thor", "server", "", _thor("thor_server.py"), ours=True),
-    Peer("nginx", "server", "nginx", _nginx(lambda place: NGINX_SERVER % place.folder)),
-    Peer("node", "server", "node", _node("node_server.js")),
-    Peer("uvicorn", "server", "uvicorn", _python("uvicorn", "uvicorn_server.py")),
-    Peer("aiohttp", "server", "aiohttp", _python("aiohttp", "aiohttp_server.py")),
-    Peer("twisted", "server", "twisted", _python("twisted", "twisted_server.py")),
-    Peer("thor-0.17", "server", "thor-0.17", _python("thor-0.17", "thor017_server.py")),
-    Peer("thor", "proxy", "", _thor_proxy, ours=True),
-    Peer("two-exchanges", "proxy", "", _thor("thor_proxy.py"), ours=True),
-    Peer("nginx", "proxy", "nginx", _nginx(lambda place: NGINX_PROXY)),
-    Peer("haproxy", "proxy", "haproxy", _haproxy),
-    Peer("node", "proxy", "node", _node("node_proxy.js")),
-    Peer("aiohttp", "proxy", "aiohttp", _python("aiohttp", "aiohttp_proxy.py")),
-    Peer("thor-0.17", "proxy", "thor-0.17", _python("thor-0.17", "thor017_proxy.py")),
+SERVERS = (
+    Peer("thor", "server", "", thor("thor_server.py"), ours=True),
+    _pure("server", thor("thor_server.py")),
+    Peer(
+        "floor",
+        "server",
+        "floor",
+        configurations.floor,
+        label="C, parses nothing",
+        skips=_NOT_BLINDLY,
+    ),
+    Peer("nginx", "server", "nginx", nginx(NGINX_SERVER)),
+    Peer("raw", "server", "uvicorn", python("uvicorn", "raw_server.py"), label="uvloop, httptools"),
+    Peer(
+        "socketify",
+        "server",
+        "socketify",
+        python("socketify", "socketify_server.py"),
+        skips=("reconnect",),  # it closes without having said so
+    ),
+    Peer("node", "server", "node", node("node_server.js")),
+    Peer("granian", "server", "granian", python("granian", "granian_server.py", "rsgi")),
+    Peer("granian-asgi", "server", "granian", python("granian", "granian_server.py", "asgi")),
+    Peer("uvicorn", "server", "uvicorn", python("uvicorn", "uvicorn_server.py")),
+    Peer("aiohttp", "server", "aiohttp", python("aiohttp", "aiohttp_server.py")),
+    Peer("twisted", "server", "twisted", python("twisted", "twisted_server.py")),
+    Peer("thor-0.17", "server", "thor-0.17", python("thor-0.17", "thor017_server.py")),
 )
+TLS_SERVERS = (
+    Peer("thor", "tls", "", thor("thor_server.py"), ours=True),
+    _pure("tls", thor("thor_server.py")),
+    Peer("nginx", "tls", "nginx", nginx(NGINX_SERVER)),
+    Peer("granian", "tls", "granian", python("granian", "granian_server.py", "rsgi")),
+    Peer("node", "tls", "node", node("node_server.js")),
+    Peer("uvicorn", "tls", "uvicorn", python("uvicorn", "uvicorn_server.py")),
+)
+WORKERS = (
+    Peer("thor", "workers", "", thor("thor_workers.py", "2"), ours=True, label="two workers"),
+    Peer("one-worker", "workers", "", thor("thor_workers.py", "1"), label="one worker"),
+)
+PROXIES = (
+    Peer("thor", "proxy", "", thor_proxy, ours=True),
+    _pure("proxy", thor_proxy),
+    Peer("two-exchanges", "proxy", "", thor("thor_proxy.py"), ours=True),
+    Peer("nginx", "proxy", "nginx", nginx(NGINX_PROXY)),
+    Peer("haproxy", "proxy", "haproxy", haproxy),
+    Peer("node", "proxy", "node", node("node_proxy.js")),
+    Peer("aiohttp", "proxy", "aiohttp", python("aiohttp", "aiohttp_proxy.py")),
+    Peer("thor-0.17", "proxy", "thor-0.17", python("thor-0.17", "thor017_proxy.py")),
+)
+TLS_PROXIES = (
+    Peer("thor", "tls-proxy", "", thor_proxy, ours=True),
+    _pure("tls-proxy", thor_proxy),
+    Peer("nginx", "tls-proxy", "nginx", nginx(NGINX_PROXY)),
+    Peer("haproxy", "tls-proxy", "haproxy", haproxy),
+    Peer("node", "tls-proxy", "node", node("node_proxy.js")),
+)
+#: What runs in one process, and what echoes datagrams.
+PARTS = (
+    Peer("thor", "udp", "", thor("udp_thor.py"), ours=True),
+    Peer("asyncio", "udp", "", thor("udp_asyncio.py")),
+    Peer("thor", "emit", "", module("micro", "emit"), ours=True),
+    Peer("call", "emit", "", module("micro", "call"), label="a plain call"),
+    Peer("thor", "timers", "", module("micro", "thor"), ours=True),
+    Peer("heapq", "timers", "", module("micro", "heapq"), label="heapq push and pop"),
+    Peer("asyncio", "timers", "", module("micro", "asyncio")),
+    Peer("thor", "in-process", "", module("inprocess"), ours=True),
+    Peer("no-caches", "in-process", "", module("inprocess", "--no-caches"), label="no tables"),
+    _pure("in-process", module("inprocess")),
+    Peer(
+        "pure-no-caches",
+        "in-process",
+        "native",
+        module("inprocess", "--no-caches"),
+        label="pure Python, no tables",
+        env=PURE,
+    ),
+)
+PEERS = (*SERVERS, *TLS_SERVERS, *WORKERS, *PROXIES, *TLS_PROXIES, *PARTS)
 
 
 # -- installing ---------------------------------------------------------------------------------
 
 
 def install() -> int:
-    """Make the environments that are not there; returns an exit code."""
-    failed = []
+    """Install what is not there; returns an exit code."""
+    failed = install_programs()
     for name, requirements in REQUIREMENTS.items():
         if _installed(name):
             continue
         print(f"installing {name}: {' '.join(requirements)}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENTS / name)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", PEERS_FOLDER / name], check=True)
         pip = [str(environment(name)), "-m", "pip", "install", "--quiet", *requirements]
         if subprocess.run(pip).returncode:
             failed.append(name)
         else:
-            (ENVIRONMENTS / name / "installed").write_text(" ".join(requirements))
-    absent = [package for name, package in PACKAGES.items() if program(name) is None]
-    if absent:
-        print(f"programs that are missing: apt-get install {' '.join(absent)}")
+            (PEERS_FOLDER / name / "installed").write_text(" ".join(requirements))
+    PEERS_FOLDER.mkdir(parents=True, exist_ok=True)
+    compile_floor = ["-O2", "-o", str(PEERS_FOLDER / "floor"), str(APPS / "floor.c")]
+    if program("cc") is None or subprocess.run(["cc", *compile_floor]).returncode:
+        failed.append("floor")
     if failed:
         print(f"could not be installed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def install_programs() -> list[str]:
+    """Install programs that are missing, where that is allowed. Returns: those still missing"""
+    absent = [package for name, package in PACKAGES.items() if program(name) is None]
+    if not absent:
+        return []
+    apt_get = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *absent]
+    if os.geteuid() == 0 and program("apt-get") is not None:
+        subprocess.run(apt_get, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    else:
+        print(f"programs that are missing: {' '.join(apt_get)}")
+    return [package for name, package in PACKAGES.items() if program(name) is None]
 
 
 if __name__ == "__main__":

@@ -1,107 +1,123 @@
 """The benchmark's command: `python -m bench.run`, or `make bench`.
 
-Owns: the order of measuring and the report. Theory of operation: all peers of a role are started
-once; then, round by round, each is measured in turn, so that what disturbs the machine for a while
-disturbs all of them. A result is the median of the rounds, and a claim is a ratio of two results
-of the same run.
+Owns: the order of measuring. Theory of operation: all peers of a role are started once; then, round
+by round, each is measured in turn, so that what disturbs the machine for a while disturbs all of
+them. A result is the median of the rounds, and a claim is a ratio of two results of the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
-import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bench import harness, scenarios
-from bench.harness import BenchError, Sample, Server
+from bench import aims, clients, harness, instructions, report, steps
+from bench.harness import BenchError, Server
 from bench.peers import ORIGIN, PEERS, Peer, Place, program
-from bench.scenarios import SCENARIOS, Options, Scenario, cost
+from bench.report import Row
+from bench.scenarios import ROLES, SCENARIOS, Options, Role, Scenario
+from bench.tables import as_text
 
 
-@dataclass
-class Row:
-    """What became of one peer in one scenario: samples, or why there are none."""
+class Stage:
+    """Where the peers of one role run; leaving it ends them all."""
 
-    peer: Peer
-    samples: list[Sample | float] = field(default_factory=list)
-    why_not: str | None = None
+    def __init__(self, role: str, folder: Path, core: int, options: Options) -> None:
+        self.name = role
+        self.role: Role = ROLES[role]
+        self.folder = folder
+        self.core = core
+        self.options = options
+        self.running: dict[str, Server] = {}
+        self.why_not: dict[str, str] = {}
+        self._certificate = ("", "")
+        self._origin_port = 0
+        self._stack = ExitStack()
 
-    @property
-    def costs(self) -> list[float]:
-        return [] if self.why_not else [cost(sample) for sample in self.samples]
+    def __enter__(self) -> Stage:
+        return self
 
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
 
-# -- running ------------------------------------------------------------------------------------
-
-
-def start_all(
-    peers: Sequence[Peer], role: str, folder: Path, core: int, load_core: int, stack: ExitStack
-) -> tuple[dict[str, Server], dict[str, str]]:
-    """Start all peers of a role: those that run, by name, and why the others do not."""
-    running: dict[str, Server] = {}
-    why_not: dict[str, str] = {}
-    origin_port = 0
-    if role == "proxy":
+    def start_all(self, peers: Sequence[Peer]) -> None:
+        """Start the peers: those that run are in `running`, the others in `why_not`."""
         try:
-            origin_port = start(ORIGIN, 0, folder / "origin", load_core, stack).port
+            if self.role.tls:
+                self._certificate = clients.make_certificate(self.folder)
+            if self.role.origin:
+                self._start_origin()
         except BenchError as why:
-            return {}, {peer.name: f"no origin: {why}" for peer in peers}
-    for peer in peers:
+            self.why_not = {peer.name: f"no origin: {why}" for peer in peers}
+            return
+        for peer in peers:
+            note(f"{self.name}: starting {peer.title}")
+            try:
+                self.running[peer.name] = self._start(peer)
+            except BenchError as why:
+                self.why_not[peer.name] = str(why)
+
+    def _start_origin(self) -> None:
+        """Start what is behind the proxies, on the core of the load."""
+        if missing := ORIGIN.missing():
+            raise BenchError(f"missing: {missing}")
+        server = self._launch(ORIGIN, self.options.load_core, Server, ("", ""))
+        clients.check(server)
+        self._origin_port = server.port
+
+    def _start(self, peer: Peer) -> Server:
+        """Start one peer and see that it answers. Raises: BenchError"""
+        if missing := peer.missing():
+            raise BenchError(f"missing: {missing}")
+        server = self._launch(peer, self.core, self.role.subject, self._certificate)
         try:
-            place = folder / f"{role}-{peer.name}"
-            running[peer.name] = start(peer, origin_port, place, core, stack)
-        except BenchError as why:
-            why_not[peer.name] = str(why)
-    return running, why_not
+            self.role.prepare(server, self.options)
+        except BenchError:
+            server.stop()
+            raise
+        return server
 
+    def _launch(
+        self, peer: Peer, core: int, subject: type[Server], certificate: tuple[str, str]
+    ) -> Server:
+        folder = self.folder / f"{self.name}-{peer.name}"
+        folder.mkdir()
+        if peer.needs == "nginx":
+            (folder / "large").write_bytes(bytes(clients.LARGE_BYTES))
+            with open(folder / "bulk", "wb") as bulk:
+                bulk.truncate(clients.BULK_BYTES)
+        place = Place(harness.free_port(), self._origin_port, folder, *certificate)
+        env = {"PYTHONPATH": "", **dict(peer.env)}
+        server = subject(peer.command(place), place.port, core, env, bool(place.certificate))
+        self._stack.callback(server.stop)
+        try:
+            server.start()
+        except BenchError:
+            server.stop()
+            raise
+        return server
 
-def start(peer: Peer, origin_port: int, folder: Path, core: int, stack: ExitStack) -> Server:
-    """Start one peer and see that it answers; `stack` ends it. Raises: BenchError."""
-    missing = peer.missing()
-    if missing is not None:
-        raise BenchError(f"missing: {missing}")
-    folder.mkdir()
-    if peer is ORIGIN:
-        with open(folder / "bulk", "wb") as bulk:
-            bulk.truncate(scenarios.BULK_BYTES)
-    place = Place(harness.free_port(), origin_port, folder)
-    server = Server(peer.command(place), place.port, core, {"PYTHONPATH": ""})
-    stack.callback(server.stop)
-    try:
-        server.start()
-        scenarios.check(server)
-    except BenchError:
-        server.stop()
-        raise
-    return server
-
-
-def measure(
-    scenario: Scenario,
-    rows: Sequence[Row],
-    running: dict[str, Server],
-    options: Options,
-    repeat: int,
-) -> None:
-    """Fill the rows, round by round, each round a sample of each peer."""
-    for number in range(repeat):
-        for row in rows:
-            if row.why_not is None:
-                note(f"{scenario.name}: round {number + 1} of {repeat}, {row.peer.name}")
-                try:
-                    row.samples.append(scenario.sample(running[row.peer.name], options))
-                except BenchError as why:
-                    row.why_not = str(why)
-    note("")
+    def measure(self, scenario: Scenario, peers: Sequence[Peer], repeat: int) -> list[Row]:
+        """Sample each peer, round by round."""
+        taking_part = [peer for peer in peers if scenario.name not in peer.skips]
+        rows = [Row(peer, why_not=self.why_not.get(peer.name)) for peer in taking_part]
+        for number in range(repeat):
+            for row in rows:
+                if row.why_not is None:
+                    note(f"{scenario.name}: round {number + 1} of {repeat}, {row.peer.title}")
+                    try:
+                        found = scenario.sample(self.running[row.peer.name], self.options)
+                        row.samples.append(found)
+                    except BenchError as why:
+                        row.why_not = str(why)
+        note("")
+        return rows
 
 
 def note(text: str) -> None:
@@ -126,67 +142,24 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# -- reporting ----------------------------------------------------------------------------------
-
-
-def report(scenario: Scenario, rows: Sequence[Row]) -> str:
-    """One table: ours first, and before each figure of a peer how many times as much we take."""
-    ours = [row for row in rows if row.peer.ours]
-    header = ["", *(f"{row.peer.name} takes" for row in ours), scenario.unit, "lowest - highest"]
-    lines = []
-    for row in rows:
-        if row.why_not is not None or not row.samples:
-            continue
-        cells = [row.peer.name]
-        for mine in ours:
-            times = harness.ratio(mine.costs, row.costs)
-            cells.append("" if times is None or mine is row else f"{times:.2f} x")
-        low, high = min(row.costs), max(row.costs)
-        digits = 0 if high >= 1000 else 1 if high >= 1 else 3
-        cells += [scenario.text(row.samples), f"{low:,.{digits}f} - {high:,.{digits}f}"]
-        lines.append(cells)
-    absent = [f"{row.peer.name}: {row.why_not}" for row in rows if row.why_not is not None]
-    return "\n".join([scenario.title, harness.table(header, lines), *absent, ""])
-
-
-def as_json(
-    results: dict[str, list[Row]], options: Options, facts: Sequence[str]
-) -> dict[str, Any]:
-    """The whole run, for a program to read. Samples are in the scenario's unit."""
-    return {
-        "facts": list(facts),
-        "options": asdict(options),
-        "results": [
-            {
-                "scenario": name,
-                "peer": row.peer.name,
-                "role": row.peer.role,
-                "median": statistics.median(row.costs) if row.costs else None,
-                "samples": [s._asdict() if isinstance(s, Sample) else s for s in row.samples],
-                "why_not": row.why_not,
-            }
-            for name, rows in results.items()
-            for row in rows
-        ],
-    }
-
-
 # -- the command --------------------------------------------------------------------------------
 
 
-def chosen(only: str, peers: str) -> tuple[list[Scenario], list[Peer]]:
+def chosen(only: str, peers: str, roles: str = "") -> tuple[list[Scenario], list[Peer]]:
     """The scenarios and peers that were asked for; "" is all. Raises: ValueError for others."""
-    names = [scenario.name for scenario in SCENARIOS]
-    wanted = only.split(",") if only else names
-    known = {peer.name for peer in PEERS}
-    asked = set(peers.split(",")) if peers else known
-    if unknown := sorted({*wanted} - {*names}):
-        raise ValueError(f"no scenario {', '.join(unknown)}; there are {', '.join(names)}")
-    if unknown := sorted(asked - known):
-        raise ValueError(f"no peer {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    known = {
+        "scenario": [scenario.name for scenario in SCENARIOS],
+        "peer": sorted({peer.name for peer in PEERS}),
+        "role": list(ROLES),
+    }
+    asked = {}
+    for kind, text in (("scenario", only), ("peer", peers), ("role", roles)):
+        asked[kind] = text.split(",") if text else known[kind]
+        if unknown := sorted({*asked[kind]} - {*known[kind]}):
+            raise ValueError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known[kind])}")
     return (
-        [scenario for scenario in SCENARIOS if scenario.name in wanted],
-        [peer for peer in PEERS if peer.name in asked or (peer.ours and not peers)],
+        [one for one in SCENARIOS if one.name in asked["scenario"] and one.role in asked["role"]],
+        [peer for peer in PEERS if peer.name in asked["peer"] or (peer.ours and not peers)],
     )
 
 
@@ -197,16 +170,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     add("--only", default="", help=f"scenarios, separated by commas: {names}")
+    add("--roles", default="", help=f"all scenarios of these: {', '.join(ROLES)}")
     add("--peers", default="", help="peers, separated by commas; thor is one of them")
     add("--seconds", type=int, default=3, help="of load for each sample (default 3)")
     add("--repeat", type=int, default=3, help="rounds; the median counts (default 3)")
     add("--connections", type=int, default=64, help="of the load generator (default 64)")
     add("--idle", type=int, default=2000, help="connections whose memory is measured")
     add("--crowd", type=int, default=4000, help="connections of the scenario crowd, in all")
-    add("--json", metavar="OUT", type=Path, help="write all samples to this file")
+    add("--json", metavar="DIR", type=Path, default=report.RESULTS, help="where results are kept")
+    add("--write-doc", action="store_true", help=f"write the tables of {report.PAGE.name}")
     args = parser.parse_args(argv)
     try:
-        args.scenarios, args.peers = chosen(args.only, args.peers)
+        args.scenarios, args.peers = chosen(args.only, args.peers, args.roles)
     except ValueError as why:
         parser.error(str(why))
     return args
@@ -218,50 +193,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     if program("wrk") is None:
         print("missing: wrk, the load generator (apt-get install wrk)", file=sys.stderr)
         return 1
-    facts = [*harness.machine(), *versions(args.peers)]
+    roles = list(dict.fromkeys(scenario.role for scenario in args.scenarios))
+    facts = [*harness.machine(), *versions([p for p in args.peers if p.role in roles])]
+    facts.append(
+        f"{time.strftime('%Y-%m-%d')}: the median of {args.repeat} rounds of {args.seconds} s,"
+        f" wrk with {args.connections} connections"
+    )
     print("\n".join(facts), end="\n\n", flush=True)
     core, load_core = harness.cores()
     options = Options(args.seconds, args.connections, args.idle, args.crowd, load_core)
     harness.raise_fd_limit()
     os.sched_setaffinity(0, {load_core})
-    results: dict[str, list[Row]] = {}
+    measured = False
     with ended_by_signals(), tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for role in ("server", "proxy"):
-            todo = [scenario for scenario in args.scenarios if scenario.role == role]
-            if todo:
-                results |= run_role(role, todo, args, options, Path(folder), core)
-    if args.json:
-        whole = as_json(results, options, facts)
-        args.json.write_text(json.dumps(whole, indent=1) + "\n")
-    return 0 if any(row.costs for rows in results.values() for row in rows) else 1
+        for role in roles:
+            peers = [peer for peer in args.peers if peer.role == role]
+            with Stage(role, Path(folder), core, options) as stage:
+                stage.start_all(peers)
+                for scenario in args.scenarios:
+                    if scenario.role == role:
+                        rows = stage.measure(scenario, peers, args.repeat)
+                        table = report.make_table(scenario, rows)
+                        print(as_text(table), flush=True)
+                        report.save(table, facts, options, rows, args.json)
+                        measured = measured or any(row.costs for row in rows)
+        if "in-process" in roles and not args.only:
+            note("in-process: step by step, and instruction by instruction")
+            for table in [*steps.make_tables(), instructions.make_table()]:
+                print(as_text(table), flush=True)
+                report.save(table, facts, folder=args.json)
+    print(as_text(report.load(args.json).tables[aims.NAME]))
+    if args.write_doc:
+        report.write_page(folder=args.json)
+    return 0 if measured else 1
 
 
 def versions(peers: Sequence[Peer]) -> list[str]:
     """What exactly is measured, each once."""
     return list(dict.fromkeys(peer.version() for peer in peers if peer.missing() is None))
-
-
-def run_role(
-    role: str,
-    todo: Sequence[Scenario],
-    args: argparse.Namespace,
-    options: Options,
-    folder: Path,
-    core: int,
-) -> dict[str, list[Row]]:
-    """Measure all scenarios of a role, and print their tables."""
-    peers = [peer for peer in args.peers if peer.role == role]
-    results = {}
-    with ExitStack() as stack:
-        running, why_not = start_all(peers, role, folder, core, options.load_core, stack)
-        for server in running.values():  # caches fill and compilers warm up unmeasured
-            harness.run_wrk(server.port, 1, options.connections, (), options.load_core)
-        for scenario in todo:
-            rows = [Row(peer, why_not=why_not.get(peer.name)) for peer in peers]
-            measure(scenario, rows, running, options, args.repeat)
-            print(report(scenario, rows), flush=True)
-            results[scenario.name] = rows
-    return results
 
 
 if __name__ == "__main__":

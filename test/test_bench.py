@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from bench import harness, run, udp
-from bench.harness import BenchError, Sample, Server
+from bench import harness, run, tls_soak, udp
+from bench.harness import BenchError, Server
 from bench.peers import PEERS, Peer, Place
-from bench.scenarios import SCENARIOS
+from bench.scenarios import ROLES, SCENARIOS, Program
 
 WRK = """\
 Running 3s test @ http://127.0.0.1:8000/
@@ -82,28 +82,6 @@ def test_browser_head_has_the_size_that_is_announced() -> None:
     assert 650 <= sum(len(line) + 2 for line in fields) <= 800
 
 
-def _peer(name: str, *, ours: bool = False) -> Peer:
-    return Peer(name, "server", "", lambda place: [], ours)
-
-
-def test_report_gives_ratios_and_names_the_peer_that_is_missing() -> None:
-    rows = [
-        run.Row(_peer("thor", ours=True), [Sample(8.0, 4.0, 9e4), Sample(8.0, 4.0, 9e4)]),
-        run.Row(_peer("nginx"), [Sample(2.0, 6.0, 9e4)]),
-        run.Row(_peer("haproxy"), why_not="missing: haproxy is not installed"),
-    ]
-    text = run.report(SCENARIOS[0], rows)
-    nginx = next(line for line in text.split("\n") if line.startswith("nginx"))
-    assert nginx.split() == ["nginx", "1.50", "x", "8.0", "(2.0", "+", "6.0)", "8.0", "-", "8.0"]
-    assert "haproxy: missing: haproxy is not installed" in text
-
-
-def test_peer_that_failed_in_a_round_has_no_figure() -> None:
-    row = run.Row(_peer("node"), [Sample(1.0, 1.0, 1.0)], why_not="3 of 9 requests failed")
-    assert row.costs == []
-    assert "node: 3 of 9 requests failed" in run.report(SCENARIOS[0], [row])
-
-
 def test_choosing_takes_thor_along_unless_peers_are_named() -> None:
     wanted, peers = run.chosen("proxy", "")
     assert [scenario.name for scenario in wanted] == ["proxy"]
@@ -111,10 +89,22 @@ def test_choosing_takes_thor_along_unless_peers_are_named() -> None:
     assert {peer.name for peer in run.chosen("", "nginx,haproxy")[1]} == {"nginx", "haproxy"}
 
 
-@pytest.mark.parametrize(("only", "peers"), [("nonesuch", ""), ("", "nonesuch")])
-def test_choosing_what_does_not_exist_names_what_does(only: str, peers: str) -> None:
-    with pytest.raises(ValueError, match=r"no (scenario|peer) nonesuch; there are .*"):
-        run.chosen(only, peers)
+@pytest.mark.parametrize(
+    ("only", "peers", "roles"),
+    [("nonesuch", "", ""), ("", "nonesuch", ""), ("", "", "nonesuch")],
+    ids=["scenario", "peer", "role"],
+)
+def test_choosing_what_does_not_exist_names_what_does(only: str, peers: str, roles: str) -> None:
+    with pytest.raises(ValueError, match=r"no (scenario|peer|role) nonesuch; there are .*"):
+        run.chosen(only, peers, roles)
+
+
+def test_choosing_a_role_takes_its_scenarios() -> None:
+    assert {scenario.name for scenario in run.chosen("", "", "tls")[0]} == {
+        "tls",
+        "handshake",
+        "resumed",
+    }
 
 
 def test_every_scenario_has_a_peer_of_ours() -> None:
@@ -122,13 +112,23 @@ def test_every_scenario_has_a_peer_of_ours() -> None:
         assert any(peer.ours and peer.role == scenario.role for peer in PEERS)
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: f"{peer.role}-{peer.name}")
-def test_command_of_each_peer_names_its_port(peer: Peer, tmp_path) -> None:
-    argv = peer.command(Place(4711, 4712, tmp_path))
-    files = [path.read_text() for path in tmp_path.iterdir()]
-    assert any("4711" in text for text in [*argv, *files])
-    if peer.role == "proxy":
-        assert any("4712" in text for text in [*argv, *files])
+@pytest.mark.parametrize(
+    "peer",
+    [peer for peer in PEERS if ROLES[peer.role].subject is not Program],
+    ids=lambda peer: f"{peer.role}-{peer.name}",
+)
+def test_command_of_each_peer_names_its_ports_and_its_certificate(peer: Peer, tmp_path) -> None:
+    role = ROLES[peer.role]
+    pem = [tmp_path / "certificate.pem", tmp_path / "key.pem"]
+    for path in pem:
+        path.write_text(path.name)
+    files = [str(path) for path in pem] if role.tls else []
+    argv = peer.command(Place(4711, 4712 if role.origin else 0, tmp_path, *files))
+    texts = [*argv, *(path.read_text() for path in tmp_path.iterdir() if path not in pem)]
+    assert any("4711" in text for text in texts)
+    assert any("4712" in text for text in texts) == role.origin
+    for path in pem if role.tls else []:
+        assert any(path.name in text for text in texts)
 
 
 def _server(code: str) -> Server:
@@ -195,9 +195,34 @@ def test_whole_session_is_counted_and_ended() -> None:
         assert len(ends) == 2
         assert sum(server.cpu_s()) >= 0.09
         assert server.pss_bytes() > 0
+        assert [count >= 1 for count in server.sockets().values()] == [True, True]
     finally:
         server.stop()
     for end in ends:
         assert select.select([end], [], [], 10.0)[0], "a process outlived its session"
         os.close(end)
     assert not harness.accepts(server.port)
+
+
+# -- TLS hand-shakes -----------------------------------------------------------------------------
+
+
+def test_hand_shakes_of_each_kind_are_made_and_leave_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tls_soak, "WARM_UP", 12)
+    before = tls_soak.footprint()[0]
+    found = tls_soak.soak(24, 12)
+    assert not [each for each in found if "descriptors" in each]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["12", "24"]
+    assert tls_soak.footprint()[0] == before
+
+
+def test_what_has_grown_is_told_and_slack_is_not() -> None:
+    before = (10, 1000, 5_000_000)
+    assert tls_soak.grown(before, (10, 1100, 6_000_000)) == []
+    assert tls_soak.grown(before, (11, 2000, 9_000_000)) == [
+        "+1 descriptors",
+        "+1,000 objects",
+        "+4,000,000 bytes",
+    ]

@@ -132,6 +132,25 @@ def test_failures_are_answers_too(
     assert (type(answer), answer.errno) == (error, code)
 
 
+def test_a_name_that_no_thread_can_look_up_is_one_to_try_again(
+    loop: LoopBase, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        answer = look_up(loop, "a.test")
+    assert (type(answer), answer.errno) == (socket.gaierror, socket.EAI_AGAIN)
+    assert look_up(loop, "a.test") == rows("192.0.2.1", "192.0.2.2")
+
+
+def test_a_name_without_an_address_is_none(loop: LoopBase, resolver: Resolver) -> None:
+    resolver.known[b"empty.test"] = []
+    answer = look_up(loop, "empty.test")
+    assert (type(answer), answer.errno) == (socket.gaierror, socket.EAI_NONAME)
+
+
 def test_names_are_asked_for_in_ascii_and_lower_case(loop: LoopBase, resolver: Resolver) -> None:
     resolver.known[b"xn--bcher-kva.test"] = resolver.known[b"a.test"]
     assert look_up(loop, "B\u00fccher.Test") == rows("192.0.2.1", "192.0.2.2")

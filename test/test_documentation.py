@@ -35,8 +35,8 @@ PAGES = [
 ]
 #: The pages of the modules, which have all the same headings.
 MODULE_PAGES = [
-    "events", "loop", "tcp", "udp", "dns", "http_client", "http_server", "http_fields", "files",
-    "proxy", "cli", "testing",
+    "events", "loop", "tcp", "tls", "udp", "dns", "http_client", "http_server", "http_fields",
+    "files", "proxy", "workers", "cli", "testing",
 ]  # fmt: skip
 #: Written for speed, with each argument by itself.
 SPELLED_OUT = {"EventEmitter.emit"}
@@ -195,7 +195,7 @@ def test_a_documented_signature_is_that_of_the_code(module: str, name: str, sign
     stated = ast.parse(f"def f{signature}: pass").body[0]
     assert isinstance(stated, ast.FunctionDef)
     parameters = list(inspect.signature(value).parameters.values())
-    if not isinstance(value, type) and "." in name:
+    if "." in name and inspect.isfunction(value):
         parameters = parameters[1:]
     assert [STARS.get(p.kind, "") + p.name for p in parameters] == _names(stated.args)
 
@@ -252,12 +252,14 @@ def test_every_option_of_the_command_is_described() -> None:
         pytest.param("events", [thor.events.EventEmitter], id="events"),
         pytest.param("loop", [thor.loop.LoopBase, thor.loop.EventSource], id="loop"),
         pytest.param("tcp", [thor.TcpClient, thor.TcpServer, thor.tcp.TcpConnection], id="tcp"),
+        pytest.param("tls", [thor.TlsClient, thor.TlsServer, thor.tls.TlsAcceptance], id="tls"),
         pytest.param("udp", [thor.UdpEndpoint], id="udp"),
         pytest.param("http_client", [thor.http.client.HttpClientExchange], id="http_client"),
         pytest.param(
             "http_server", [thor.http.HttpServer, thor.http.HttpServerExchange], id="http_server"
         ),
         pytest.param("proxy", [thor.proxy.ReverseProxy], id="proxy"),
+        pytest.param("workers", [thor.workers.Supervisor], id="workers"),
     ],
 )
 def test_every_event_is_described(page: str, emitters: list[type]) -> None:

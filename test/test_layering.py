@@ -2,7 +2,7 @@
 
 The rooms stand in a chain, and imports go left along it:
 
-    native, types <- events <- loop <- dns, udp, tcp <- tls <- http <- files
+    native, types <- events <- loop <- dns, udp, tcp, workers <- tls <- http <- files
         <- proxy | asgi | web | green <- cli
 
 An import inside a function counts like one at the top: it is an edge at run time. One inside
@@ -33,7 +33,7 @@ CHAIN = (
     ("native", "types"),
     ("events",),
     ("loop",),
-    ("dns", "udp", "tcp"),
+    ("dns", "udp", "tcp", "workers"),
     ("tls",),
     ("http",),
     ("files",),
@@ -62,7 +62,7 @@ HTTP_CHAIN = (
     ("headers",),
     ("wire",),
     ("uri", "conditional"),
-    ("connection",),
+    ("connection", "passage"),
     ("client", "server"),
     ("common",),  # re-exports for programs that exist; nothing here needs it
 )
@@ -77,7 +77,7 @@ HTTP_PURE = {
 }
 
 #: Files that may import the native accelerator; each has its Python twin beside it.
-NATIVE_USERS: set[str] = set()
+NATIVE_USERS = {"thor.http.wire.body", "thor.http.wire.reader", "thor.http.wire.writer"}
 
 #: Modules of the standard library that only some files may touch (rule 5), as patterns.
 GUARDED = {

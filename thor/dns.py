@@ -196,6 +196,8 @@ def _to_ascii(host: str | bytes) -> bytes:
 def _resolve(name: bytes, socktype: int, flags: int) -> DnsResultList:
     """One call of the resolver; it blocks. The rows' ports are 0."""
     rows: Any = socket.getaddrinfo(name, 0, 0, socktype, 0, flags)
+    if not rows:
+        raise socket.gaierror(socket.EAI_NONAME, "no addresses")
     return list(rows)
 
 
@@ -218,4 +220,6 @@ def _no_name(why: BaseException) -> OSError:
     """What a lookup failed with, as a callback gets it."""
     if isinstance(why, OSError):
         return why
-    return socket.gaierror(socket.EAI_NONAME, f"not a name: {why}")
+    if isinstance(why, ValueError):
+        return socket.gaierror(socket.EAI_NONAME, f"not a name: {why}")
+    return socket.gaierror(socket.EAI_AGAIN, f"it could not be looked up: {why!r}")

@@ -1,9 +1,12 @@
-// A reverse proxy of http.request and pipe. Usage: node_proxy.js PORT ORIGIN
+// A reverse proxy of http.request and pipe. Usage: node_proxy.js PORT ORIGIN [CERTIFICATE KEY]
+const fs = require('fs');
 const http = require('http');
+const [port, origin, certificate, key] = process.argv.slice(2);
 const agent = new http.Agent({ keepAlive: true });
-const server = http.createServer((request, response) => {
+
+function relay(request, response) {
   const upstream = http.request({
-    agent, host: '127.0.0.1', port: Number(process.argv[3]),
+    agent, host: '127.0.0.1', port: Number(origin),
     method: request.method, path: request.url, headers: request.headers,
   }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
@@ -11,6 +14,11 @@ const server = http.createServer((request, response) => {
   });
   upstream.on('error', () => response.destroy());
   request.pipe(upstream);
-});
+}
+
+const server = certificate
+  ? require('https').createServer(
+    { cert: fs.readFileSync(certificate), key: fs.readFileSync(key) }, relay)
+  : http.createServer(relay);
 server.keepAliveTimeout = 600000;
-server.listen(Number(process.argv[2]), '127.0.0.1', 4096);
+server.listen(Number(port), '127.0.0.1', 4096);

@@ -1,29 +1,23 @@
-"""uvicorn with uvloop and httptools, a bare ASGI application. Usage: uvicorn_server.py PORT"""
+"""uvicorn with uvloop and httptools, a bare ASGI application.
+
+Usage: uvicorn_server.py PORT [CERTIFICATE KEY]
+"""
 
 import sys
 
 import uvicorn
+from asgi import app
 
-START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"text/plain"), (b"content-length", b"13")],
-}
-BODY = {"type": "http.response.body", "body": b"Hello, world!"}
-
-
-async def app(scope, receive, send):
-    await send(START)
-    await send(BODY)
-
-
+port, *files = sys.argv[1:]
+secure = dict(zip(("ssl_certfile", "ssl_keyfile"), files, strict=True)) if files else {}
 uvicorn.run(
     app,
-    port=int(sys.argv[1]),
+    port=int(port),
     loop="uvloop",
     http="httptools",
     lifespan="off",
     access_log=False,
     log_level="warning",
     timeout_keep_alive=600,
+    **secure,
 )

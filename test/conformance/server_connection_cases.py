@@ -284,6 +284,7 @@ TIME = [
         (200,),
         seen=(SENDS,),
         program="pause",
+        settings={"min_body_rate": 0},
     ),
     case(
         "program-time",

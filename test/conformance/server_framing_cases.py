@@ -282,6 +282,7 @@ TIME = [
             "slow-without-a-rate",
             (length(b"3", b"a"), Wait(50), b"b", Wait(50), b"c"),
             posted(b"abc"),
+            {"min_body_rate": 0},
         ),
         (
             "fast-enough",

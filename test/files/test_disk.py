@@ -11,6 +11,7 @@ import pytest
 from thor.files import disk
 from thor.files.disk import OpenFile, list_directory, open_file
 from thor.http.conditional import ByteRange
+from thor_support import open_fds
 
 
 @pytest.fixture
@@ -228,3 +229,18 @@ def test_a_listing_is_bounded(root: bytes, monkeypatch: pytest.MonkeyPatch) -> N
     body = list_directory(root, (), False).body
     assert body.count(b"<li>") == 1
     assert b"more" in body
+
+
+def test_a_file_that_cannot_be_asked_about_is_closed(
+    root: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_fds()
+
+    def fail(fd: int) -> os.stat_result:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            open_file(root, (b"a.txt",), False)
+    assert open_fds() == before

@@ -343,6 +343,22 @@ def test_a_disk_that_fails_in_the_middle_ends_in_a_reset(
     assert any("could not be read on" in message for message in expected_logs.messages)
 
 
+def test_a_file_that_no_thread_can_read_on_ends_in_a_reset(
+    site: Site, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+) -> None:
+    def refuse(_: Any, job: Any) -> None:
+        site.loop.run_in_loop(job._finish, site.loop, None, RuntimeError("no thread"))
+
+    conn, _ = begin_large(site)
+    monkeypatch.setattr(site.loop._threads, "submit", refuse.__get__(site.loop._threads))
+    over: list[bool] = []
+    conn.on("disconnect", lambda: over.append(True))
+    conn.pause(False)
+    site.until(lambda: over)
+    assert site.open_files() == []
+    assert any("could not be read on" in message for message in expected_logs.messages)
+
+
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         StaticFiles(tmp_path / "missing")

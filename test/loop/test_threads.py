@@ -278,15 +278,21 @@ def test_work_can_be_done_again_after_a_stop(one: LoopBase, run_loop: Run) -> No
     assert heard == [(7, None)]
 
 
-def test_work_that_no_thread_can_be_made_for_is_refused(
-    one: LoopBase, monkeypatch: pytest.MonkeyPatch
+def test_work_that_no_thread_can_be_made_for_has_failed(
+    one: LoopBase, run_loop: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    heard: list[Any] = []
+
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(thor.loop.threads.threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="new thread"):
-        one.run_in_thread(print)
+    one.run_in_thread(print, then=lambda *args: heard.append(args))
+    assert heard == []
+    run_loop(one, lambda: heard)
+    [(result, failure)] = heard
+    assert result is None
+    assert "new thread" in str(failure)
     crew = one._threads._crew
     assert crew is not None
     assert (crew._count, len(crew._jobs)) == (0, 0)

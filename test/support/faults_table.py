@@ -1,4 +1,4 @@
-"""The faults that a sweep goes through, by kind of call.
+"""The faults that a sweep goes through.
 
 Owns: tables. What nobody above may notice is marked as harmless.
 """
@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from faults_kernel import Fault
 
 
-def _errors(call: str, *names: str, harmless: Iterable[str] = (), lasting: bool = False) -> list[Fault]:
+def _errors(
+    call: str, *names: str, harmless: Iterable[str] = (), lasting: bool = False
+) -> list[Fault]:
     return [
         Fault(
             call,
@@ -25,112 +27,88 @@ def _errors(call: str, *names: str, harmless: Iterable[str] = (), lasting: bool 
     ]
 
 
-#: What `accept` fails with for want of something: those that wait are accepted later.
+def _actions(*whats: str) -> list[Fault]:
+    """What a listener does before, or after, what it is there for."""
+    return [Fault("callback", f"{what} the listener", what) for what in whats]
+
+
+#: Not yet: the call is to be made again.
+_AGAIN = ("EINTR", "EAGAIN")
+#: What calls fail with for want of something.
 _WANT = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
 
 FAULTS: dict[str, list[Fault]] = {
     "recv": [
         Fault("recv", "one byte", "one byte", harmless=True),
-        *_errors(
-            "recv",
-            *("EINTR", "EAGAIN", "ECONNRESET", "ETIMEDOUT", "ENOBUFS", "ENOMEM"),
-            harmless=("EINTR", "EAGAIN"),
-        ),
+        *_errors("recv", *_AGAIN, "ECONNRESET", "ETIMEDOUT", "ENOMEM", harmless=_AGAIN),
     ],
     "send": [
         Fault("send", "one byte", "one byte", harmless=True),
-        Fault("send", "half", "half", harmless=True),
-        *_errors(
-            "send",
-            *("EINTR", "EAGAIN", "EPIPE", "ECONNRESET", "ENOBUFS", "ENOMEM"),
-            harmless=("EINTR", "EAGAIN"),
-        ),
-        *_errors("send", "EPIPE", lasting=True),
+        *_errors("send", *_AGAIN, "EPIPE", "ECONNRESET", "ENOBUFS", harmless=_AGAIN),
+        *_errors("shutdown", "ENOTCONN", "ENOBUFS"),
+    ],
+    "datagrams": [
+        *_errors("sendto", *_AGAIN, "ENOBUFS", "EMSGSIZE", "ENETUNREACH", harmless=_AGAIN),
+        *_errors("recvfrom", *_AGAIN, "ENOMEM", "ECONNREFUSED", harmless=_AGAIN),
+        *_errors("recvmsg", *_AGAIN, "ENOMEM"),
+        *_errors("getsockopt", "ENOBUFS"),
     ],
     "accept": [
-        *_errors("accept", "EINTR", "EAGAIN", "EPERM", *_WANT, harmless=("EINTR", "EAGAIN", "EPERM", *_WANT)),
+        *_errors("accept", *_AGAIN, "EPERM", *_WANT, harmless=(*_AGAIN, "EPERM", *_WANT)),
         *_errors("accept", "ECONNABORTED", "EPROTO"),
-        *_errors("accept", *_WANT, "ECONNABORTED", lasting=True),
+        *_errors("accept", "EMFILE", "ECONNABORTED", lasting=True),
     ],
-    "shutdown": _errors("shutdown", "ENOTCONN", "ENOBUFS"),
-    "setsockopt": _errors("setsockopt", "EINVAL", "ENOBUFS"),
-    "getsockname": _errors("getsockname", "ENOTCONN", "ENOBUFS"),
-    "getpeername": _errors("getpeername", "ENOTCONN", "EINVAL"),
-    "SO_ERROR": _errors("SO_ERROR", "ECONNREFUSED", "ETIMEDOUT", "EHOSTUNREACH"),
-    "socket": [
+    "sockets": [
         *_errors("socket", *_WANT, "EAFNOSUPPORT"),
         *_errors("socket", "EMFILE", lasting=True),
-    ],
-    "connect": [
-        *_errors(
-            "connect",
-            *("ECONNREFUSED", "ENETUNREACH", "EADDRNOTAVAIL", "EPERM", "ENOBUFS", "EAGAIN"),
-            harmless=("EINTR",),
-        ),
+        *_errors("bind", "EADDRINUSE", "EADDRNOTAVAIL", "ENOBUFS"),
+        *_errors("listen", "EADDRINUSE"),
+        *_errors("connect", "EINTR", harmless=("EINTR",)),
+        *_errors("connect", "ECONNREFUSED", "ENETUNREACH", "EADDRNOTAVAIL", "EPERM", "ENOBUFS"),
         *_errors("connect", "ENETUNREACH", lasting=True),
+        *_errors("SO_ERROR", "ECONNREFUSED", "ETIMEDOUT"),
+        *_errors("setsockopt", "ENOBUFS"),
+        *_errors("getsockname", "ENOTCONN"),
+        *_errors("getpeername", "ENOTCONN"),
     ],
-    "bind": _errors("bind", "EADDRINUSE", "EACCES", "EADDRNOTAVAIL", "ENOBUFS"),
-    "listen": _errors("listen", "EADDRINUSE", "ENOBUFS"),
-    "register": [
+    "poller": [
         *_errors("register", "ENOSPC", "ENOMEM"),
         *_errors("register", "ENOSPC", lasting=True),
-    ],
-    "modify": _errors("modify", "ENOMEM"),
-    "poll": [
+        *_errors("modify", "ENOMEM"),
         Fault("poll", "no event", "nothing", harmless=True),
         Fault("poll", "spurious events", "everything", harmless=True),
         Fault("poll", "events in reverse", "reverse"),
     ],
     "clock": [
         Fault("clock", "a day later", 86400.0),
-        Fault("clock", "a minute back", -60.0),
-    ],
-    "wall": [
         Fault("wall", "a year later", 3.2e7, harmless=True),
-        Fault("wall", "to 1970", -1.7e9, harmless=True),
         Fault("wall", "before 1970", -1.8e9, harmless=True),
     ],
-    "thread": [
+    "disk": [
+        *_errors("open", "EMFILE", "ENFILE", "ENOENT", "EACCES", "EIO"),
+        *_errors("stat", "EIO"),
+        *_errors("fstat", "EIO"),
+        *_errors("pread", "EIO", "EINTR"),
+        *_errors("scandir", "EMFILE", "ENOMEM"),
+        Fault("pread", "one byte", "one byte"),
+    ],
+    "names": [
         Fault("thread", "no thread", "none"),
         Fault("thread", "no thread, lasting,", "none", lasting=True),
         Fault("thread", "hangs", "hangs"),
-    ],
-    "resolve": [
+        Fault("thread", "too late", "late"),
         Fault("resolve", "no name", socket.gaierror(socket.EAI_NONAME, "no name")),
         Fault("resolve", "try again", socket.gaierror(socket.EAI_AGAIN, "try again")),
-        Fault("resolve", "failure", socket.gaierror(socket.EAI_FAIL, "failure")),
         Fault("resolve", "out of memory", socket.gaierror(socket.EAI_MEMORY, "out of memory")),
         Fault("resolve", "EMFILE", OSError(errno.EMFILE, "too many open files")),
         Fault("resolve", "MemoryError", MemoryError()),
-        Fault("resolve", "ValueError", ValueError("nonsense")),
         Fault("resolve", "UnicodeError", UnicodeError("label too long")),
         Fault("resolve", "no addresses", []),
     ],
-    "callback": [
-        Fault("callback", f"{what} {when} the listener", f"{when} {what}")
-        for when, what in [
-            ("before", "raise"),
-            ("after", "raise"),
-            ("before", "stop"),
-            ("after", "stop"),
-            ("before", "shutdown"),
-            ("after", "shutdown"),
-            ("after", "graceful_shutdown"),
-            ("after", "close"),
-            ("before", "end"),
-            ("after", "end"),
-            ("before", "abort"),
-            ("after", "abort"),
-            ("after", "abort all"),
-            ("before", "pause"),
-            ("after", "pause"),
-        ]
-    ],
+    "listeners that raise": _actions("before raise", "after raise", "before interrupt"),
+    "listeners that end": _actions("before end", "after end", "after abort", "before abort all"),
+    "listeners that stop": _actions(
+        "before stop", "after shutdown", "after graceful_shutdown", "after close"
+    ),
+    "listeners that pause": _actions("after pause"),
 }
-#: A listener that the user interrupts: what is then lost is not known, but nothing may be kept.
-INTERRUPTS = [Fault("callback", "interrupt", "before interrupt")]
-
-
-def each(*calls: str) -> list[Fault]:
-    """All faults of these kinds of calls."""
-    return [fault for call in calls for fault in FAULTS[call]]

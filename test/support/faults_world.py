@@ -1,24 +1,24 @@
-"""What is promised whatever goes wrong, and the sweep over all that can.
+"""What is promised whatever goes wrong.
 
 Owns: the record of what a scenario's emitters say, the actions of listeners that misbehave, the
 checks when all is over. Must not know any scenario.
 
 Theory of operation: a scenario is a function that is given a `World`, makes servers, clients and
-peers in it, and has them do something; it holds in every world, so it asks whether a peer is still
-there before it lets it speak. `sweep` runs it once as it should be, which counts its calls, and
-then once for each fault at each call. After each run the same is asked: has everybody been told
-their end, once; is anything left. After a harmless fault all was as without one.
+peers in it, and has them do something; it holds in every world, so nothing in it fails because
+something is gone. Afterwards the same is asked of every world: has everybody been told their end,
+once; is anything left; was anything raised that nobody made.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
 
-from faults_kernel import Boom, Fault, Interrupted, Kernel
+from faults_kernel import Boom, Interrupted, Kernel, Point
+from faults_peer import Peer
 
 from thor import TcpClient, TcpConnection, TcpServer, UdpEndpoint
 from thor.events import EventEmitter
@@ -26,10 +26,7 @@ from thor.http import HttpServer
 from thor.http.client import HttpClientExchange
 from thor.http.client.pool import pool_of
 from thor.http.server import HttpServerExchange
-from thor.http.wire.head import ResponseHead
-from thor.http.wire.limits import Limits
-from thor.http.wire.reader import ResponseReader
-from thor.proxy import ReverseProxy
+from thor.proxy import Flow, ReverseProxy
 from thor.testing import advance, settle
 from thor.tls.server import TlsAcceptance
 
@@ -46,9 +43,7 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    Kind(
-        TcpConnection, ("data", "end", "pause", "hangup", "close", "disconnect"), ("disconnect",)
-    ),
+    Kind(TcpConnection, ("data", "end", "pause", "hangup", "close", "disconnect"), ("disconnect",)),
     Kind(
         HttpServerExchange,
         ("request_start", "request_body", "request_done", "pause", "error", "close", "done"),
@@ -76,13 +71,17 @@ KINDS = [
 ]
 #: Events that come at most once.
 ONCE = frozenset(
-    """start end hangup close disconnect request_start request_done error done response_start
-    response_done upgrade connect_error""".split()
+    (
+        *("start", "end", "hangup", "close", "disconnect"),
+        *("request_start", "request_done", "error", "done"),
+        *("response_start", "response_done", "upgrade", "connect_error"),
+    )
 )
 #: Events that say how, not what: they come with more or fewer pieces.
 MANNER = frozenset(("pause", "hangup", "accept_paused", "accept_resumed"))
-#: What ends an exchange of a client's without a word.
-SILENCING = frozenset(("end", "abort", "abort all", "stop", "interrupt"))
+#: What the program can end without a word, and how.
+SILENT = (HttpClientExchange, TcpClient, TlsAcceptance)
+SILENCING = frozenset(("end", "abort", "stop", "interrupt"))
 
 
 class Stopped(Exception):
@@ -92,21 +91,24 @@ class Stopped(Exception):
 class World:
     """One run of a scenario.
 
-    log: what each watched emitter has said, by name; faulty: whether there is a fault
+    log: what each watched emitter has said, by name
     """
 
-    def __init__(self, fault: Fault | None = None, nth: int = 0) -> None:
-        self.kernel = Kernel(fault, nth)
+    def __init__(self, *points: Point) -> None:
+        self.kernel = Kernel(*points)
         self.loop = self.kernel.loop
         self._epoch = self.loop._epoch
-        self.faulty = fault is not None
         self.log: dict[str, list[tuple[Any, ...]]] = {}
         self.peers: list[Peer] = []
         self.servers: list[Any] = []
         self.wrong: list[str] = []
         self._watched: dict[str, tuple[Any, Kind]] = {}
-        self._done: list[Callable[[], Any]] = []
-        self._action = fault.does if fault is not None and fault.call == "callback" else ""
+        self._calls = {fault.call for fault, _ in points}
+        self._actions = {f.does.split()[1] for f, _ in points if f.call == "callback"}
+        self._stopping: list[str] = []
+        self._flows: list[Flow] = []
+        self._begun: list[int] = []
+        self._over: list[int] = []
         self._stopped = False
         self._complaints = _Complaints()
 
@@ -128,6 +130,7 @@ class World:
         self.servers.append(server)
         self.watch(name, server, **reactions)
         own = next(reversed(self._watched))
+        self._stopping.append(own)
         server.on("stop", partial(self._heard, own, "stop", None))
         return server
 
@@ -186,6 +189,9 @@ class World:
 
     def _note(self, name: str, event: str, *args: Any) -> None:
         self.log[name].append((event, *map(_plain, args)))
+        if args and isinstance(args[0], Flow) and event in ("request", "done"):
+            (self._begun if event == "request" else self._over).append(id(args[0]))
+            self._flows.append(args[0])  # so that no other one gets its id
 
     def _act(self, what: str, name: str) -> None:
         """A listener misbehaves."""
@@ -237,7 +243,7 @@ class World:
         for peer in self.peers:
             peer.forget()
             peer.story  # which is right as far as it goes
-        self.wrong += self._complaints.unexpected(self.kernel)
+        self.wrong += self._complaints.unexpected("modify" in self._calls)
         self.wrong += self.kernel.misuse
         return self.wrong
 
@@ -245,9 +251,16 @@ class World:
         """All goes well from now on, and comes to its end."""
         self.kernel.heal()
         self.advance(LONG_S)
+        if "interrupt" in self._actions:  # what the program would have done then, it did not
+            for emitter, _ in list(self._watched.values()):
+                if isinstance(emitter, TcpConnection):
+                    emitter.abort()
         for server in self.servers:
             getattr(server, "graceful_shutdown", server.shutdown)()
         self.advance(LONG_S)
+        if "interrupt" not in self._actions:
+            waiting = [sock for sock in self.kernel.open.values() if not sock.exempt]
+            self.wrong += [f"open for ever: {sock!r}" for sock in waiting]
         for peer in self.peers:
             peer.vanish()
         self.settle()
@@ -267,22 +280,23 @@ class World:
 
     def _look_at_events(self) -> None:
         stopped = self._stopped
-        silenced = self._action.partition(" ")[2] in SILENCING
+        silenced = not SILENCING.isdisjoint(self._actions)
         for name, (emitter, kind) in self._watched.items():
             events = [event for event, *_ in self.log[name]]
-            for event in ONCE.intersection(events):
+            for event in ONCE.intersection(events) if kind.of is not ReverseProxy else ():
                 if events.count(event) > 1:
                     self.wrong.append(f"{name} said {event} {events.count(event)} times: {events}")
             ends = [event for event in events if event in kind.last]
             if len(ends) > 1 or (ends and events[-1] != ends[0]):
                 self.wrong.append(f"{name} said something after its end: {events}")
-            may_be_silent = stopped or (silenced and kind.of in (HttpClientExchange, TcpClient))
-            if kind.last and not ends and not (may_be_silent or not events and _unused(emitter)):
+            may_be_silent = stopped or (silenced and kind.of in SILENT)
+            if kind.last and not ends and not (may_be_silent or (not events and _unused(emitter))):
                 self.wrong.append(f"{name} did not end: {emitter!r} {events}")
             if ends and emitter.events() and kind.of not in (TcpClient, TlsAcceptance):
                 self.wrong.append(f"{name} has ended and keeps its listeners")
-        for server in self.servers:
-            name = next(n for n, (each, _) in self._watched.items() if each is server)
+        if not stopped and sorted(self._begun) != sorted(self._over):
+            self.wrong.append(f"flows began {len(self._begun)} times, ended {len(self._over)}")
+        for name in self._stopping:
             stops = [event for event, *_ in self.log[name]].count("stop")
             if stops != 1 and not stopped:
                 self.wrong.append(f"{name} said stop {stops} times")
@@ -314,6 +328,19 @@ class World:
             found[f"peer {number}"] = peer.story
         return found
 
+    def whole_bodies(self) -> set[tuple[str, bytes]]:
+        """The bodies that were taken for whole: of requests, and of responses that say 200."""
+        found = set()
+        for events in self.log.values():
+            said = {event[0] for event in events}
+            if "response_done" in said and any(event[1] == b"200" for event in events if event[1:]):
+                found.add(("response", b"".join(e[1] for e in events if e[0] == "response_body")))
+            elif "request_done" in said:
+                found.add(("request", b"".join(e[1] for e in events if e[0] == "request_body")))
+        for peer in self.peers:
+            found.update(("response", body) for body in peer.whole_bodies())
+        return found
+
 
 def _joined(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """What was said, in one piece, and not how."""
@@ -330,6 +357,8 @@ def _joined(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def _plain(arg: Any) -> Any:
     """An argument of an event, as what can be compared."""
+    if isinstance(arg, Flow):
+        return arg.method, arg.path, arg.status
     return type(arg).__name__ if isinstance(arg, (Exception, EventEmitter)) else arg
 
 
@@ -368,137 +397,23 @@ class _Complaints(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def __enter__(self) -> None:
-        logging.getLogger("thor").addHandler(self)
+        logger = logging.getLogger("thor")
+        self._before = logger.handlers, logger.level, logger.propagate
+        logger.handlers, logger.propagate = [self], False
+        logger.setLevel(logging.ERROR)
 
     def __exit__(self, *_: Any) -> None:
-        logging.getLogger("thor").removeHandler(self)
+        logger = logging.getLogger("thor")
+        logger.handlers, level, logger.propagate = self._before
+        logger.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
-    def unexpected(self, kernel: Kernel) -> Iterable[str]:
+    def unexpected(self, unwatched: bool) -> Iterable[str]:
+        """unwatched: whether the loop could not watch for what it was asked to"""
         for record in self.records:
             why = record.exc_info[1] if record.exc_info else None
-            if not isinstance(why, Boom):
+            on_purpose = isinstance(why, Boom) or "new thread" in str(why)
+            if not on_purpose and not (unwatched and "injected" in str(why)):
                 yield f"logged: {record.getMessage()}"
-
-
-class Peer:
-    """A peer that a scenario plays, as far as the other side lets it.
-
-    received: what has come; story: that, and how it ended
-    """
-
-    def __init__(self, world: World, sock: Any, speaks: str) -> None:
-        self.speaks = speaks
-        self.received = b""
-        self.ended = self.lost = False
-        self.conn: TcpConnection | None = None
-        if sock is not None:
-            self.conn = conn = TcpConnection(sock, ("127.0.0.1", 80), world.loop)
-            conn.allow_half_open = True
-            conn.on("data", self._data)
-            conn.on("end", partial(setattr, self, "ended", True))
-            conn.on("close", partial(setattr, self, "lost", True))
-            conn.pause(False)
-        self._world = world
-
-    def _data(self, data: bytes) -> None:
-        self.received += data
-
-    @property
-    def story(self) -> Any:
-        if self.speaks == "http":
-            return read_responses(self.received), self.ended
-        return self.received, self.ended
-
-    def send(self, *pieces: bytes) -> Peer:
-        """Send each piece as one segment, as long as it can."""
-        for piece in pieces:
-            if self.conn is not None and self.conn.tcp_connected:
-                self.conn.write(piece)
-            self._world.settle()
-        return self
-
-    def finish(self) -> Peer:
-        """Finish sending."""
-        if self.conn is not None:
-            self.conn.end_writing()
-        self._world.settle()
-        return self
-
-    def close(self) -> Peer:
-        """Close."""
-        if self.conn is not None:
-            self.conn.close()
-        self._world.settle()
-        return self
-
-    def vanish(self) -> None:
-        """Reset."""
-        if self.conn is not None:
-            self.conn.abort()
-
-    def forget(self) -> None:
-        """Leave nothing."""
-        if self.conn is not None:
-            self.conn.socket.close()
-
-
-def read_responses(data: bytes) -> list[Any]:
-    """Responses, and interim ones, whatever their framing. Raises: HttpError for what is none"""
-    found: list[Any] = []
-    reader = ResponseReader(Limits())
-    while data:
-        reader.expect(b"GET", True)
-        reader.feed(data)
-        while (head := reader.read_head()) is not None:
-            found.append(head[2:6])
-            if ResponseHead(*head).status_code not in range(102, 200) and head[2] != b"100":
-                break
-        if head is None:
-            return [*found, "no more"]
-        if head[2] != b"101":
-            body = []
-            while chunk := reader.read_body():
-                body.append(chunk)
-            found.append(b"".join(body))
-            if not reader.complete:
-                return [*found, "no more"]
-            found.append(list(reader.trailers))
-        data = reader.take_rest()
-        if head[2] == b"101":
-            return [*found, data]
-    return found
-
-
-def sweep(
-    scenario: Callable[[World], Any], faults: Iterable[Fault], noticed: Collection[str] = ()
-) -> int:
-    """Run `scenario` with each of the faults at each call. Returns: how often it was run
-
-    noticed: kinds of calls whose harmless faults may be noticed in this scenario
-    Raises: AssertionError, which says what was wrong after which of them
-    """
-    usual = World()
-    assert usual.run(scenario) == [], "without a fault"
-    runs = 0
-    wrong: list[str] = []
-    for fault in faults:
-        for nth in range(1, usual.kernel.calls[fault.call] + 1):
-            runs += 1
-            world = World(fault, nth)
-            found = world.run(scenario)
-            if fault.harmless and fault.call not in noticed and not found and world.outcome() != usual.outcome():
-                found = [_difference(usual.outcome(), world.outcome())]
-            wrong += [f"{fault.name} at {fault.call} {nth}: {what}" for what in found]
-    assert not wrong, f"{len(wrong)} of {runs} runs:\n" + "\n".join(wrong[:40])
-    return runs
-
-
-def _difference(usual: dict[str, Any], found: dict[str, Any]) -> str:
-    lines = []
-    for name in [*usual, *found]:
-        if usual.get(name) != found.get(name):
-            lines.append(f"{name}: {found.get(name)!r} instead of {usual.get(name)!r}")
-    return "; ".join(lines)

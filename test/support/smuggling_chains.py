@@ -1,7 +1,8 @@
 """Two hops in a row, and a ledger of what reaches the end of them.
 
 Owns: starting the chains, sending a message with a marked one through them, and judging what was
-seen. Must not know any message: they are in `smuggling_cases.py`.
+seen. Must not know any message: they are in `smuggling_cases.py` and
+`smuggling_heads.py`.
 
 Theory of operation: the witness at the end writes down the head of each request as soon as it has
 read it. The hop in front puts a mark on each request that it forwards (Thor's `Via`, the others'
@@ -25,7 +26,17 @@ import pytest
 from cli_support import running
 from interop_data import LIMIT_S, Wire
 from interop_support import ORIGINS, Served, haproxy, nginx, started
-from smuggling_cases import BEHIND, INSIDE, LAST, REFUSED, UNFINISHED, Smuggled
+from smuggling_cases import (
+    BEHIND,
+    INSIDE,
+    LAST,
+    MARKED,
+    REFUSED,
+    UNFINISHED,
+    Smuggled,
+    message,
+)
+from smuggling_heads import RESPONSES
 
 from thor_support import need_program
 
@@ -116,20 +127,6 @@ def _behind_nginx(stack: ExitStack, folder: Path, to: int) -> int:
     return stack.enter_context(nginx(folder, location, http)).port
 
 
-#: The witnesses, by name.
-WITNESSES = (
-    "nginx",
-    "node",
-    "node-lenient",
-    "aiohttp",
-    "thor-server",
-    "sloppy-about-lengths",
-    "sloppy-about-codings",
-)
-#: What may stand between the first hop and the witness.
-BETWEEN = ("haproxy", "thor-proxy")
-
-
 def _witness(stack: ExitStack, name: str, ledger: Path) -> Served:
     if name == "nginx":
         return _nginx(stack, ledger)
@@ -141,14 +138,16 @@ def _witness(stack: ExitStack, name: str, ledger: Path) -> Served:
         return _python(stack, ledger, "aiohttp")
     if name == "thor-server":
         return _python(stack, ledger, "thor")
-    return _python(stack, ledger, "sloppy", name.removeprefix("sloppy-about-")[:-1])
+    return _python(stack, ledger, "sloppy", name.removeprefix("sloppy-")[:-1])
 
 
 @contextmanager
 def chain(folder: Path, *hops: str) -> Iterator[Chain]:
-    """Start hops, the first one first; the last is one of WITNESSES.
+    """Start hops, the first one first.
 
-    The others are "thor-proxy", "haproxy", "haproxy-lenient" or "nginx".
+    The last one is "nginx", "node", "node-lenient", "aiohttp", "thor-server", "sloppy-lengths" or
+    "sloppy-codings"; those before are "thor-proxy", "haproxy", "haproxy-lenient", "nginx" or
+    "naive".
     """
     *before, last = hops
     with ExitStack() as stack:
@@ -163,6 +162,9 @@ def chain(folder: Path, *hops: str) -> Iterator[Chain]:
                 port = _proxy(stack, port)
             elif hop == "nginx":
                 port = _behind_nginx(stack, place, port)
+            elif hop == "naive":
+                script = str(ORIGINS / "naive_proxy.py")
+                port = stack.enter_context(started(sys.executable, script, str(port))).port
             else:
                 lenient = "option accept-invalid-http-request" if "lenient" in hop else ""
                 port = _behind_haproxy(stack, place, port, lenient)
@@ -259,6 +261,27 @@ def send(at: Chain, case: Smuggled, number: int) -> list[str]:
     return [f"{case.id}: {what} ({got}; {seen})" for what in wrong]
 
 
+def provoke(at: Chain, name: str, number: int) -> list[str]:
+    """Have the witness, a sloppy one, say something. Returns: what is wrong about what follows"""
+    said, statuses = RESPONSES[name]
+    attacker = Attacker(at.port)
+    say = b"X-Say: " + said.hex().encode()
+    request = message(say, start=b"GET /m0000 HTTP/1.1") + MARKED
+    attacker.wire.send(Smuggled(name, request, BEHIND).numbered(number))
+    # nginx before 1.29 takes a 103 for the answer, and waits for its end.
+    attacker.read(2, LIMIT_S if at.strict else QUIET_S)
+    answers = ask_twice(at.port, number)
+    got = attacker.finish()
+    wrong = []
+    if answers != [b"/v%04d" % number] * 2:
+        wrong.append(f"somebody else asked for /v{number:04} and got {answers}")
+    if at.strict and got.statuses[0] not in statuses:
+        wrong.append("that is no answer to it")
+    if b"/marked" in got.seen or got.seen[1:] not in ([], [b"/x%04d" % number]):
+        wrong.append("what the origin has added is taken for an answer")
+    return [f"{name}: {what} ({got})" for what in wrong]
+
+
 # -- judging ------------------------------------------------------------------------------------
 
 
@@ -269,7 +292,11 @@ def judge(at: Chain, case: Smuggled, number: int, got: Got, seen: list[Seen]) ->
         refused = not entry.target and got.statuses[:1] >= [400]  # nginx tells of these, too
         if not refused and (entry.via.count("thor-") != at.proxies or entry.front != at.front):
             wrong.append(f"a request came past the first hop: {entry}")
-    targets = [re.sub(r"^http://\w+", "", entry.target) for entry in seen]
+    # The authority of CONNECT has no number of its own.
+    targets = [
+        re.sub(r"^http://\w+|^site:80$", f"/m{number:04}" * (":80" in entry.target), entry.target)
+        for entry in seen
+    ]
     other = f"/v{number:04}"
     if targets.count(other) != 2:
         wrong.append(f"the witness has seen {other} {targets.count(other)} times")
@@ -279,7 +306,7 @@ def judge(at: Chain, case: Smuggled, number: int, got: Got, seen: list[Seen]) ->
         wrong.append("the witness has seen what nobody asked for")
     if at.strict:
         wrong += judge_strictly(case, got, kinds)
-    elif kinds not in ("", "m", "x", "mx"):
+    elif "xm" in kinds or kinds.count("m") > 1 or kinds.count("x") > case.data.count(b"/x0000"):
         wrong.append("the witness has seen something twice, or in another order")
     return wrong
 

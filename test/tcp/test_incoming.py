@@ -301,6 +301,20 @@ def test_shutdown_ends_a_graceful_one_that_waits_for_a_header() -> None:
     assert gate.names() == ["stop"]
 
 
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EINTR])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) -> None:
+    """The first only looks, the second takes."""
+    gate = Gate()
+    peer = gate.dial()
+    [waiting] = gate.server._connections
+    sock: Any = waiting._socket  # type: ignore[union-attr]
+    sock.fail("recv", OSError(code, "again"), nth)
+    peer.write(LINE)
+    settle(gate.loop)
+    assert gate.names() == ["connect"]
+
+
 def test_one_whose_header_comes_after_close_is_reset() -> None:
     gate = Gate()
     peer = gate.dial(LINE[:10])

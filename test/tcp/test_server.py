@@ -383,19 +383,20 @@ def test_two_listening_sockets_that_fail_in_one_turn_are_one_pause(
     assert [event[0] for event in heard.events] == told
 
 
-def test_a_connection_that_cannot_be_made_is_closed(
-    party: Party, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
+def test_a_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
+    party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> Any:
         raise OSError(errno.ENOSPC, "no room in the poller")
 
-    party.loop.on_exception = "log"
     client = party.dial()
     with monkeypatch.context() as patch:
         patch.setattr(server_module, "TcpConnection", fail)
         party.turns()
     assert client.recv(1) == b""
+    assert party.heard.take() == [("start",), ("accept_paused", errno.ENOSPC)]
     party.meet()
+    assert party.names() == ["accept_resumed", "connect"]
 
 
 def test_a_pause_of_accepting_that_nobody_hears_of_is_logged(

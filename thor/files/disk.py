@@ -125,7 +125,11 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
         fd = os.open(last, _OPEN_FILE, dir_fd=directory)
     finally:
         os.close(directory)
-    status = os.fstat(fd)
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        os.close(fd)
+        raise
     file = OpenFile(fd, status)
     if not stat.S_ISREG(status.st_mode):  # replaced since it was looked at
         file.close()

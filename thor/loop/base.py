@@ -23,6 +23,7 @@ What an exception that comes out of a call does is said in `calls.py`. `Keyboard
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -100,6 +101,8 @@ class LoopBase(Caller):
         self._thread_calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
+        #: What connections leave for others to use (thor.tcp.splice).
+        self._spares: Closable | None = None
         _loops.add(self)
 
     # -- running -------------------------------------------------------------------------------
@@ -321,8 +324,9 @@ class LoopBase(Caller):
     ) -> Job:
         """Call `f(*args)` in a thread, for work that blocks.
 
-        then: called on the loop as `then(result, None)`, or `then(None, exception)`; without it
-            an exception is logged like that of any callback
+        then: called on the loop as `then(result, None)`, or `then(None, exception)`, which can
+            be that of a thread that could not be made; without it an exception is logged like
+            that of any callback
         Returns: an object whose `cancel()` keeps `then` from being called
         """
         return self._hire(self._threads, f, args, then)
@@ -356,7 +360,12 @@ class LoopBase(Caller):
             poller = self._make_poller()
             if not getattr(poller, "never_waits", False):  # else there is nothing to wake from
                 wakeup = Wakeup()
-                poller.register(wakeup.fileno(), READABLE)
+                try:
+                    poller.register(wakeup.fileno(), READABLE)
+                except OSError:
+                    wakeup.close()
+                    poller.close()
+                    raise
                 alarm = EventSource(self)
                 alarm._ready = lambda bits: self._woken()  # type: ignore[method-assign]
                 self._table[wakeup.fileno()] = alarm
@@ -384,7 +393,13 @@ class LoopBase(Caller):
 
     def _modify_fd(self, fd: int, bits: int) -> None:
         if self._poller is not None:
-            self._poller.modify(fd, bits)
+            try:
+                self._poller.modify(fd, bits)
+            except OSError as why:
+                if why.errno != errno.ENOMEM:
+                    raise
+                # kqueue's. What is not watched would wait for ever: its source has failed.
+                self._soon(self._report, self._table[fd]._ready, why)
 
     def _forget_fd(self, fd: int, source: EventSource) -> None:
         if self._table.get(fd) is source:
@@ -429,6 +444,9 @@ class LoopBase(Caller):
         self._table.clear()
         while self._to_close:
             self._to_close.pop().close()
+        if self._spares is not None:
+            self._spares.close()
+            self._spares = None
         if self._poller is not None:
             self._poller.close()
             self._poller = None

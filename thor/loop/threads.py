@@ -95,12 +95,13 @@ class _Crew:
             name = f"thor-{self._count}"
         try:
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        except RuntimeError:
+        except RuntimeError as why:
             with self._changed:
                 self._count -= 1
-                if self._count == 0 and job in self._jobs:  # nobody is there to do it
-                    self._jobs.remove(job)
-                    raise
+                if self._count or job not in self._jobs:
+                    return
+                self._jobs.remove(job)
+            self._loop.run_in_loop(job._finish, self._loop, None, why)  # nobody is there to do it
 
     def _serve(self) -> None:
         while (job := self._take()) is not None:

@@ -230,6 +230,14 @@ class WatchedRelay(Relay):
         self.flow.response_bytes += len(chunk)
         Relay.response_body(self, chunk)
 
+    def request_passed(self, count: int) -> None:
+        """So much of the request."""
+        self.flow.request_bytes += count
+
+    def response_passed(self, count: int) -> None:
+        """So much of the response."""
+        self.flow.response_bytes += count
+
     def error(self, error: HttpError) -> None:
         """The attempt failed."""
         self.flow.error = error

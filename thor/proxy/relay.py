@@ -6,7 +6,8 @@ other. Must not know which fields cross a hop, nor how an endpoint is chosen.
 Theory of operation: one exchange emits what the other has as a method, so the relay is the sink of
 the client's exchange and calls the server's; a `Caller` is the sink of the server's and calls the
 client's. There are two, since both sides emit `pause` and `error`, and each means the other side.
-`pause` is wired across, both ways: what one side cannot send, the other does not read.
+`pause` is wired across, both ways: what one side cannot send, the other does not read. When large
+pieces of a body arrive, the rest is left to the connections, as far as they can do it alone.
 
     not a byte passed on --error, may be replayed--> next attempt, at another endpoint
                          --error------------------> an answer of the proxy's own
@@ -45,6 +46,7 @@ from thor.proxy.forwarding import (
     origin_form,
 )
 from thor.tcp.departure import abort_when_sent
+from thor.tcp.splice import PIECE_BYTES
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
@@ -240,6 +242,11 @@ class Relay:
                 self.held = None
         if self.outbound is not None:
             self.outbound.request_body(chunk)
+            if len(chunk) >= PIECE_BYTES and self.held is None and self.outbound is not None:
+                self.inbound.relay_body(self.outbound, self.request_passed)
+
+    def request_passed(self, count: int) -> None:
+        """So many bytes of the request's body went on unseen."""
 
     def cancel(self) -> None:
         """Nobody wants the response any more."""
@@ -298,6 +305,11 @@ class Relay:
     def response_body(self, chunk: bytes) -> None:
         """A piece of the response."""
         self.inbound.response_body(chunk)
+        if len(chunk) >= PIECE_BYTES and self.outbound is not None:
+            self.outbound.relay_body(self.inbound, self.response_passed)
+
+    def response_passed(self, count: int) -> None:
+        """So many bytes of the response's body went on unseen."""
 
     def response_done(self, trailers: RawHeaders) -> None:
         """The response is complete."""

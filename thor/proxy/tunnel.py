@@ -5,7 +5,8 @@ how it came to the tunnel.
 
 Theory of operation: each connection has a `_Side` as its owner, which knows the other connection.
 Pausing is wired across: while one side cannot send, the other is not read, so that memory is
-bounded by the marks of the two queues. A FIN is passed on and the other direction stays open; when
+bounded by the marks of the two queues. When large pieces arrive, the connections are left to move
+them alone, where they can. A FIN is passed on and the other direction stays open; when
 both are over, the connections close by themselves. A side that is lost takes the other with it:
 after a clean end what is queued is still sent, after a reset the other is reset too, so that no
 end takes a broken stream for a whole one.
@@ -16,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
+
+from thor.tcp.splice import PIECE_BYTES, PIPE_BYTES
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
@@ -109,6 +112,17 @@ class _Side:
         self.tunnel._touch()
         if self.to.tcp_connected:
             self.to.write(data)
+            if len(data) >= PIECE_BYTES:
+                self.opposite.to.splice_to(self.to, self)
+
+    def room(self) -> int:
+        """How much may go across unseen."""
+        return PIPE_BYTES if self.to.tcp_connected else 0
+
+    def moved(self, count: int) -> None:
+        """So much went across unseen."""
+        self.received += count
+        self.tunnel._touch()
 
     def end(self) -> None:
         """The peer finished sending."""

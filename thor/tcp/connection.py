@@ -33,6 +33,7 @@ from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
 from thor.tcp.proxy_protocol import ProxyHeader
+from thor.tcp.splice import Passage, Splice, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
 from thor.tcp.writebuf import WriteBuffer, to_bytes
 from thor.types import Address, Data
@@ -100,11 +101,12 @@ class TcpConnection(EventSource):
         self._flush_due = False
         self._after_flush = False
         self._buffer = WriteBuffer()
+        self._splice: Splice | None = None
         self._set_io(sock)
         self._register(sock.fileno(), 0)
 
     def _set_io(self, sock: socket_module.socket) -> None:
-        self._recv: Callable[[int], bytes] = sock.recv
+        self._recv: Callable[[int], bytes | None] = sock.recv
         self._send: Callable[[Any], int] = sock.send
 
     def _sendmsg(self, chunks: list[Any]) -> int:
@@ -157,6 +159,16 @@ class TcpConnection(EventSource):
             if not self._paused:
                 self._loop._soon(self._resume)
 
+    def splice_to(self, dst: TcpConnection, passage: Passage) -> bool:
+        """From the next readiness on, have what arrives go to `dst` without being looked at.
+
+        It is as if each piece came as `data` and was written to `dst`; `passage` says how much may
+        go, and is told what went. It ends by itself where a piece is better, or can only be, read
+        and written: that one comes as `data`, and this may be called again.
+        Returns: False if it cannot be: not on this system, or not with connections of this kind
+        """
+        return begin_splice(self, dst, passage)
+
     def _resume(self) -> None:
         """Deliver what was given back, then read on."""
         if self._paused or self._reading is CLOSED:
@@ -201,6 +213,8 @@ class TcpConnection(EventSource):
                             owner.data(data)
                         else:
                             self._deliver(data)
+                    elif self._splice is not None:
+                        self._splice.tell()
                     else:
                         self._end_of_stream()
         elif bits & ~(READABLE | WRITABLE):
@@ -317,10 +331,15 @@ class TcpConnection(EventSource):
         """The queue is above its high mark: send at once, and if that is not enough, say so."""
         if not self._interest & WRITABLE:
             self._send_some()
-        if not self._write_paused and self._buffer.size > self.high_water:
+        if self._buffer.size > self.high_water:
+            self._pause_writer()
+        return not self._write_paused
+
+    def _pause_writer(self) -> None:
+        """Who writes is to wait."""
+        if not self._write_paused:
             self._write_paused = self._after_flush = True
             self._tell_pause(True)
-        return not self._write_paused
 
     def _tell_pause(self, paused: bool) -> None:
         owner = self._owner
@@ -385,6 +404,10 @@ class TcpConnection(EventSource):
             self._sent_marks = []
         self._sent_marks.append((self.bytes_written + self._buffer.size, callback))
         self._after_flush = True
+        self._queue_flush()
+
+    def _queue_flush(self) -> None:
+        """Be flushed at the end of the batch, if nothing else will do it."""
         if not self._flush_due:
             self._flush_due = True
             self._loop._to_flush.append(self)
@@ -428,9 +451,7 @@ class TcpConnection(EventSource):
     def _begin_ending(self) -> None:
         self._writing = FLUSHING
         self._after_flush = True
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop._to_flush.append(self)
+        self._queue_flush()
 
     def _ended_writing(self) -> None:
         """Everything was sent after `close()`, `end_writing()` or the peer's FIN."""
@@ -472,6 +493,8 @@ class TcpConnection(EventSource):
         self._buffer.clear()
         self._unread = b""
         self._sent_marks = None
+        if self._splice is not None:
+            self._splice.end()
         self.unregister_fd()
         self._close_socket()
 

@@ -100,7 +100,7 @@ class Incoming(EventSource):
         try:
             self._server._open(self._socket, address, header)
         finally:
-            self._server._gone(self)
+            self._server._uncount(self)
 
     def _refuse(self, reason: str) -> None:
         self._leave()

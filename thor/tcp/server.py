@@ -7,9 +7,10 @@ Theory of operation. Each listening socket is a source of the loop. When one is 
 are accepted until there are no more, but only so many a turn, so that a storm of them does not
 starve those that are there. A connection that was gone before it was accepted is passed over.
 
-Out of descriptors, memory or fds that a loop can watch, accepting pauses: the listening sockets are not watched, or the loop
-would spin, and connections wait in the kernel's queue. Accepting is tried again when a connection
-of this server has closed, and from time to time; it has resumed when an accept did not fail.
+Out of descriptors, memory or fds that a loop can watch, accepting pauses: the listening sockets
+are not watched, or the loop would spin, and connections wait in the kernel's queue. Accepting is
+tried again when a connection of this server has closed, and from time to time; it has resumed when
+an accept did not fail.
 
 An accepted socket goes through `_accepted`, `_open`, `_introduce`. Between them there are steps
 that take time: the PROXY header before `_open`, and TLS's hand-shake, which a subclass puts before
@@ -183,7 +184,11 @@ class TcpServer(EventEmitter):
                 self._pause_accepting(why.errno or errno.EINVAL)
                 return
             if self._accept_error:
-                self._resume_accepting()
+                try:
+                    self._loop._call(self._resume_accepting, (), None)
+                except BaseException:
+                    sock.close()
+                    raise
             if door.both_families:
                 address = unmapped(address)
             self._loop._call(self._accepted, (sock, address), None)
@@ -240,8 +245,7 @@ class TcpServer(EventEmitter):
         return conn
 
     def _turn_away(self, sock: socket_module.socket, why: OSError) -> None:
-        """The loop can watch no more fds: reset this connection, and let the others wait."""
-        reset_on_close(sock)
+        """The loop can watch no more fds: close this connection, and let the others wait."""
         self._loop._close_later(sock)
         if self._doors:
             self._pause_accepting(why.errno or errno.EINVAL)
@@ -260,11 +264,15 @@ class TcpServer(EventEmitter):
 
     def _gone(self, conn: TcpConnection | Incoming) -> None:
         """One of the connections has closed."""
-        self._connections.discard(conn)
         if self._retry is not None:
             # Its fd is closed at the end of this turn.
             self._retry.delete()
             self._retry = self._loop._schedule(0, self._try_again)
+        self._uncount(conn)
+
+    def _uncount(self, conn: TcpConnection | Incoming) -> None:
+        """It is none of the server's connections any more."""
+        self._connections.discard(conn)
         if self._draining and not self._connections:
             self._draining = False
             self._loop._soon(self._stopped)
@@ -371,6 +379,11 @@ class _Door(EventSource):
             self._server.close()
         else:
             self._server._accept_some(self)
+
+    def failed(self, exc: BaseException) -> None:
+        """Something raised; if it is that the socket cannot be watched, try again later."""
+        if isinstance(exc, OSError) and exc.errno == errno.ENOMEM and self._fd >= 0:
+            self._server._pause_accepting(errno.ENOMEM)
 
     def close(self) -> None:
         """Listen no more."""

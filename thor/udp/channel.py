@@ -45,6 +45,8 @@ BATCH = 64
 RECV_BYTES = 64 * 1024
 #: How often a send is tried while what stands in its way are the errors of others.
 SEND_TRIES = 4
+#: The call is to be made again, when the poller says so.
+_LATER = (BlockingIOError, InterruptedError)
 #: Reads the error queue; 0 where there is none.
 _ERROR_QUEUE: int = getattr(socket_module, "MSG_ERRQUEUE", 0)
 #: Which of the errors there are ICMP's: `ee_origin` of linux/errqueue.h, for IPv4 and IPv6.
@@ -100,7 +102,7 @@ class Channel(EventSource):
                 return
             try:
                 data, address = recvfrom(RECV_BYTES)
-            except BlockingIOError:
+            except _LATER:
                 return
             except OSError as why:
                 if not self._take_errors():
@@ -118,7 +120,7 @@ class Channel(EventSource):
         """Send, or queue. Returns: False if there was no room"""
         if not self.queue:
             failure = self._try(data, address)
-            if not isinstance(failure, BlockingIOError):
+            if not isinstance(failure, _LATER):
                 return failure is None or self._lose(failure, address)
         endpoint = self._endpoint
         if len(self.queue) >= endpoint.max_queued:
@@ -136,7 +138,7 @@ class Channel(EventSource):
                 return None
             except OSError as why:
                 failure = why
-            if isinstance(failure, BlockingIOError) or not self._take_errors():
+            if isinstance(failure, _LATER) or not self._take_errors():
                 break
         return failure
 
@@ -153,7 +155,7 @@ class Channel(EventSource):
         while queue:
             data, address = queue[0]
             failure = self._try(data, address)
-            if isinstance(failure, BlockingIOError):
+            if isinstance(failure, _LATER):
                 break
             queue.popleft()
             if failure is not None:

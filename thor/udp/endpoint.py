@@ -150,8 +150,18 @@ class UdpEndpoint(EventEmitter):
 
     def _bind(self, places: list[opening.Place], number: int) -> None:
         sockets = opening.open_bound(places, number, self._options)
-        self.address = sockets[0].getsockname()
-        self._channels = [Channel(self, sock) for sock in sockets]
+        try:
+            self.address = sockets[0].getsockname()
+            for sock in sockets:
+                self._channels.append(Channel(self, sock))
+        except BaseException:
+            self.address = None
+            channels, self._channels = self._channels, []
+            for channel in channels:
+                channel.close()
+            for sock in sockets:
+                sock.close()
+            raise
         self._loop._soon(self._started)
 
     def _bind_to_name(self, host: str | bytes, number: int) -> None:

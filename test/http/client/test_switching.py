@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from client_support import HELLO_EVENTS, Feed, Stage, ok
 
@@ -81,4 +83,27 @@ def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
     exchange.request_start("GET", "http://origin/", [], upgrade="websocket")
     exchange.request_done([])
     stage.peer.send(SWITCH)
+    assert stage.peer.lost
+
+
+@pytest.mark.parametrize("why", [KeyboardInterrupt, RuntimeError])
+def test_a_connection_whose_listener_raises_is_reset(
+    stage: Stage, why: type[BaseException], caplog: Any
+) -> None:
+    stage.loop.on_exception = "log"
+    watched = stage.request(upgrade="websocket")
+    conns: list[Any] = []
+
+    def fail(conn: Any) -> None:
+        conns.append(conn)
+        raise why
+
+    watched.exchange.on("upgrade", fail)
+    stage.peer.conn.write(SWITCH)
+    try:
+        stage.settle()
+    except KeyboardInterrupt:
+        pass
+    stage.settle()
+    assert not conns[0].tcp_connected
     assert stage.peer.lost

@@ -184,7 +184,7 @@ def test_no_head_timeout_is_no_limit() -> None:
 
 @pytest.mark.parametrize("data", [CHUNKED, request("/", "Content-Length: 9", method="PUT")])
 def test_a_body_that_stops_is_a_408_and_an_error(data: bytes) -> None:
-    stage = Stage(body_timeout=10)
+    stage = Stage(body_timeout=10, min_body_rate=0)
     client = stage.client().send(data)
     stage.advance(9)
     client.send(chunks(b"abc"))
@@ -241,6 +241,35 @@ def test_a_body_slower_than_the_least_rate_is_a_408() -> None:
         stage.advance(1)
     assert client.take().startswith(REQUEST_TIMEOUT)
     assert stage.names()[-3:] == ["error", "close", "done"]
+
+
+def test_by_default_a_body_that_dribbles_is_a_408_within_two_windows() -> None:
+    stage = Stage()
+    client = stage.client().send(request("/", "Content-Length: 8192", method="POST"))
+    for _ in range(3):  # some bytes every nine seconds, and time that is far from up
+        stage.advance(9)
+        if not client.closed:
+            client.send(b"x" * 32)
+    assert client.take().startswith(REQUEST_TIMEOUT)
+    assert stage.names()[-3:] == ["error", "close", "done"]
+
+
+def test_silence_is_not_slowness() -> None:
+    stage = Stage(answering_done)
+    client = stage.client().send(CHUNKED + chunks(b"x" * 3000))
+    stage.advance(55)
+    assert client.send(chunks(b"x" * 3000), b"0\r\n\r\n").take() == HELLO
+    assert stage.names()[-2:] == ["request_done", "done"]
+
+
+@pytest.mark.parametrize("none", [None, 0])
+def test_without_a_least_rate_a_body_may_dribble(none: Any) -> None:
+    stage = Stage(answering_done, min_body_rate=none)
+    client = stage.client().send(CHUNKED)
+    for _ in range(100):
+        stage.advance(50)
+        client.send(chunks(b"x"))
+    assert client.send(b"0\r\n\r\n").take() == HELLO
 
 
 def test_time_in_which_the_program_pauses_counts_against_nobody() -> None:

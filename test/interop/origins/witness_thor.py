@@ -19,7 +19,12 @@ def serve(ledger: int) -> None:
     def exchange(exchange: HttpServerExchange) -> None:
         fields = {name.lower(): value.decode("latin-1") for name, value in exchange.req_hdrs}
         target = exchange.uri.decode()
-        said = [exchange.method.decode(), target, fields.get(b"via", ""), fields.get(b"x-front", "")]
+        said = [
+            exchange.method.decode(),
+            target,
+            fields.get(b"via", ""),
+            fields.get(b"x-front", ""),
+        ]
         os.write(ledger, json.dumps(said).encode() + b"\n")
         seen = [("X-Seen", exchange.uri), ("Content-Length", "5")]
         exchange.on("request_done", lambda _: exchange.response_start(200, "OK", seen))

@@ -315,10 +315,12 @@ class HttpClientConnection(ClientPatience):
         tcp_conn.allow_half_open = False
         tcp_conn.unread(self._reader.take_rest())
         exchange._end(UPGRADED)
+        taken = False
         try:
-            if not exchange.emit("upgrade", tcp_conn):
-                tcp_conn.abort()
+            taken = exchange.emit("upgrade", tcp_conn)
         finally:
+            if not taken:
+                tcp_conn.abort()
             exchange._forget()
 
     def _finish(self, exchange: HttpClientExchange) -> None:

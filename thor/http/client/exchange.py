@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.request import (
+    BODY,
     DONE,
     FAILED,
     IDEMPOTENT,
@@ -29,7 +30,8 @@ from thor.http.error import (
     HttpError,
     OutputStateError,
 )
-from thor.http.wire.framing import NO_BODY
+from thor.http.passage import PassesBodies
+from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ClientReading
 
 if TYPE_CHECKING:
@@ -43,7 +45,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.http")
 
-READ_HEAD, READ_FAILED = ClientReading.HEAD, ClientReading.FAILED
+READ_HEAD, READ_BODY, READ_FAILED = (
+    ClientReading.HEAD,
+    ClientReading.BODY,
+    ClientReading.FAILED,
+)
 
 
 class ExchangeConnection:
@@ -70,7 +76,7 @@ class ExchangeConnection:
         self._exchange.cancel()
 
 
-class HttpClientExchange(OutgoingRequest):
+class HttpClientExchange(OutgoingRequest, PassesBodies):
     """A request to be sent, and the response to it.
 
     Emits:
@@ -173,6 +179,30 @@ class HttpClientExchange(OutgoingRequest):
         if self._reading in RESPONSE_DUE:
             self._stop()
         self._forget()
+
+    # -- for bodies that nobody looks at -------------------------------------------------------
+
+    def _transport(self) -> TcpConnection | None:
+        return self._conn.tcp_conn if self._conn is not None else None
+
+    def _body_due(self) -> int:
+        conn = self._conn
+        due = conn is not None and self._reading is READ_BODY and not self._paused
+        return conn._reader.body_due if conn is not None and due else 0
+
+    def _body_came(self, count: int) -> None:
+        conn = self._conn
+        assert conn is not None  # else nothing is due
+        conn._since = self.loop._now
+        conn._reader.skip_body(count)
+
+    def _body_owed(self) -> int:
+        # What is held may have to be sent again, and is not complete without the rest.
+        free = self._conn is not None and self._held is None and self._head_parts is None
+        return self._left if free and self._writing is BODY and self._framing == LENGTH else 0
+
+    def _body_went(self, count: int) -> None:
+        self._left -= count
 
     # -- waiting for a connection --------------------------------------------------------------
 

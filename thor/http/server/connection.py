@@ -18,7 +18,6 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from thor.http.connection import READ_AHEAD_BYTES
 from thor.http.error import (
     ConnectError,
     ExpectationError,
@@ -88,7 +87,11 @@ class HttpServerConnection(Ending):
         else:
             reader.held = data  # all that `feed` would do
         self._pump()
-        if reader.held and reader.buffered > READ_AHEAD_BYTES and self.tcp_conn is not None:
+        if (
+            reader.held
+            and reader.buffered > self.server.read_ahead_bytes
+            and self.tcp_conn is not None
+        ):
             self.tcp_conn.pause(True)
 
     def end(self) -> None:
@@ -141,7 +144,7 @@ class HttpServerConnection(Ending):
                     break
         finally:
             self._pumping = False
-        if tcp_conn._paused and self._reader.buffered <= READ_AHEAD_BYTES:
+        if tcp_conn._paused and self._reader.buffered <= self.server.read_ahead_bytes:
             self._read_on()
 
     def _read_on(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
+from thor.http.passage import PassesBodies
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import OutHead, informational_head, response_head
@@ -40,7 +41,7 @@ IDLE, BODY, DONE, UPGRADED, FAILED = (
 )
 
 
-class HttpServerExchange(EventEmitter, BodyWriter):
+class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
     """A request that was received, and the response to it.
 
     method, uri: as sent; req_hdrs: [(name, value)] in wire order, where the Host is that of an
@@ -245,6 +246,27 @@ class HttpServerExchange(EventEmitter, BodyWriter):
         """A call at the wrong time; when the exchange is lost it is of no concern."""
         if self._writing is not FAILED:
             raise OutputStateError(f"{call} when the response is {self._writing.name}")
+
+    # -- for bodies that nobody looks at -------------------------------------------------------
+
+    def _transport(self) -> TcpConnection | None:
+        return self.http_conn.tcp_conn
+
+    def _body_due(self) -> int:
+        conn = self.http_conn
+        return 0 if self._paused or self is not conn._exchange else conn._reader.body_due
+
+    def _body_came(self, count: int) -> None:
+        conn = self.http_conn
+        conn._since = conn._loop._now
+        conn._body_bytes += count
+        conn._reader.skip_body(count)
+
+    def _body_owed(self) -> int:
+        return self._left if self._writing is BODY and self._framing == LENGTH else 0
+
+    def _body_went(self, count: int) -> None:
+        self._left -= count
 
     # -- for the connection --------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ IDLE, DONE = ServerWriting.IDLE, ServerWriting.DONE
 #: What there is of the next head: nothing on a connection that is new, nothing yet, its beginning.
 NEW, QUIET, BEGUN = range(3)
 
-#: Over how long `min_body_rate` is measured, in seconds.
+#: Over how long `min_body_rate` is measured, in seconds. Silence is not slowness: while nothing
+#: comes at all it is `body_timeout` that counts, so that an upload may falter.
 RATE_WINDOW_S = 10.0
 
 
@@ -211,7 +212,8 @@ class Patience:
         now = self._loop._now
         stopped = server.body_timeout and now >= self._since + server.body_timeout
         came = self._body_bytes - self._window_bytes
-        if not stopped and came >= server.min_body_rate * RATE_WINDOW_S:
+        slow = 0 < came < (server.min_body_rate or 0) * RATE_WINDOW_S
+        if not stopped and not slow:
             self._window_start = now
             self._window_bytes = self._body_bytes
             self._wait()

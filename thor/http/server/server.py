@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.http.connection import date_value
+from thor.http.connection import READ_AHEAD_BYTES, date_value
 from thor.http.server.connection import HttpServerConnection
 from thor.http.server.ending import log
 from thor.http.wire.limits import Limits
@@ -71,8 +71,9 @@ class HttpServer(EventEmitter):
     head_timeout: float | None = 30
     #: How long nothing may arrive of a body that the program reads (nginx: 60).
     body_timeout: float | None = 60
-    #: Fewest bytes a second of a body, measured over 10 s (Apache's RequestReadTimeout: 500).
-    min_body_rate: float = 0
+    #: Fewest bytes a second of a body, measured over 10 s in which some arrive; when none do it is
+    #: `body_timeout` that counts (Kestrel and IIS: 240, Apache's RequestReadTimeout: 500).
+    min_body_rate: float = 240
     #: How long a client may read nothing of its response (nginx's send_timeout: 60).
     send_timeout: float | None = 60
     #: How long the program may take to start its response.
@@ -87,6 +88,9 @@ class HttpServer(EventEmitter):
     #: The rest of a request that is read after its response, in bytes, for the sake of keeping the
     #: connection (Go: 256 KiB).
     drain_bytes = 256 * 1024
+    #: Bytes of later requests that are read while one is dealt with; then the client has to wait
+    #: (Node's streams: 64 KiB; nginx: 4 buffers of 8 KiB).
+    read_ahead_bytes = READ_AHEAD_BYTES
     #: Bytes of a head in all; nginx has 4 buffers of 8 KiB, Node 16 KiB, Apache 100 lines of 8.
     max_head_bytes = 64 * 1024
     #: Fields of a head (HAProxy: 101, Apache: 100).

@@ -1,0 +1,133 @@
+"""Origins that are slow, that send without end, or that vanish: each meets a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from client_support import HELLO, HELLO_EVENTS, Stage, ok
+
+from thor.http import error as errors
+
+MakeStage = Callable[..., Stage]
+
+#: What is read of a connection beyond a bound before the bound is noticed: one `recv`.
+PIECE = 64 * 1024
+
+CHUNKED = ok("Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    ("head", "again", "kind"),
+    [
+        pytest.param(ok()[:-2], b"A: b\r\n", errors.TooManyFieldsError, id="fields"),
+        pytest.param(ok()[:-2] + b"A: ", b"b", errors.FieldSectionTooLargeError, id="field"),
+        pytest.param(
+            ok()[:-2],
+            b"A: " + b"b" * 5000 + b"\r\n",
+            errors.FieldSectionTooLargeError,
+            id="large-fields",
+        ),
+        pytest.param(b"HTTP/1.1 200 ", b"O", errors.FieldSectionTooLargeError, id="reason"),
+        pytest.param(b"", b"HTTP", errors.FieldSectionTooLargeError, id="status-line"),
+        pytest.param(b"", ok(start="HTTP/1.1 103 Hint"), errors.TooManyMsgsError, id="hints"),
+        pytest.param(
+            b"",
+            ok("A: " + "b" * 20_000, start="HTTP/1.1 103 Hint"),
+            errors.TooManyMsgsError,
+            id="large-hints",
+        ),
+        pytest.param(CHUNKED, b"0", errors.ChunkError, id="chunk-size"),
+        pytest.param(CHUNKED + b"1;", b"a", errors.ChunkError, id="extension"),
+        pytest.param(CHUNKED, b"1;aaaaaaaaa\r\nx\r\n", errors.ChunkError, id="extensions"),
+        pytest.param(CHUNKED + b"0\r\n", b"A: b\r\n", errors.TooManyFieldsError, id="trailers"),
+        pytest.param(CHUNKED + b"0\r\nA: ", b"b", errors.FieldSectionTooLargeError, id="trailer"),
+    ],
+)
+def test_what_has_no_end_is_an_error_before_it_fills_the_memory(
+    stage: Stage, head: bytes, again: bytes, kind: type[errors.HttpError]
+) -> None:
+    watched = stage.request()
+    near = stage.peer.client_side
+    stage.peer.send(head)
+    again *= 1 + PIECE // len(again)
+    for _ in range(100):
+        if not stage.peer.closed:
+            stage.peer.send(again)
+    assert isinstance(watched.error, kind)
+    assert stage.peer.lost
+    assert near.bytes_read < 17 * 20_100 + 2 * PIECE
+    assert stage.open == 0
+
+
+def test_a_body_in_chunks_of_one_byte_is_a_body(stage: Stage) -> None:
+    watched = stage.request()
+    stage.peer.send(CHUNKED + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+    assert watched.body() == b"x" * 100_000
+    assert watched.events[-1] == ("response_done", [])
+
+
+def test_an_endless_body_waits_for_a_program_that_has_paused(stage: Stage) -> None:
+    watched = stage.request()
+    near = stage.peer.client_side
+    watched.exchange.pause(True)
+    stage.peer.send(CHUNKED)
+    for _ in range(100):
+        stage.peer.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+    assert watched.names in ([], ["response_start"])
+    assert near.bytes_read < 4 * PIECE
+    watched.exchange.cancel()
+
+
+@pytest.mark.parametrize(
+    ("begins", "dribbles"),
+    [
+        pytest.param(b"", ok("A: " + "b" * 100), id="head"),
+        pytest.param(CHUNKED, b"1\r\nx\r\n" * 100, id="body"),
+        pytest.param(CHUNKED + b"5;", b"a" * 100, id="extension"),
+        pytest.param(CHUNKED + b"0\r\n", b"A: b\r\n" * 100, id="trailers"),
+        pytest.param(b"", ok(start="HTTP/1.1 103 Hint") * 10, id="hints"),
+    ],
+)
+def test_what_dribbles_in_has_a_limit_for_all_of_it(
+    make_stage: MakeStage, begins: bytes, dribbles: bytes
+) -> None:
+    stage = make_stage(read_timeout=5, exchange_timeout=60)
+    watched = stage.request()
+    stage.peer.send(begins)
+    for second in range(59):
+        stage.peer.send(dribbles[second : second + 1])
+        stage.advance(1)
+    watched.is_silent()
+    stage.advance(1.1)
+    assert isinstance(watched.error, errors.ExchangeTimeoutError)
+
+
+@pytest.mark.parametrize("how", ["finish", "reset"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(ok(start="HTTP/1.1 103 Hint") + HELLO, id="length"),
+        pytest.param(CHUNKED + b"5;a\r\nhello\r\n0\r\nA: b\r\n\r\n", id="chunks"),
+    ],
+)
+def test_an_origin_may_vanish_after_any_byte(
+    make_stage: MakeStage, response: bytes, how: str
+) -> None:
+    for size in range(len(response) + 1):
+        stage = make_stage(retry_limit=0)
+        watched = stage.request()
+        stage.peer.send(response[:size])
+        getattr(stage.peer, how)()
+        watched.ends_once()
+        assert watched.names[-1] == ("response_done" if size == len(response) else "error"), size
+        assert stage.leftovers() == [], size
+        assert stage.open == 0, size
+
+
+def test_answers_to_nothing_are_answers_to_nobody(stage: Stage) -> None:
+    for _ in range(20):
+        watched = stage.request()
+        stage.answer(watched, HELLO + HELLO)
+        assert watched.events == HELLO_EVENTS
+        assert stage.open == 0

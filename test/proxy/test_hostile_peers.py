@@ -1,0 +1,184 @@
+"""Clients and origins of a proxy that are slow, that send without end, or that vanish."""
+
+from __future__ import annotations
+
+import pytest
+from proxy_support import DATE, Stage, get, got, ok, own, passed
+
+from thor.http.client.pool import pool_of
+
+HINT = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
+#: What is read of a connection beyond a bound before the bound is noticed: one `recv`.
+PIECE = 64 * 1024
+
+
+def at_rest(stage: Stage) -> bool:
+    """Whether nothing is left of what went on: no connection, no exchange, no timer."""
+    groups = pool_of(stage.loop).groups.values()
+    waiting = [timer for _, timer in stage.loop.scheduled_events()]
+    sweeper = stage.loop._deadlines._timer
+    return (
+        stage.proxy.server.connections == []
+        and not any(group.open or group.connecting or group.waiting for group in groups)
+        and [timer for timer in waiting if timer is not sweeper] == []
+        and stage.proxy.tunnels == []
+    )
+
+
+# -- without end --------------------------------------------------------------------------------
+
+
+def test_a_flood_of_informational_responses_is_a_502() -> None:
+    stage = Stage()
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.send("a", HINT * 100)
+    events = stage.play.take()
+    seen = b"".join(event[2] for event in events if event[:2] == ("browser", "data"))
+    hints, _, answer = seen.rpartition(passed(HINT))
+    assert hints == passed(HINT) * 15
+    assert answer == own(502, "Bad Gateway", "http_protocol_error")
+    assert ("a", "close") in events
+
+
+@pytest.mark.parametrize(
+    ("begins", "again", "error"),
+    [
+        pytest.param(ok()[:-2], b"A: b\r\n", "http_response_header_section_size", id="fields"),
+        pytest.param(ok()[:-2] + b"A: ", b"b", "http_response_header_section_size", id="field"),
+        pytest.param(b"", b"x", "http_response_header_section_size", id="line"),
+    ],
+)
+def test_a_response_whose_head_has_no_end_is_a_502(begins: bytes, again: bytes, error: str) -> None:
+    stage = Stage()
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.send("a", begins, again * (4 * PIECE))
+    stage.expect(("browser", "data", own(502, "Bad Gateway", error)), ("a", "close"))
+
+
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        pytest.param(b"1;" + b"a" * PIECE, id="extension"),
+        pytest.param(b"1;aaaaaaaa\r\nx\r\n" * 10_000, id="extensions"),
+        pytest.param(b"0\r\n" + b"A: b\r\n" * 1000, id="trailers"),
+        pytest.param(b"0" * 10_000, id="chunk-size"),
+    ],
+)
+def test_a_response_whose_chunks_have_no_end_is_broken_off(goes_on: bytes) -> None:
+    stage = Stage()
+    stage.send("browser", get()).expect(("a", "data", got()))
+    stage.send("a", CHUNKED, goes_on)
+    events = stage.play.take()
+    assert ("browser", "close") in events
+    assert ("a", "close") in events
+    assert b"\r\n0\r\n" not in b"".join(e[2] for e in events if e[:2] == ("browser", "data"))
+
+
+def test_extensions_do_not_cross() -> None:
+    stage = Stage()
+    fields = b"Transfer-Encoding: chunked\r\n"
+    stage.send("browser", get("/", fields, "POST") + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
+    (event,) = stage.play.take()
+    assert b";" not in event[2]
+    stage.send("a", CHUNKED + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
+    (event,) = stage.play.take()
+    assert b";" not in event[2]
+
+
+# -- many ---------------------------------------------------------------------------------------
+
+
+def test_deep_pipelining_reaches_the_origin_one_by_one() -> None:
+    stage = Stage()
+    stage.send("browser", *[get(f"/{number}") for number in range(3000)])
+    near = stage.network.pairs[0].server
+    assert near.bytes_read <= stage.proxy.server.read_ahead_bytes + PIECE
+    for number in range(3000):
+        stage.expect(("a", "data", got(f"/{number}")))
+        stage.peers["a"].write(ok(b"x"))
+        stage.advance(0)
+        assert stage.play.events.pop(0) == ("browser", "data", passed(ok(b"x")))
+    assert list(stage.peers) == ["browser", "a"]
+
+
+# -- slow ---------------------------------------------------------------------------------------
+
+
+def test_an_origin_that_dribbles_may_be_given_a_time_for_all_of_it() -> None:
+    stage = Stage()
+    stage.proxy.client.exchange_timeout = 100
+    stage.send("browser", get()).expect(("a", "data", got()))
+    head = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100
+    for second in range(3):
+        stage.send("a", head[second : second + 1]).advance(33)
+    stage.expect().advance(1.1)
+    late = own(504, "Gateway Timeout", "http_response_timeout")
+    stage.expect(("browser", "data", late), ("a", "close"))
+
+
+def test_a_client_that_dribbles_does_not_hold_an_origin() -> None:
+    stage = Stage()
+    length = b"Content-Length: 100\r\n"
+    stage.send("browser", get("/", length, "PUT")).expect(("a", "data", got("/", length, "PUT")))
+    for _ in range(4):
+        if stage.peers["a"].tcp_connected:
+            stage.send("browser", b"x").advance(5)
+    events = stage.play.take()
+    assert ("a", "close") in events
+    (answer,) = [event[2] for event in events if event[:2] == ("browser", "data")]
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+# -- vanishing ----------------------------------------------------------------------------------
+
+REQUEST = (
+    get("/1")
+    + get("/2", b"Transfer-Encoding: chunked\r\n", "POST")
+    + b"5;a\r\nhello\r\n0\r\nA: b\r\n\r\n"
+    + get("/3", b"Expect: 100-continue\r\nContent-Length: 2\r\n", "PUT")
+    + b"ab"
+)
+RESPONSE = HINT + CHUNKED + b"5;a\r\nhello\r\n0\r\nA: b\r\n\r\n"
+
+
+def vanish(stage: Stage, name: str, how: str) -> None:
+    """A peer goes."""
+    if stage.peers[name]._writing.value != "closed":
+        stage.vanish(name) if how == "reset" else stage.finish(name)
+
+
+@pytest.mark.parametrize("how", ["reset", "finish"])
+@pytest.mark.parametrize("answered", [False, True], ids=["unanswered", "answered"])
+def test_a_client_may_vanish_after_any_byte(how: str, answered: bool) -> None:
+    for size in range(len(REQUEST) + 1):
+        stage = Stage()
+        stage.send("browser", REQUEST[:size])
+        if answered and "a" in stage.peers:
+            stage.send("a", RESPONSE[: len(RESPONSE) // 2])
+        vanish(stage, "browser", how)
+        if how == "reset" and "a" in stage.peers and not answered:
+            assert not stage.peers["a"].tcp_connected, size  # in the same turn
+        stage.advance(300)
+        assert at_rest(stage), size
+
+
+@pytest.mark.parametrize("how", ["reset", "finish"])
+def test_an_origin_may_vanish_after_any_byte(how: str) -> None:
+    for size in range(len(RESPONSE) + 1):
+        stage = Stage()
+        stage.send("browser", get()).expect(("a", "data", got()))
+        stage.send("a", RESPONSE[:size])
+        vanish(stage, "a", how)
+        seen = b"".join(event[2] for event in stage.play.take() if event[:2] == ("browser", "data"))
+        final = seen.rpartition(b"HTTP/1.1 ")[2]
+        whole = size == len(RESPONSE)
+        assert whole == final.endswith(b"5\r\nhello\r\n0\r\n\r\n"), size
+        if final.startswith(b"200") and not whole:
+            assert not stage.peers["browser"].tcp_connected, size
+        elif not whole:
+            assert final.startswith(b"502 "), size
+            assert stage.peers["browser"].tcp_connected, size
+        vanish(stage, "browser", "reset")
+        stage.advance(300)
+        assert at_rest(stage), size

@@ -1,0 +1,267 @@
+"""Sockets in memory whose calls can fail.
+
+Owns: stream sockets and UDP sockets over the calls that a `Kernel` counts. Must not know which call
+fails, nor why.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from thor.loop.poller import ERROR, HANGUP, READABLE, WRITABLE
+from thor.testing import MemorySocket
+
+if TYPE_CHECKING:
+    from faults_kernel import Kernel
+
+
+class FaultySocket(MemorySocket):
+    """A stream socket whose calls can fail. exempt: this one's do not"""
+
+    exempt = False
+    _unconnected = False
+
+    def __init__(self, kernel: Kernel, family: int = socket.AF_INET) -> None:
+        self._kernel = kernel
+        self.family = socket.AddressFamily(family)
+        self._unconnected = True
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        MemorySocket.__init__(self, kernel.poller, (host, next(kernel._ports)), None)
+        self.buffer_bytes = kernel.buffer_bytes
+        kernel.open[self._fd] = self
+
+    def __repr__(self) -> str:
+        return f"<FaultySocket {self._fd} {self.address} from {self._peer.address}>"
+
+    def join(self, other: FaultySocket) -> None:
+        """Be connected to it."""
+        self._peer, other._peer = other, self
+        self._unconnected = other._unconnected = False
+
+    def is_unconnected(self) -> bool:
+        """Whether a `connect` is still to end; no kernel is wrong about that."""
+        return self._backlog is None and self._unconnected
+
+    def _enter(self, call: str) -> Any:
+        if self._closed:
+            self._kernel.misuse.append(f"{call} on a closed socket")
+        return None if self.exempt else self._kernel.enter(call)
+
+    def _bits(self) -> int:
+        if self._unconnected and self._backlog is None:
+            return (READABLE | WRITABLE | HANGUP | ERROR) if self._error else 0
+        return MemorySocket._bits(self)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        try:
+            does = self._enter("recv")
+        except OSError as why:
+            self._end_by(why)
+            raise
+        exempt, self.exempt = self.exempt, True  # what it asks of us is no call of the library's
+        try:
+            return MemorySocket.recv(self, size if does is None else 1, flags)
+        finally:
+            self.exempt = exempt
+
+    def send(self, data: bytes | memoryview) -> int:
+        try:
+            does = self._enter("send")
+        except OSError as why:
+            self._end_by(why)
+            raise
+        if does is not None:
+            data = bytes(data[: len(data) // 2 if does == "half" else 1])
+        exempt, self.exempt = self.exempt, True
+        try:
+            return MemorySocket.send(self, data)
+        finally:
+            self.exempt = exempt
+
+    def _end_by(self, why: OSError) -> None:
+        """After the network's errors a socket is of no use any more, though it can be read."""
+        if why.errno not in (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
+            self.reset(0)
+            self._peer.reset()
+
+    def shutdown(self, how: int) -> None:
+        self._enter("shutdown")
+        MemorySocket.shutdown(self, how)
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        self._enter("setsockopt")
+        MemorySocket.setsockopt(self, level, option, value)
+
+    def getsockopt(self, level: int, option: int) -> int:
+        if option == socket.SO_ERROR and self._error == 0 and not self.exempt:
+            try:
+                self._enter("SO_ERROR")
+            except OSError as why:
+                return why.errno or 0
+        return MemorySocket.getsockopt(self, level, option)
+
+    def getsockname(self) -> Any:
+        self._enter("getsockname")
+        return self.address
+
+    def getpeername(self) -> Any:
+        self._enter("getpeername")
+        return self._peer.address
+
+    def bind(self, address: Any) -> None:
+        self._enter("bind")
+        if address in self._kernel.doors:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        self.address = address if address[1] else (address[0], next(self._kernel._ports))
+
+    def listen(self, backlog: int) -> None:
+        self._enter("listen")
+        self._kernel.doors[self.address[:2]] = self
+        MemorySocket.listen(self, backlog)
+
+    def accept(self) -> tuple[Any, Any]:
+        try:
+            self._enter("accept")
+        except ConnectionAbortedError:
+            if self._backlog:  # it is this connection that is gone
+                self._drop(self._backlog.pop(0))
+            raise
+        end, address = MemorySocket.accept(self)
+        end._fd = self._kernel.poller.add(end._bits)
+        self._kernel.open[end._fd] = end  # type: ignore[assignment]
+        return end, address
+
+    def _give_number_back(self) -> None:
+        """Nobody has it yet: it waits to be accepted."""
+        self._kernel.poller.remove(self._fd)
+        self._kernel.open.pop(self._fd)
+        self._fd = -1
+
+    def _drop(self, end: MemorySocket) -> None:
+        end._peer.reset()
+        end.close()
+
+    def connect_ex(self, address: Any) -> int:
+        try:
+            self._enter("connect")
+        except InterruptedError as why:  # it goes on all the same (POSIX, connect)
+            self._connect(address)
+            return why.errno or 0
+        except OSError as why:
+            return why.errno or 0
+        return self._connect(address)
+
+    def _connect(self, address: Any) -> int:
+        if address[:2] in self._kernel.silent:
+            return errno.EINPROGRESS
+        door = self._kernel.doors.get(address[:2])
+        if door is None:
+            self._error = errno.ECONNREFUSED
+            return errno.EINPROGRESS
+        end = FaultySocket(self._kernel, self.family)
+        end.address = door.address
+        self.join(end)
+        end._give_number_back()
+        assert door._backlog is not None
+        door._backlog.append(end)
+        return errno.EINPROGRESS
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._backlog is not None:
+            self._kernel.doors.pop(self.address[:2], None)
+            for end in self._backlog:
+                self._drop(end)
+            self._backlog = []
+        if self._fd in self._kernel.poller._interest and self._kernel.loop.running:
+            self._kernel.misuse.append(f"fd {self._fd} was closed while it was watched")
+        MemorySocket.close(self)
+        if self._fd >= 0:
+            self._kernel.open.pop(self._fd)
+
+
+class FaultyDatagrams:
+    """A UDP socket whose calls can fail. What nobody takes comes back as an error, as ICMP's do."""
+
+    exempt = False
+    _closed = False
+
+    def __init__(self, kernel: Kernel, family: int) -> None:
+        self._kernel = kernel
+        self.family = socket.AddressFamily(family)
+        self.address: Any = ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0)
+        self.received: list[tuple[bytes, Any]] = []
+        self._errors: list[tuple[int, Any]] = []
+        self._fd = kernel.poller.add(self._bits)
+        kernel.open[self._fd] = self
+
+    def _bits(self) -> int:
+        return WRITABLE | (READABLE if self.received else 0) | (ERROR if self._errors else 0)
+
+    def is_unconnected(self) -> bool:
+        """UDP knows no connections."""
+        return False
+
+    def _enter(self, call: str) -> Any:
+        if self._closed:
+            self._kernel.misuse.append(f"{call} on a closed socket")
+        return self._kernel.enter(call)
+
+    def bind(self, address: Any) -> None:
+        self._enter("bind")
+        self.address = (address[0], address[1] or next(self._kernel._ports))
+        self._kernel.mailboxes[self.address] = self
+
+    def sendto(self, data: bytes, address: Any) -> None:
+        self._enter("sendto")
+        if not self.address[1]:
+            self.bind(self.address)
+        target = self._kernel.mailboxes.get(address[:2])
+        if target is None:
+            self._errors.append((errno.ECONNREFUSED, address))
+        else:
+            target.received.append((data, self.address))
+
+    def recvfrom(self, size: int) -> tuple[bytes, Any]:
+        self._enter("recvfrom")
+        if self._errors:
+            raise OSError(self._errors[0][0], "an error of another datagram")
+        if not self.received:
+            raise OSError(errno.EAGAIN, "nothing there")
+        return self.received.pop(0)
+
+    def recvmsg(self, size: int, ancillary: int, flags: int) -> tuple[bytes, Any, int, Any]:
+        self._enter("recvmsg")
+        if not self._errors:
+            raise OSError(errno.EAGAIN, "nothing there")
+        code, address = self._errors.pop(0)
+        return b"", [(0, 11, struct.pack("@IB", code, 2) + bytes(11))], 0, address
+
+    def setsockopt(self, *_: Any) -> None:
+        self._enter("setsockopt")
+
+    def getsockopt(self, level: int, option: int) -> int:
+        self._enter("getsockopt")
+        return 0
+
+    def setblocking(self, blocking: bool) -> None:
+        assert not blocking
+
+    def getsockname(self) -> Any:
+        self._enter("getsockname")
+        return self.address
+
+    def fileno(self) -> int:
+        return -1 if self._closed else self._fd
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._kernel.mailboxes.pop(self.address, None)
+            self._kernel.open.pop(self._fd)
+            self._kernel.poller.remove(self._fd)

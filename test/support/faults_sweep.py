@@ -1,0 +1,89 @@
+"""The sweep: a scenario, with each fault at each of its calls.
+
+Owns: which scenario is run with what, and what is compared. Must not know any scenario, nor what is
+promised.
+
+Theory of operation: a scenario is run once as it should be, which counts its calls, and then once
+for each fault at each call of that kind. A `World` says what is wrong after each. After a harmless
+fault all was as without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from faults_kernel import Fault
+from faults_table import FAULTS
+from faults_world import World
+
+#: What happens in a world.
+Scenario = Callable[[World], Any]
+
+
+def noticing(*calls: str) -> Callable[[Scenario], Scenario]:
+    """Of a scenario in which harmless faults of these kinds of calls may be noticed."""
+
+    def mark(scenario: Scenario) -> Scenario:
+        vars(scenario)["noticed"] = calls
+        return scenario
+
+    return mark
+
+
+def only(*kinds: str) -> Callable[[Scenario], Scenario]:
+    """Of a scenario that is costly, and is run with these kinds of faults alone."""
+
+    def mark(scenario: Scenario) -> Scenario:
+        vars(scenario)["kinds"] = kinds
+        return scenario
+
+    return mark
+
+
+def pairs(scenarios: Iterable[Scenario]) -> list[Any]:
+    """A test's parameters: each scenario, with each kind of faults."""
+    return [
+        pytest.param(scenario, kind, id=f"{getattr(scenario, '__name__', '')}: {kind}")
+        for scenario in scenarios
+        for kind in getattr(scenario, "kinds", FAULTS)
+    ]
+
+
+def sweep(scenario: Scenario, faults: Iterable[Fault]) -> int:
+    """Run `scenario` with each of the faults at each call. Returns: how often it was run
+
+    Raises: AssertionError, which says what was wrong after which of them
+    """
+    usual = World()
+    assert usual.run(scenario) == [], "without a fault"
+    runs = 0
+    wrong: list[str] = []
+    for fault in faults:
+        for nth in range(1, usual.kernel.calls[fault.call] + 1):
+            runs += 1
+            world = World((fault, nth))
+            found = world.run(scenario) or _compare(scenario, fault, usual, world)
+            wrong += [f"{fault.name} at {fault.call} {nth}: {what}" for what in found]
+    assert not wrong, f"{len(wrong)} of {runs} runs:\n" + "\n".join(wrong[:40])
+    return runs
+
+
+def _compare(scenario: Scenario, fault: Fault, usual: World, world: World) -> list[str]:
+    """What is wrong about what was heard."""
+    if fault.harmless and fault.call not in getattr(scenario, "noticed", ()):
+        expected, found = usual.outcome(), world.outcome()
+        return [
+            f"{name}: {found.get(name)!r} instead of {expected.get(name)!r}"
+            for name in dict.fromkeys((*expected, *found))
+            if found.get(name) != expected.get(name)
+        ]
+    known = usual.whole_bodies()
+    if fault.does == "before interrupt":
+        return []  # what the program would have sent then, it did not
+    return [
+        f"taken for whole: {body!r}"
+        for what, body in world.whole_bodies() - known
+        if any(what == kind for kind, _ in known)
+    ]
