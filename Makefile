@@ -91,6 +91,10 @@ fuzz: $(STAMPS)/fuzz ## Fuzz HTTP, guided by coverage, for TIME=60 seconds; find
 sanitize: $(STAMPS)/test ## Run the native codec under AddressSanitizer, UBSan and valgrind
 	PYTHON=$(BIN)/python .ci/sanitize
 
+# TIME stands for both: here it is ten minutes unless somebody has said another.
+soak: $(STAMPS)/test ## Mixed traffic and slow clients for TIME=600 seconds, with a ledger of every request
+	$(BIN)/python test/soak/soak.py --time $(if $(filter file,$(origin TIME)),600,$(TIME))
+
 dist: $(STAMPS)/dev ## Build the source archive and the wheel into dist/
 	$(BIN)/python -m build --no-isolation
 

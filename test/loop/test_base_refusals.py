@@ -108,7 +108,7 @@ def test_a_source_whose_fd_was_closed_is_misuse() -> None:
     loop = memory_loop()
     source = ready_source(loop, lambda: None)
     loop._make_poller().remove(source._fd)  # type: ignore[attr-defined]
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError):
         source.event_add("fd_writable")
 
 

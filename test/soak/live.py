@@ -1,12 +1,11 @@
-"""What slowhttptest is let loose on: a server, and a proxy before it, with default settings.
+"""What slowhttptest is let loose on: a server, or a proxy before one, with default settings.
 
-Usage: live.py SCALE; prints a line of JSON with the ports that it took. Time-outs are the default
-ones times SCALE, which is at most 1.
+Usage: live.py SCALE [ORIGIN]; prints the port that it took. Time-outs are the default ones times
+SCALE, which is at most 1. With the port of an origin it is a proxy.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -26,15 +25,18 @@ def scale_timeouts(server: HttpServer, scale: float) -> None:
 
 def main() -> None:
     """Run until the process is ended."""
+    scale, *origin = sys.argv[1:]
     loop = thor.loop.make()
-    server = HttpServer("127.0.0.1", 0, loop)
-    server.on("exchange", Program(Path(os.devnull)))
-    proxy = ReverseProxy("127.0.0.1", 0, Upstream([f"http://127.0.0.1:{server.address[1]}"]), loop)
-    proxy.client.idle_timeout = 1  # what it keeps for later is not counted as left
-    for each in (server, proxy.server):
-        scale_timeouts(each, float(sys.argv[1]))
-        each.on("refused", lambda *_: None)
-    sys.stdout.write(json.dumps({"server": server.address[1], "proxy": proxy.address[1]}) + "\n")
+    if origin:
+        proxy = ReverseProxy("127.0.0.1", 0, Upstream([f"http://127.0.0.1:{origin[0]}"]), loop)
+        proxy.client.idle_timeout = 1  # what it keeps for later is not counted as left
+        server = proxy.server
+    else:
+        server = HttpServer("127.0.0.1", 0, loop)
+        server.on("exchange", Program(Path(os.devnull)))
+    scale_timeouts(server, float(scale))
+    server.on("refused", lambda *_: None)
+    sys.stdout.write(f"{server.address[1]}\n")
     sys.stdout.flush()
     loop.run()
 

@@ -88,6 +88,7 @@ class Answer:
         self.number = number
         self.digest = hashlib.sha256()
         self.sent = 0
+        self.paused = False
         self.chunked = query.endswith(b"chunked")
         self.size = int(query.removeprefix(b"size=").partition(b"&")[0] or 100)
         exchange.sink(self)
@@ -129,13 +130,20 @@ class Answer:
 
     def pause(self, paused: bool) -> None:
         """The client takes no more for now (True)."""
-        if self.kind == b"break" or self.sent < 0:
+        self.paused = paused
+        if not paused and self.kind != b"break":
+            self.push()
+
+    def push(self) -> None:
+        """Send a piece, and the next one in the next turn, so that others have theirs meanwhile."""
+        if self.paused or self.sent < 0:
             return
-        while not paused and self.sent < self.size:
-            piece = body_of(self.number, min(PIECE_BYTES, self.size - self.sent), self.sent)
-            self.sent += len(piece)
-            paused = not self.exchange.response_body(piece)
-        if self.sent == self.size:
+        piece = body_of(self.number, min(PIECE_BYTES, self.size - self.sent), self.sent)
+        self.sent += len(piece)
+        self.exchange.response_body(piece)
+        if self.sent < self.size:
+            self.exchange.http_conn.server.loop.schedule(0, self.push)
+        else:
             self.sent = -1
             self.exchange.response_done([("X-Trailer", "yes")])
 

@@ -1,10 +1,10 @@
 """slowhttptest against a live server: slow heads, slow bodies, slow readers.
 
-Owns: running it, and judging. Must not know the server but by its ports and its descriptors.
+Owns: running it, and judging. Must not know the server but by its ports and its sockets.
 
 Theory of operation: while 150 connections of slowhttptest are slow, somebody else asks, and is not
-kept waiting for longer than a second. The server's descriptors are counted meanwhile: they have to
-be as many as before within what the server's time-outs add up to. (slowhttptest itself is the last
+kept waiting for longer than a second. The server's sockets are counted meanwhile: they have to be
+as many as before within what the server's time-outs add up to. (slowhttptest itself is the last
 to notice: it reads on, slowly, what its kernel held when the reset came.)
 """
 
@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ CONNECTIONS = 150
 WAIT_S = 1.0
 #: For connecting, and for a machine that has other things to do, in seconds.
 SLACK_S = 5.0
-#: How often the descriptors are counted, in seconds.
+#: How often the sockets are counted, in seconds.
 LOOK_S = 0.2
 #: Bytes of the response that is read slowly: more than the kernels hold.
 LARGE = 8_000_000
@@ -66,7 +67,7 @@ class Outcome(NamedTuple):
     def __str__(self) -> str:
         ended = "NOT ENDED" if self.ended_s is None else f"ended after {self.ended_s:.0f} s"
         return (
-            f"{self.attack.name} on the {self.target}: {self.most} descriptors, all {ended} "
+            f"{self.attack.name} on the {self.target}: {self.most} sockets, all {ended} "
             f"(bound {self.attack.bound_s:.0f} s); another client made {self.requests} requests "
             f"and waited {self.wait_s * 1000:.0f} ms at most"
         )
@@ -94,17 +95,23 @@ def attacks(scale: float) -> list[Attack]:
     ]
 
 
-def descriptors(pid: int) -> int:
+def sockets(pid: int) -> int:
     """How many a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+        except OSError:  # closed meanwhile
+            pass
+    return count
 
 
 async def run_attack(attack: Attack, port: int, pid: int) -> tuple[int, float | None]:
     """Run slowhttptest until the server has ended it, or for long enough.
 
-    Returns: how many descriptors the server needed for it, and for how long it needed any
+    Returns: how many sockets the server needed for it, and for how long it needed any
     """
-    before, most = descriptors(pid), 0
+    before, most = sockets(pid), 0
     argv = ("slowhttptest", *attack.options, "-c", str(CONNECTIONS), "-r", str(CONNECTIONS))
     url = f"http://127.0.0.1:{port}{attack.path}"
     began = time.monotonic()
@@ -116,7 +123,7 @@ async def run_attack(attack: Attack, port: int, pid: int) -> tuple[int, float | 
     )
     try:
         while (took := time.monotonic() - began) < attack.bound_s + 10:
-            more = descriptors(pid) - before
+            more = sockets(pid) - before
             most = max(most, more)
             if more <= 0 and (most >= CONNECTIONS // 2 or process.returncode is not None):
                 return most, took
@@ -129,21 +136,30 @@ async def run_attack(attack: Attack, port: int, pid: int) -> tuple[int, float | 
 
 
 async def attack_all(scale: float) -> list[Outcome]:
-    """Run all modes, one after the other, on a server and on a proxy."""
-    live = await asyncio.create_subprocess_exec(
-        sys.executable, str(HERE / "live.py"), str(scale), stdout=asyncio.subprocess.PIPE
-    )
+    """Run all modes, one after the other, on a server, and on a proxy before it."""
     outcomes = []
-    try:
-        assert live.stdout is not None
-        ports = json.loads(await live.stdout.readline())
-        for target, port in ports.items():
+    async with AsyncExitStack() as stack:
+        server, port = await _start(stack, str(scale))
+        proxy, its_port = await _start(stack, str(scale), str(port))
+        for target, pid, where in (("server", server, port), ("proxy", proxy, its_port)):
             for attack in attacks(scale):
-                outcomes.append(await _judge(live.pid, attack, target, port))
-    finally:
-        live.terminate()
-        await live.wait()
+                outcomes.append(await _judge(pid, attack, target, where))
     return outcomes
+
+
+async def _start(stack: AsyncExitStack, *args: str) -> tuple[int, int]:
+    """Start `live.py`. Returns: its process's id, and its port"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(HERE / "live.py"), *args, stdout=asyncio.subprocess.PIPE
+    )
+
+    async def end() -> None:
+        process.terminate()
+        await process.wait()
+
+    stack.push_async_callback(end)
+    assert process.stdout is not None
+    return process.pid, int(await process.stdout.readline())
 
 
 async def _judge(pid: int, attack: Attack, target: str, port: int) -> Outcome:

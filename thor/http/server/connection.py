@@ -267,7 +267,7 @@ class HttpServerConnection(Ending):
                     self._close_lingering()
                     return False
         except HttpError as why:
-            log.info("request from %s was answered, its rest is wrong: %s", self.address, why)
+            log.info("request from %r was answered, its rest is wrong: %s", self.address, why)
             why.__traceback__ = None  # the reader keeps the error, and this has the reader
             self._close_lingering()
             return False

@@ -135,7 +135,7 @@ class Ending(Patience):
         else:
             self._answer(error)
             if not self.server.emit("refused", tcp_conn, error):
-                log.info("request from %s refused: %s", self.address, error)
+                log.info("request from %r refused: %s", self.address, error)
 
     def _end_exchange(self, error: HttpError) -> None:
         """Answer with an error where nothing was answered yet, else reset: a client must not take

@@ -297,7 +297,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             if not self.emit("error", error):
                 ours = isinstance(error, (ExchangeTimeoutError, OutputError))
                 level = logging.WARNING if ours else logging.INFO
-                log.log(level, "%r from %s: %s", self, self.http_conn.address, error)
+                log.log(level, "%r from %r: %s", self, self.http_conn.address, error)
         finally:
             try:
                 self.emit("close")
