@@ -13,7 +13,7 @@ STAMPS := $(VENV)/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz sanitize dist clean
+.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz soak sanitize dist clean
 
 help: ## List every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -196,3 +198,20 @@ def test_every_step_of_a_request_is_passed(what: str) -> None:
     assert found[steps.IN_ALL] == pytest.approx(
         sum(us for text, us in found.items() if text not in (steps.IN_ALL, steps.READER))
     )
+
+
+def test_command_measures_prints_and_keeps_what_was_asked_for(tmp_path: Path) -> None:
+    argv = ["--only", "emit-0", "--peers", "thor,call", "--repeat", "1", "--json", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.run", *argv],
+        cwd=harness.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "An event without arguments\n" in done.stdout
+    assert "\na plain call  " in done.stdout
+    assert "What is to be reached\n" in done.stdout
+    whole = json.loads((tmp_path / "emit-0.json").read_text())
+    assert [result["peer"] for result in whole["results"]] == ["thor", "call"]
+    assert any(fact.startswith("Python ") for fact in whole["facts"])

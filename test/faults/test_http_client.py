@@ -98,6 +98,25 @@ def both_ways(world: World) -> None:
     world.advance(10)
 
 
+def held_back(world: World) -> None:
+    """More than is held until there is a connection: the program waits to be told."""
+    http_server(world, answering(world))
+    http = client(world, exchange_timeout=50)  # a program that fails may not go on
+    exchange = http.exchange()
+    left = [b"z" * 150_000] * 3
+
+    def send(paused: bool = False) -> None:
+        while left and not paused:
+            paused = not exchange.request_body(left.pop())
+        if not left and not paused:
+            exchange.request_done([])
+
+    world.watch("request", exchange, pause=send)
+    exchange.request_start("PUT", "http://origin/", [])
+    world.later(0.0, send)
+    world.advance(10)
+
+
 def reading_slowly(world: World) -> None:
     """A program that pauses after each piece."""
     world.kernel.buffer_bytes = 700
@@ -107,7 +126,7 @@ def reading_slowly(world: World) -> None:
 
     def piece(_: bytes) -> None:
         exchange.pause(True)
-        world.loop.schedule(0.5, exchange.pause, False)
+        world.later(0.5, exchange.pause, False)
 
     world.watch("request", exchange, response_body=piece)
     exchange.request_start("GET", "http://origin/", [])
@@ -176,6 +195,7 @@ SCENARIOS = [
     lost_answers,
     queue,
     both_ways,
+    held_back,
     reading_slowly,
     expecting,
     time_outs,

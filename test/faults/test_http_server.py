@@ -39,7 +39,7 @@ def pipelining(world: World) -> None:
 
         def done(_: Any) -> None:
             if slow:
-                world.loop.schedule(1.0, answer, exchange)
+                world.later(1.0, answer, exchange)
             else:
                 answer(exchange)
 
@@ -92,9 +92,7 @@ def draining(world: World) -> None:
     """A graceful shutdown while one request is answered, another is sent, and one is idle."""
 
     def met(exchange: HttpServerExchange) -> None:
-        world.watch(
-            "exchange", exchange, request_done=lambda _: world.loop.schedule(3.0, answer, exchange)
-        )
+        world.watch("exchange", exchange, request_done=lambda _: world.later(3.0, answer, exchange))
 
     server = http_server(world, met)
     first, second, _third = browser(world), browser(world), browser(world)
@@ -144,7 +142,7 @@ def half_closing(world: World) -> None:
         world.watch(
             "exchange",
             exchange,
-            request_done=lambda _: world.loop.schedule(delay, answer, exchange),
+            request_done=lambda _: world.later(delay, answer, exchange),
         )
 
     http_server(world, met, half_close_timeout=10)
@@ -171,7 +169,7 @@ def pausing(world: World) -> None:
     def met(exchange: HttpServerExchange) -> None:
         def chunk(_: bytes) -> None:
             exchange.pause(True)
-            world.loop.schedule(1.0, exchange.pause, False)
+            world.later(1.0, exchange.pause, False)
 
         world.watch(
             "exchange", exchange, request_body=chunk, request_done=lambda _: answer(exchange)

@@ -136,7 +136,7 @@ def client_gone(world: World) -> None:
 
     def met(exchange: HttpServerExchange) -> None:
         def done(_: Any) -> None:
-            world.loop.schedule(2.0, answer, exchange, b"x" * 3000)
+            world.later(2.0, answer, exchange, b"x" * 3000)
 
         world.watch("exchange", exchange, request_done=done)
 
@@ -159,9 +159,7 @@ def draining(world: World) -> None:
     """A graceful shutdown with a request under way."""
 
     def met(exchange: HttpServerExchange) -> None:
-        world.watch(
-            "exchange", exchange, request_done=lambda _: world.loop.schedule(2.0, answer, exchange)
-        )
+        world.watch("exchange", exchange, request_done=lambda _: world.later(2.0, answer, exchange))
 
     http_server(world, met)
     front = proxy(world)

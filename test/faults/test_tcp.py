@@ -81,12 +81,12 @@ def paused_peer_gone(world: World) -> None:
 
     def take(conn: TcpConnection) -> None:
         world.watch("slow", conn, hangup=lambda: conn.pause(False))
-        world.loop.schedule(3.0, conn.pause, False)
+        world.later(3.0, conn.pause, False)
 
     def talk(conn: TcpConnection) -> None:
         world.watch("talker", conn)
         say(conn, b"hello")
-        world.loop.schedule(1.0, conn.abort)
+        world.later(1.0, conn.abort)
 
     serve(world, take)
     dial(world, talk)
@@ -105,7 +105,7 @@ def giving_back(world: World) -> None:
                 first.append(data)
                 conn.pause(True)
                 conn.unread(data)
-                world.loop.schedule(1.0, conn.pause, False)
+                world.later(1.0, conn.pause, False)
             else:
                 say(conn, data)
 

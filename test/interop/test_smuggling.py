@@ -25,6 +25,7 @@ IN_FRONT = [
     ("thor-proxy", "thor-server"),
     ("thor-proxy", "sloppy-lengths"),
     ("thor-proxy", "sloppy-codings"),
+    ("thor-proxy-pure", "sloppy-codings"),
     ("thor-proxy", "haproxy", "node"),
     ("thor-proxy", "thor-proxy", "node"),
 ]

@@ -22,6 +22,7 @@ from typing import Any
 from program import Program
 
 import thor
+import thor.loop.threads
 import thor.tls
 from thor.files import StaticFiles
 from thor.http import HttpServer, HttpServerExchange
@@ -29,6 +30,8 @@ from thor.http.client.pool import pool_of
 from thor.proxy import Flow, ReverseProxy, Upstream
 
 HOST = "127.0.0.1"
+#: Threads that are idle end sooner than usual, so that it need not be waited for.
+thor.loop.threads.IDLE_S = 1.0
 
 
 class Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,81 @@ def test_a_short_soak_finds_nothing_wrong() -> None:
     assert " 0 open," in done.stdout
 
 
+# -- what the ledger notices ---------------------------------------------------------------------
+
+
 @pytest.fixture
-def ledger(monkeypatch: pytest.MonkeyPatch) -> object:
-    """A ledger with one request that was answered, and must not be repeated."""
+def books(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The module, with what the origins and the server have seen."""
     monkeypatch.syspath_prepend(str(SOAK.parent))
     import ledger
 
-    made = ledger.Ledger()
-    made.close(made.open("POST", once=True), ledger.ANSWERED)
-    return made
+    monkeypatch.delitem(sys.modules, "ledger")
+
+    def faults(seen: str = "", direct: str = "", outcome: int = ledger.ANSWERED) -> list[str]:
+        made = ledger.Ledger()
+        made.close(made.open("POST", once=True), outcome)
+        made.close(made.open("GET", once=False), outcome)
+        paths = [tmp_path / "origins", tmp_path / "direct"]
+        for path, text in zip(paths, (seen, direct), strict=True):
+            path.write_text(text)
+        made.compare(*paths)
+        return list(made.faults)
+
+    ledger.faults = faults  # type: ignore[attr-defined]
+    return ledger
+
+
+ONE = "0 POST \n0 POST whole\n"
+OTHER = "1 GET \n1 GET whole\n"
+
+
+def test_what_was_asked_and_answered_once_is_no_fault(books: Any) -> None:
+    assert books.faults(ONE + OTHER) == []
+    assert books.faults(ONE, OTHER) == []
+    assert books.faults(ONE + OTHER * 2) == []  # which may be tried again
+
+
+@pytest.mark.parametrize(
+    ("seen", "direct", "says"),
+    [
+        pytest.param(OTHER, "", "request 0 was answered, and never seen", id="made-up"),
+        pytest.param(ONE * 2 + OTHER, "", "request 0 was seen 2 times", id="doubled"),
+        pytest.param(ONE, OTHER * 2, "request 1 was seen 2 times", id="doubled-directly"),
+        pytest.param(ONE + OTHER + "7 GET \n", "", "seen that nobody made", id="unknown"),
+        pytest.param(ONE + "1 GET whole\n" + OTHER, "", "was whole 2 times", id="whole-twice"),
+    ],
+)
+def test_what_differs_is_a_fault(books: Any, seen: str, direct: str, says: str) -> None:
+    (fault,) = books.faults(seen, direct)
+    assert says in fault
+
+
+def test_a_request_without_an_end_is_a_fault(books: Any) -> None:
+    faults = books.faults(ONE + OTHER, outcome=books.OPEN)
+    assert faults == ["request 0 has no end", "request 1 has no end"]
+
+
+def test_what_was_refused_must_not_be_seen(books: Any) -> None:
+    assert books.faults(outcome=books.REFUSED) == []
+    assert len(books.faults(ONE, outcome=books.REFUSED)) == 1
+
+
+def test_a_request_ends_once(books: Any) -> None:
+    made = books.Ledger()
+    number = made.open("GET", once=False)
+    made.close(number, books.ANSWERED)
+    made.close(number, books.FAILED)
+    assert made.faults == ["request 0 has ended twice"]
+
+
+def test_a_failure_is_in_order_while_an_origin_is_down(books: Any) -> None:
+    made = books.Ledger()
+    assert not made.may_fail(0, 100)
+    made.begin_outage(10)
+    assert made.may_fail(0, 10)
+    assert made.may_fail(50, 60)
+    assert not made.may_fail(0, 9)
+    made.end_outage(20)
+    assert made.may_fail(20 + books.AFTER_S, 30)
+    assert not made.may_fail(20.1 + books.AFTER_S, 30)

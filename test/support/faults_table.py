@@ -106,7 +106,9 @@ FAULTS: dict[str, list[Fault]] = {
         Fault("resolve", "no addresses", []),
     ],
     "listeners that raise": _actions("before raise", "after raise", "before interrupt"),
-    "listeners that end": _actions("before end", "after end", "after abort", "before abort all"),
+    "listeners that end": _actions(
+        "before end", "after end", "after abort", "before abort all", "after leave"
+    ),
     "listeners that stop": _actions(
         "before stop", "after shutdown", "after graceful_shutdown", "after close"
     ),

@@ -81,7 +81,7 @@ ONCE = frozenset(
 MANNER = frozenset(("pause", "hangup", "accept_paused", "accept_resumed"))
 #: What the program can end without a word, and how.
 SILENT = (HttpClientExchange, TcpClient, TlsAcceptance)
-SILENCING = frozenset(("end", "abort", "stop", "interrupt"))
+SILENCING = frozenset(("end", "abort", "leave", "stop", "interrupt"))
 
 
 class Stopped(Exception):
@@ -109,7 +109,8 @@ class World:
         self._flows: list[Flow] = []
         self._begun: list[int] = []
         self._over: list[int] = []
-        self._stopped = False
+        self._stopped = self._left = False
+        self._own_timers: set[Any] = set()
         self._complaints = _Complaints()
 
     # -- for scenarios -------------------------------------------------------------------------
@@ -148,6 +149,10 @@ class World:
         """Let time pass. Raises: Stopped"""
         self._run(advance, self.loop, seconds)
 
+    def later(self, seconds: float, call: Callable[..., Any], *args: Any) -> None:
+        """The program has something done in so many seconds."""
+        self._own_timers.add(self.loop.schedule(seconds, call, *args))
+
     def _run(self, run: Callable[..., Any], *args: Any) -> None:
         for _ in range(3):
             if self._stopped:
@@ -160,7 +165,7 @@ class World:
                 self.wrong.append(str(why))
                 raise Stopped from why
             break
-        if self._stopped:
+        if self._stopped or self._left:
             raise Stopped
 
     # -- what is heard -------------------------------------------------------------------------
@@ -206,6 +211,9 @@ class World:
         elif what in ("shutdown", "graceful_shutdown", "close"):
             for server in self.servers:
                 (getattr(server, what, None) or server.shutdown)()
+        elif what == "leave":
+            self._left = True
+            self._end_all()
         elif what == "pause":
             self._pause(emitter)
         elif what == "end":
@@ -216,11 +224,19 @@ class World:
             for each, _ in list(self._watched.values()):
                 _end(each, "abort")
 
+    def _end_all(self) -> None:
+        for each, _ in list(self._watched.values()):
+            _end(each, "abort")
+        for server in self.servers:
+            server.shutdown()
+        for peer in self.peers:
+            peer.vanish()
+
     def _pause(self, emitter: Any) -> None:
         pause = getattr(emitter, "pause", None)
         if pause is not None:
             pause(True)
-            self.loop._schedule(1.0, pause, False)
+            self.later(1.0, pause, False)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -238,6 +254,9 @@ class World:
                 pass
             if self._stopped:
                 self._look_at_stopped()
+            elif self._left:
+                self._end_all()  # of what was made since
+                settle(self.loop)  # and no time passes
             self._look_at_events()
             self._look_for_leaks()
         for peer in self.peers:
@@ -271,12 +290,9 @@ class World:
     def _look_at_stopped(self) -> None:
         settle(self.loop)
         self._stopped = False  # from now on what is told is the answer to a call
-        for each, _ in self._watched.values():
-            _end(each, "abort")  # a program that winds up after `run()` is not to fail
+        self._end_all()  # a program that winds up after `run()` is not to fail
         advance(self.loop, LONG_S)
         self._stopped = True
-        for peer in self.peers:
-            peer.forget()
 
     def _look_at_events(self) -> None:
         stopped = self._stopped
@@ -304,10 +320,11 @@ class World:
     def _look_for_leaks(self) -> None:
         loop = self.loop
         timer = loop._deadlines._timer
+        timers = {event for _, event in loop.scheduled_events()} - self._own_timers - {timer}
         armed = [holder for *_, holder in loop._deadlines._heap if holder._deadline_at < inf]
         left: list[Any] = [
             *loop.registered_fd_handlers(),
-            *(event for _, event in loop.scheduled_events() if event is not timer),
+            *timers,
             *armed,
             *loop._soon_calls,
             *loop._to_flush,

@@ -15,6 +15,7 @@ all that came before is in its ledger.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -103,9 +104,10 @@ def _nginx(stack: ExitStack, ledger: Path) -> Served:
     )
 
 
-def _proxy(stack: ExitStack, to: int) -> int:
+def _proxy(stack: ExitStack, to: int, twin: bool) -> int:
     argv = ("--to", f"http://127.0.0.1:{to}", "--listen", "127.0.0.1:0")
-    return stack.enter_context(running("proxy", *argv)).port
+    env = {**os.environ, **({"THOR_NO_EXTENSIONS": "1"} if twin else {})}
+    return stack.enter_context(running("proxy", *argv, env=env)).port
 
 
 def _behind_haproxy(stack: ExitStack, folder: Path, to: int, frontend: str = "") -> int:
@@ -146,8 +148,8 @@ def chain(folder: Path, *hops: str) -> Iterator[Chain]:
     """Start hops, the first one first.
 
     The last one is "nginx", "node", "node-lenient", "aiohttp", "thor-server", "sloppy-lengths" or
-    "sloppy-codings"; those before are "thor-proxy", "haproxy", "haproxy-lenient", "nginx" or
-    "naive".
+    "sloppy-codings"; those before are "thor-proxy", "thor-proxy-pure" (without the native codec),
+    "haproxy", "haproxy-lenient", "nginx" or "naive".
     """
     *before, last = hops
     with ExitStack() as stack:
@@ -158,8 +160,8 @@ def chain(folder: Path, *hops: str) -> Iterator[Chain]:
         for number, hop in enumerate(reversed(before)):
             place = folder / str(number)
             place.mkdir()
-            if hop == "thor-proxy":
-                port = _proxy(stack, port)
+            if hop.startswith("thor-proxy"):
+                port = _proxy(stack, port, "pure" in hop)
             elif hop == "nginx":
                 port = _behind_nginx(stack, place, port)
             elif hop == "naive":
@@ -168,9 +170,10 @@ def chain(folder: Path, *hops: str) -> Iterator[Chain]:
             else:
                 lenient = "option accept-invalid-http-request" if "lenient" in hop else ""
                 port = _behind_haproxy(stack, place, port, lenient)
-        proxies = before.count("thor-proxy")
+        proxies = sum(hop.startswith("thor-proxy") for hop in before)
         front = "front" if len(before) > proxies else ""
-        yield Chain(port, witness.port, ledger, before[0] == "thor-proxy", proxies, front)
+        strict = before[0].startswith("thor-proxy")
+        yield Chain(port, witness.port, ledger, strict, proxies, front)
 
 
 # -- sending ------------------------------------------------------------------------------------

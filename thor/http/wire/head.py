@@ -152,7 +152,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
     if (
         len(block.translate(None, UNUSUAL)) + 2 * count == size
         and count <= limits.max_head_fields
-        and size <= limits.plain_head_bytes
+        and (size <= limits.plain_head_bytes or _keeps_limits(lines, size, limits))
     ):
         try:
             method, target, version = lines[0].split(b" ")
@@ -253,7 +253,7 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     if (
         len(block.translate(None, UNUSUAL)) + 2 * count == size
         and count <= limits.max_head_fields
-        and size <= limits.plain_head_bytes
+        and (size <= limits.plain_head_bytes or _keeps_limits(lines, size, limits))
     ):
         parsed = parse_fields(lines[1:])
     if parsed is None:
@@ -292,6 +292,15 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
         version, http11, status, code, phrase, headers, framing, length, keep_alive, size, upgrade
     )
     # fmt: on
+
+
+def _keeps_limits(lines: list[bytes], size: int, limits: Limits) -> bool:
+    """Whether a head too large to keep to all limits in any case keeps to them all the same."""
+    return (
+        size + 4 <= limits.max_head_bytes
+        and len(lines[0]) <= limits.max_target_bytes
+        and len(max(lines, key=len)) <= limits.max_field_bytes
+    )
 
 
 def _examine(block: bytes, section: Section, limits: Limits) -> list[bytes]:
