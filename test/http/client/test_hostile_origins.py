@@ -67,6 +67,16 @@ def test_a_body_in_chunks_of_one_byte_is_a_body(stage: Stage) -> None:
     assert watched.events[-1] == ("response_done", [])
 
 
+def test_a_piece_of_no_length_does_not_end_a_request(stage: Stage) -> None:
+    watched = stage.start("POST", headers=[("Transfer-Encoding", "chunked")])
+    for piece in (b"", "", bytearray(), b"x", b""):
+        watched.exchange.request_body(piece)
+    assert stage.peer.take().endswith(b"\r\n\r\n1\r\nx\r\n")
+    watched.exchange.request_done([])
+    assert stage.peer.take() == b"0\r\n\r\n"
+    assert stage.answer(watched).events == HELLO_EVENTS
+
+
 def test_an_endless_body_waits_for_a_program_that_has_paused(stage: Stage) -> None:
     watched = stage.request()
     near = stage.peer.client_side

@@ -133,6 +133,17 @@ def test_a_body_in_chunks_of_one_byte_is_a_body() -> None:
     assert sum(len(event[1]) for event in stage.events() if event[0] == "request_body") == 100_000
 
 
+def test_a_piece_of_no_length_does_not_end_a_response() -> None:
+    stage = Stage()
+    client = stage.client().send(request())
+    stage.exchange.response_start(200, "OK", [])
+    for piece in (b"", "", bytearray(), b"x", b""):
+        stage.exchange.response_body(piece)
+    assert client.take().endswith(b"\r\n\r\n1\r\nx\r\n")
+    stage.exchange.response_done([])
+    assert client.take() == b"0\r\n\r\n"
+
+
 def test_an_endless_body_that_nobody_wants_is_not_read_to_its_end() -> None:
     stage = Stage(answering)
     client = stage.client()

@@ -300,6 +300,13 @@ def _render(
         rendered = _render_fields(start, headers, keep_length, request)
         if rendered is not None:
             return rendered
+    return _render_each(start, headers, keep_length, request)
+
+
+def _render_each(
+    start: bytes, headers: FieldsIn, keep_length: bool, request: bool
+) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]]:
+    """`_render`, field by field."""
     parts = [start]
     length = -1
     has_date = False
