@@ -266,7 +266,7 @@ def settle(loop: LoopBase) -> None:
     """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
     poller = _poller_of(loop)
     for _ in range(10_000):
-        if not poller.ready() and loop._patience(None) != 0.0:
+        if loop._patience(None) != 0.0 and not poller.ready():
             return
         loop.run_once()
     raise AssertionError(f"the loop spins; ready: {poller.ready()}")

@@ -114,23 +114,15 @@ class Kernel:
         self.enter("socket")
         return (FaultySocket if kind == socket.SOCK_STREAM else FaultyDatagrams)(self, family)
 
-    def connect(self, address: Any, **details: Any) -> FaultySocket | None:
+    def connect(self, address: Any) -> FaultySocket | None:
         """A socket that a test plays: it is connected, and has no faults. None if refused"""
         sock = FaultySocket(self, socket.AF_INET)
         sock.exempt = True
-        for name, value in details.items():
-            setattr(sock, name, value)
         sock.connect_ex(address)
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             sock.close()
             return None
         return sock
-
-    def pair(self) -> tuple[FaultySocket, FaultySocket]:
-        """Two connected sockets."""
-        one, other = FaultySocket(self), FaultySocket(self)
-        one.join(other)
-        return one, other
 
     def hire(self, _: Any, f: Callable[..., Any], args: tuple[Any, ...], then: Any) -> Job:
         """What stands in for threads: the work is done at once, and told later."""

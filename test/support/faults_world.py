@@ -135,9 +135,9 @@ class World:
         server.on("stop", partial(self._heard, own, "stop", None))
         return server
 
-    def peer(self, port: int = 80, speaks: str = "", **details: Any) -> Peer:
-        """A peer that connects to a server."""
-        peer = Peer(self, self.kernel.connect(("127.0.0.1", port), **details), speaks)
+    def peer(self, port: int = 80, speaks: str = "") -> Peer:
+        """A peer that connects to a server. speaks: "http" if it gets responses"""
+        peer = Peer(self, self.kernel.connect(("127.0.0.1", port)), speaks)
         self.peers.append(peer)
         return peer
 

@@ -369,6 +369,16 @@ def test_a_pipe_that_may_not_grow_is_used_as_it_is(
     assert max(kernel.pieces) <= 64 * 1024
 
 
+def test_bytes_are_copied_where_pipes_are_tiny(
+    joint: Joint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "fcntl", lambda *_: 8192)  # what is left to a user over the limit
+    before = pipes_open()
+    assert joint.carry(bulk()) == bulk()
+    assert (joint.went, joint.read) == (0, BULK_BYTES)
+    assert pipes_open() == before
+
+
 def test_there_is_no_splice_where_the_system_has_none(
     joint: Joint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ Some facts about splice, and what they mean for us:
   not believed: `recv` is asked.
 - An error that it reports is not reported again, like that of a `recv`: it is the connection's.
 - The pages of all pipes of a user are limited. Past that new pipes are tiny, or none can be made:
-  their number is bounded, and where there is none, bytes are copied.
+  their number is bounded, and where there is none worth it, bytes are copied.
 - What is in a pipe cannot be dropped, only read. A pipe that holds bytes nobody wants is closed.
 """
 
@@ -254,6 +254,9 @@ class Pipes:
             try:
                 pipe = Pipe()
             except OSError:
+                return None
+            if pipe.size < PIECE_BYTES:
+                pipe.close()
                 return None
         self._lent += 1
         return pipe

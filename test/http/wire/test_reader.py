@@ -46,6 +46,35 @@ def reader_with(data: bytes = b"") -> RequestReader:
     return reader
 
 
+# -- a body that somebody else reads
+
+
+def test_what_is_due_of_a_body_is_known_when_all_that_came_was_pulled() -> None:
+    reader = reader_with(POST)
+    assert reader.body_due == 0
+    reader.read_head()
+    assert reader.body_due == 5
+    reader.feed(b"ab")
+    assert reader.body_due == 0
+    assert reader.read_body() == b"ab"
+    assert reader.body_due == 3
+    reader.skip_body(2)
+    assert reader.body_due == 1
+    reader.feed(b"e" + GET)
+    assert reader.read_body() == b"e"
+    assert (reader.complete, reader.body_due) == (True, 0)
+    head = reader.read_head()
+    assert head is not None
+    assert head[0] == b"GET"
+
+
+def test_nothing_is_due_of_a_body_whose_length_is_not_known() -> None:
+    reader = reader_with(CHUNKED + b"2\r\nab\r\n")
+    reader.read_head()
+    assert reader.read_body() == b"ab"
+    assert reader.body_due == 0
+
+
 # -- one message, and the next
 
 

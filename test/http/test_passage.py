@@ -1,0 +1,85 @@
+"""How much of a body may go from one exchange to another unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from thor.http.passage import PASS_FROM_BYTES, TAIL_BYTES, BodyPassage, PassesBodies
+
+LEAST = PASS_FROM_BYTES + TAIL_BYTES
+
+
+class Exchange(PassesBodies):
+    """One that has so many bytes to receive and to send, and keeps what it is told."""
+
+    def __init__(self, due: int = 0, owed: int = 0) -> None:
+        self.due = due
+        self.owed = owed
+        self.joined: list[Any] = []
+        self.conn: Any = self
+
+    def splice_to(self, dst: Any, passage: Any) -> bool:
+        """As of its connection."""
+        self.joined.append(dst)
+        return True
+
+    def _transport(self) -> Any:
+        return self.conn
+
+    def _body_due(self) -> int:
+        return self.due
+
+    def _body_came(self, count: int) -> None:
+        self.due -= count
+
+    def _body_owed(self) -> int:
+        return self.owed
+
+    def _body_went(self, count: int) -> None:
+        self.owed -= count
+
+
+def ignore(count: int) -> None:
+    """Nobody counts."""
+
+
+@pytest.mark.parametrize(
+    ("due", "owed", "joined"),
+    [
+        pytest.param(LEAST, LEAST, True, id="enough"),
+        pytest.param(LEAST - 1, LEAST, False, id="little to come"),
+        pytest.param(LEAST, LEAST - 1, False, id="little to send"),
+        pytest.param(0, LEAST, False, id="nothing known of what comes"),
+        pytest.param(LEAST, 0, False, id="nothing known of what is sent"),
+    ],
+)
+def test_what_is_long_enough_goes_unseen(due: int, owed: int, joined: bool) -> None:
+    source, target = Exchange(due=due), Exchange(owed=owed)
+    source.relay_body(target, ignore)
+    assert source.joined == ([target] if joined else [])
+
+
+@pytest.mark.parametrize("lost", ["source", "target"])
+def test_a_side_without_a_connection_is_left_alone(lost: str) -> None:
+    sides = {"source": Exchange(due=LEAST), "target": Exchange(owed=LEAST)}
+    sides[lost].conn = None
+    sides["source"].relay_body(sides["target"], ignore)
+    assert sides["source"].joined == []
+
+
+def test_the_end_of_a_body_is_left_to_be_read() -> None:
+    passage = BodyPassage(Exchange(due=LEAST), Exchange(owed=LEAST + 1), ignore)
+    assert passage.room() == LEAST - TAIL_BYTES
+
+
+def test_all_who_are_concerned_are_told_what_went() -> None:
+    told: list[int] = []
+    count: Callable[[int], None] = told.append
+    source, target = Exchange(due=500_000), Exchange(owed=500_000)
+    passage = BodyPassage(source, target, count)
+    passage.moved(200_000)
+    assert (source.due, target.owed, told) == (300_000, 300_000, [200_000])
+    assert passage.room() == 300_000 - TAIL_BYTES
