@@ -20,6 +20,7 @@ from native_support import (
     native_fields,
     native_request,
     native_response,
+    native_response_head,
 )
 
 
@@ -36,6 +37,8 @@ def main(times: int) -> None:
         native_chunks(bytearray(CHUNKS))
         native_fields([("A", data), ("A", data.decode("latin-1")), ("\ud800", "")])
         native_fields([("Host", b"a"), *FIELDS], request=True)
+        native_response_head([("A", data), ("Content-Length", "1")])
+        native_response_head(FIELDS)
 
 
 if __name__ == "__main__":

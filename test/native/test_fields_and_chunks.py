@@ -15,8 +15,10 @@ from native_support import (
     ids_of,
     native_chunks,
     native_fields,
+    native_response_head,
     twin_chunks,
     twin_fields,
+    twin_response_head,
 )
 
 from thor import native
@@ -143,6 +145,51 @@ def test_each_octet_that_is_sent_is_judged_as_by_the_twin(name: str, value: str,
         plain += found is not None
         check_same(found, lambda field=field: twin_fields([field]))  # type: ignore[misc]
     assert plain >= 60
+
+
+# -- whole heads of responses
+
+LENGTH_12 = ("Content-Length", "12")
+PLAIN_HEADS: dict[str, tuple[Any, ...]] = {
+    "usual": (FIELDS,),
+    "length alone": ([LENGTH_12],),
+    "status with a meaning of its own": ([LENGTH_12], b"HTTP/1.1 426 Upgrade Required"),
+    "no phrase": ([LENGTH_12], b"HTTP/1.1 999 "),
+    "own Date": ([("date", "then"), LENGTH_12],),
+    "no Date": ([LENGTH_12], b"HTTP/1.1 200 OK", b"GET", b""),
+    "tunnel that is refused": ([LENGTH_12], b"HTTP/1.1 407 X", b"CONNECT"),
+    "method that only looks like HEAD": ([LENGTH_12], b"HTTP/1.1 200 OK", b"head"),
+}
+OTHER_HEADS: dict[str, tuple[Any, ...]] = {
+    "no length": ([("A", "b")],),
+    "informational": ([LENGTH_12], b"HTTP/1.1 103 Early Hints"),
+    "no content": ([LENGTH_12], b"HTTP/1.1 204 No Content"),
+    "not modified": ([LENGTH_12], b"HTTP/1.1 304 Not Modified"),
+    "answer to HEAD": ([LENGTH_12], b"HTTP/1.1 200 OK", b"HEAD"),
+    "tunnel": ([LENGTH_12], b"HTTP/1.1 200 OK", b"CONNECT"),
+    "Date line that is none": ([LENGTH_12], b"HTTP/1.1 200 OK", b"GET", b"x" * 61),
+    "line that is too short": ([LENGTH_12], b"HTTP/1.1 20"),
+    "line over a mebibyte": ([LENGTH_12], b"HTTP/1.1 200 " + b"x" * 2**20),
+    "line that is no bytes": ([LENGTH_12], bytearray(b"HTTP/1.1 200 OK")),
+    "fields that are no list": (iter([LENGTH_12]),),
+    **{
+        name: ([LENGTH_12, *fields],)
+        for name, fields in OTHER_FIELDS.items()
+        if isinstance(fields, list)
+    },
+}
+
+
+@pytest.mark.parametrize("args", **ids_of(PLAIN_HEADS))
+def test_plain_heads_are_made_as_by_the_twin(args: tuple[Any, ...]) -> None:
+    expected = twin_response_head(*args)
+    assert expected is not None
+    assert repr(native_response_head(*args)) == repr(expected)
+
+
+@pytest.mark.parametrize("args", **ids_of(OTHER_HEADS))
+def test_heads_that_are_not_plain_are_left_to_the_twin(args: tuple[Any, ...]) -> None:
+    assert native_response_head(*args) is None
 
 
 # -- chunks

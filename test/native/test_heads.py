@@ -193,20 +193,23 @@ def test_more_than_128_fields_are_left_to_the_twin() -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        (bytearray(request()), 0, 128, 8192, None),
-        (OwnBytes(request()), 0, 128, 8192, None),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, 128, 8192, None),
-        (request(), -1, 128, 8192, None),
-        (request(), 1000, 128, 8192, None),
-        (request(), 2**80, 128, 8192, None),
-        (request(), 0, 2**80, 8192, None),
-        (request(), 0, -1, 8192, None),
-        (request(), 0, 128, 2**80, None),
-        (request(), 0, 128, -1, None),
-        (request(), 0, 128, -sys.maxsize - 1, None),
-        (request(), 0, 128.0, 8192, None),
-        (request(), 0, 128, 8192, 2**80),
-        (request(), 0, True, 8192, None),
+        (bytearray(request()), 0, (128, 8192, None)),
+        (OwnBytes(request()), 0, (128, 8192, None)),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, (128, 8192, None)),
+        (request(), -1, (128, 8192, None)),
+        (request(), 1000, (128, 8192, None)),
+        (request(), 2**80, (128, 8192, None)),
+        (request(), 0, (2**80, 8192, None)),
+        (request(), 0, (-1, 8192, None)),
+        (request(), 0, (128, 2**80, None)),
+        (request(), 0, (128, -1, None)),
+        (request(), 0, (128, -sys.maxsize - 1, None)),
+        (request(), 0, (128.0, 8192, None)),
+        (request(), 0, (128, 8192, 2**80)),
+        (request(), 0, (True, 8192, None)),
+        (request(), 0, (128, 8192)),
+        (request(), 0, [128, 8192, None]),
+        (request(), 0, None),
     ],
     ids=repr,
 )
@@ -218,12 +221,13 @@ def test_unusual_arguments_are_left_to_the_twin(args: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("end", [sys.maxsize, 8192])
 def test_offset_at_the_very_end_finds_nothing(end: int) -> None:
     assert native.parse_request is not None
-    assert native.parse_request(request(), len(request()), 128, end, None) is None
+    assert native.parse_request(request(), len(request()), (128, end, None)) is None
     assert native_response(b"", 0) is None
 
 
 @pytest.mark.parametrize(
-    "name", ["parse_request", "parse_response", "render_fields", "decode_chunks"]
+    "name",
+    ["parse_request", "parse_response", "render_fields", "render_response", "decode_chunks"],
 )
 @pytest.mark.parametrize("count", [0, 1, 8])
 def test_wrong_number_of_arguments_raises(name: str, count: int) -> None:

@@ -11,7 +11,13 @@ import pytest
 from thor import native
 from thor_support import ROOT
 
-FUNCTIONS = ("parse_request", "parse_response", "render_fields", "decode_chunks")
+FUNCTIONS = (
+    "parse_request",
+    "parse_response",
+    "render_fields",
+    "render_response",
+    "decode_chunks",
+)
 
 #: Reads a request and answers it, and says who has done so.
 PROGRAM = """

@@ -23,6 +23,7 @@ PLACES = (
     (reader, "_parse_request", native.parse_request),
     (reader, "_parse_response", native.parse_response),
     (writer, "_render_fields", native.render_fields),
+    (writer, "_render_response", native.render_response),
     (body, "_decode_chunks", native.decode_chunks),
 )
 
@@ -48,16 +49,14 @@ def implementation(name: str) -> Iterator[None]:
 
 def native_request(buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
     assert native.parse_request is not None
-    return native.parse_request(
-        buf, at, limits.max_head_fields, limits.plain_head_bytes, limits.max_body_bytes
-    )
+    return native.parse_request(buf, at, limits.of_plain_heads)
 
 
 def native_response(
     buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS, method: bytes = b"GET"
 ) -> Any:
     assert native.parse_response is not None
-    return native.parse_response(buf, at, method, limits.max_head_fields, limits.plain_head_bytes)
+    return native.parse_response(buf, at, limits.of_plain_heads, method)
 
 
 def native_fields(
@@ -65,6 +64,16 @@ def native_fields(
 ) -> Any:
     assert native.render_fields is not None
     return native.render_fields(start, fields, keep_length, request)
+
+
+def native_response_head(
+    fields: Any,
+    line: bytes = b"HTTP/1.1 200 OK",
+    method: bytes = b"GET",
+    date_line: bytes = b"\r\nDate: now",
+) -> Any:
+    assert native.render_response is not None
+    return native.render_response(line, fields, method, date_line)
 
 
 def native_chunks(buf: bytes | bytearray, at: int = 0, room: int | None = None) -> Any:
@@ -104,6 +113,20 @@ def twin_fields(
         except (HttpError, TypeError, ValueError):
             return None
     return data, length, has_date, tuple(special)
+
+
+def twin_response_head(
+    fields: Any,
+    line: bytes = b"HTTP/1.1 200 OK",
+    method: bytes = b"GET",
+    date_line: bytes = b"\r\nDate: now",
+) -> Any:
+    _, status, phrase = line.split(b" ", 2)
+    with implementation("py"):
+        try:
+            return writer.response_head(status, phrase, fields, method, True, True, date_line)
+        except (HttpError, TypeError, ValueError):
+            return None
 
 
 def twin_chunks(

@@ -43,7 +43,7 @@ def test_what_the_program_changes_after_writing_is_not_sent(pair: Pair, memory: 
     assert pair.server.socket.received == b"before"
 
 
-@pytest.mark.parametrize("data", [None, 1, ["a"], object()], ids=repr)
+@pytest.mark.parametrize("data", [None, 1, ["a"], object()], ids=["None", "int", "list", "object"])
 def test_what_is_no_data_cannot_be_written(pair: Pair, data: Any) -> None:
     with pytest.raises(TypeError):
         pair.client.write(data)

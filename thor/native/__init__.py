@@ -14,7 +14,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["decode_chunks", "loaded", "parse_request", "parse_response", "render_fields"]
+__all__ = [
+    "decode_chunks",
+    "loaded",
+    "parse_request",
+    "parse_response",
+    "render_fields",
+    "render_response",
+]
 
 try:
     if os.environ.get("THOR_NO_EXTENSIONS", "") not in ("", "0"):
@@ -28,4 +35,5 @@ else:
 parse_request = _codec.parse_request if loaded else None
 parse_response = _codec.parse_response if loaded else None
 render_fields = _codec.render_fields if loaded else None
+render_response = _codec.render_response if loaded else None
 decode_chunks = _codec.decode_chunks if loaded else None

@@ -33,6 +33,7 @@ typedef unsigned char octet;
 #define MAX_DIGITS 18      /* of a plain Content-Length: far from overflowing 64 bits */
 #define MAX_HEX_DIGITS 16  /* of a chunk size, as in wire/body.py */
 #define MAX_TEXT (1 << 20) /* bytes of fields that are rendered */
+#define MAX_TAIL 64        /* bytes behind them: a Date and the empty line */
 #define SLOTS 256          /* of the table of names: a power of two, sparsely filled */
 #define MAX_KNOWN 96       /* names in it, and the longest of them */
 #define MAX_KNOWN_SIZE 32
@@ -300,15 +301,28 @@ static PyObject *wrong_count(const char *name) {
 
 /* -- heads that arrive */
 
-/* The bytes of a buffer from an offset on, in which a head of at most `max_bytes` has to end. */
-static int take_buffer(PyObject *buf, PyObject *start, PyObject *max_bytes, Span *head) {
-    Py_ssize_t at, most;
-    if (!PyBytes_CheckExact(buf) || !is_size(start, &at) || !is_size(max_bytes, &most)) return 0;
+/* Limits.of_plain_heads of wire/limits.py. */
+typedef struct {
+    Py_ssize_t fields, bytes, body;
+} Limits;
+
+static int take_limits(PyObject *object, Limits *most) {
+    return PyTuple_CheckExact(object) && PyTuple_Size(object) == 3 &&
+           is_size(PyTuple_GetItem(object, 0), &most->fields) &&
+           is_size(PyTuple_GetItem(object, 1), &most->bytes) &&
+           is_limit(PyTuple_GetItem(object, 2), &most->body) && most->bytes >= 0;
+}
+
+/* The bytes of a buffer from an offset on, in which a head within the limits has to end. */
+static int take_buffer(PyObject *buf, PyObject *start, PyObject *limits, Span *head,
+                       Limits *most) {
+    Py_ssize_t at;
+    if (!PyBytes_CheckExact(buf) || !is_size(start, &at) || !take_limits(limits, most)) return 0;
     *head = span_in(buf);
-    if (at < 0 || at > head->size || most < 0) return 0;
+    if (at < 0 || at > head->size) return 0;
     head->at += at;
     head->size -= at;
-    if (head->size - 4 > most) head->size = most + 4; /* CRLF CRLF does not count */
+    if (head->size - 4 > most->bytes) head->size = most->bytes + 4; /* CRLF CRLF does not count */
     return 1;
 }
 
@@ -341,9 +355,7 @@ static int note_arriving(Fields *all, const Field *field, int request) {
 
 /* Read field lines from `p` to the empty line. Returns: what follows it; NULL if not plain. */
 static const octet *read_fields(const State *state, const octet *p, const octet *end,
-                                PyObject *max_fields, Fields *all, int request) {
-    Py_ssize_t most;
-    if (!is_size(max_fields, &most)) return NULL;
+                                Py_ssize_t most, Fields *all, int request) {
     if (most > MAX_FIELDS) most = MAX_FIELDS;
     begin_fields(all);
     while (!is_crlf(p, end)) {
@@ -380,20 +392,19 @@ static const octet *read_request_line(const octet *p, const octet *end, size_t *
     return end - p >= 11 && !memcmp(p, " HTTP/1.1\r\n", 11) ? p + 11 : NULL;
 }
 
-/* (buf, at, max_fields, max_bytes, max_body): parse_request_head in wire/head.py. */
+/* (buf, at, limits): parse_request_head in wire/head.py. */
 static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 5) return wrong_count("parse_request");
+    if (nargs != 3) return wrong_count("parse_request");
     Span head, target;
     size_t method;
-    Py_ssize_t max_body;
-    if (!take_buffer(args[0], args[1], args[3], &head) || !is_limit(args[4], &max_body))
-        return none();
+    Limits most;
+    if (!take_buffer(args[0], args[1], args[2], &head, &most)) return none();
     const octet *end = head.at + head.size;
     const octet *p = read_request_line(head.at, end, &method, &target);
     Fields all;
-    if (p != NULL) p = read_fields(state, p, end, args[2], &all, 1);
-    if (p == NULL || all.host.at == NULL || all.length > max_body) return none();
+    if (p != NULL) p = read_fields(state, p, end, most.fields, &all, 1);
+    if (p == NULL || all.host.at == NULL || all.length > most.body) return none();
     int framing = all.chunked ? CHUNKED : all.length >= 0 ? LENGTH : NO_BODY;
     PyObject *parts[] = {
         Py_NewRef(state->methods[method]),
@@ -430,15 +441,16 @@ static const octet *read_status_line(const octet *p, const octet *end, Span *sta
 /* (buf, at, method, max_fields, max_bytes): parse_response_head in wire/head.py. */
 static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 5) return wrong_count("parse_response");
+    if (nargs != 4) return wrong_count("parse_response");
     Span head, status, phrase;
-    if (!take_buffer(args[0], args[1], args[4], &head) || !PyBytes_CheckExact(args[2]))
+    Limits most;
+    if (!take_buffer(args[0], args[1], args[2], &head, &most) || !PyBytes_CheckExact(args[3]))
         return none();
-    Span method = span_in(args[2]);
+    Span method = span_in(args[3]);
     const octet *end = head.at + head.size;
     const octet *p = read_status_line(head.at, end, &status, &phrase);
     Fields all;
-    if (p != NULL) p = read_fields(state, p, end, args[3], &all, 0);
+    if (p != NULL) p = read_fields(state, p, end, most.fields, &all, 0);
     if (p == NULL || equals(method, "CONNECT", 7)) return none();
     int code = (int)decimal(status);
     int framing = all.chunked ? CHUNKED : all.length >= 0 ? LENGTH : UNTIL_CLOSE;
@@ -519,9 +531,32 @@ static octet *put(octet *out, const void *from, Py_ssize_t size) {
     return out + size;
 }
 
-/* The start and the lines of the fields, each behind a CRLF; `size`: of these lines. */
-static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size) {
-    PyObject *data = PyBytes_FromStringAndSize(NULL, start.size + size);
+/* Take the fields that a program passes, and of these the ones that are sent.
+ * Returns: the size of their lines, each behind a CRLF; -1 if not all is plain */
+static Py_ssize_t take_fields(const State *state, PyObject *fields, int keep_length, int request,
+                              Fields *all) {
+    int is_list = PyList_CheckExact(fields);
+    if (!is_list && !PyTuple_CheckExact(fields)) return -1;
+    Py_ssize_t size = 0, count = is_list ? PyList_Size(fields) : PyTuple_Size(fields);
+    if (count > MAX_FIELDS) return -1;
+    begin_fields(all);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = is_list ? PyList_GetItem(fields, i) : PyTuple_GetItem(fields, i);
+        Field *field = &all->fields[all->count];
+        if (!take_field(state, item, field)) return -1;
+        int sent = note_sent(all, field, keep_length, request);
+        if (sent < 0 || field->name.size > MAX_TEXT || field->value.size > MAX_TEXT) return -1;
+        if (!sent) continue;
+        all->count++;
+        size += field->name.size + field->value.size + 4;
+        if (size > MAX_TEXT) return -1;
+    }
+    return size;
+}
+
+/* The start, the lines of the fields and the end; `size`: of these lines. */
+static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size, Span end) {
+    PyObject *data = PyBytes_FromStringAndSize(NULL, start.size + size + end.size);
     if (data == NULL) return NULL;
     octet *out = put((octet *)PyBytes_AsString(data), start.at, start.size);
     for (const Field *field = all->fields; field < all->fields + all->count; field++) {
@@ -530,6 +565,7 @@ static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size) {
         out = put(out, ": ", 2);
         out = put(out, field->value.at, field->value.size);
     }
+    put(out, end.at, end.size);
     return data;
 }
 
@@ -537,25 +573,12 @@ static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size) {
 static PyObject *render_fields(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
     if (nargs != 4) return wrong_count("render_fields");
-    int is_list = PyList_CheckExact(args[1]);
-    if (!PyBytes_CheckExact(args[0]) || (!is_list && !PyTuple_CheckExact(args[1]))) return none();
-    Span start = span_in(args[0]);
-    Py_ssize_t size = 0, count = is_list ? PyList_Size(args[1]) : PyTuple_Size(args[1]);
-    if (count > MAX_FIELDS || start.size > MAX_TEXT) return none();
+    if (!PyBytes_CheckExact(args[0])) return none();
+    Span start = span_in(args[0]), nothing = {start.at, 0};
     Fields all;
-    begin_fields(&all);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *item = is_list ? PyList_GetItem(args[1], i) : PyTuple_GetItem(args[1], i);
-        Field *field = &all.fields[all.count];
-        if (!take_field(state, item, field)) return none();
-        int sent = note_sent(&all, field, Py_IsTrue(args[2]), Py_IsTrue(args[3]));
-        if (sent < 0 || field->name.size > MAX_TEXT || field->value.size > MAX_TEXT) return none();
-        if (!sent) continue;
-        all.count++;
-        size += field->name.size + field->value.size + 4;
-        if (size > MAX_TEXT) return none();
-    }
-    PyObject *parts[] = {join_lines(&all, start, size), PyLong_FromLongLong(all.length),
+    Py_ssize_t size = take_fields(state, args[1], Py_IsTrue(args[2]), Py_IsTrue(args[3]), &all);
+    if (size < 0 || start.size > MAX_TEXT) return none();
+    PyObject *parts[] = {join_lines(&all, start, size, nothing), PyLong_FromLongLong(all.length),
                          PyBool_FromLong(all.date), NULL};
     if (all.host.at == NULL) {
         parts[3] = Py_NewRef(state->nothing);
@@ -564,6 +587,37 @@ static PyObject *render_fields(PyObject *module, PyObject *const *args, Py_ssize
         PyObject *special = tuple_of(pair, 2); /* the spans may be stale from here on */
         parts[3] = tuple_of(&special, 1);
     }
+    return tuple_of(parts, 4);
+}
+
+/* Whether a response with a Content-Length has that body: its status is neither informational nor
+ * 204 or 304, it does not answer HEAD, and opens no tunnel. */
+static int has_body(Span line, Span method) {
+    if (line.size < 12 || line.at[9] < '2') return 0;
+    const octet *code = line.at + 9;
+    if (!memcmp(code, "204", 3) || !memcmp(code, "304", 3) || equals(method, "HEAD", 4)) return 0;
+    return code[0] != '2' || !equals(method, "CONNECT", 7);
+}
+
+/* (status line, fields, method, date line): what response_head in wire/writer.py makes of them for
+ * a client that speaks HTTP/1.1, on a connection that persists. */
+static PyObject *render_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    const State *state = PyModule_GetState(module);
+    if (nargs != 4) return wrong_count("render_response");
+    if (!PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[2]) || !PyBytes_CheckExact(args[3]))
+        return none();
+    Span line = span_in(args[0]), date = span_in(args[3]);
+    if (!has_body(line, span_in(args[2])) || line.size > MAX_TEXT) return none();
+    octet tail[MAX_TAIL];
+    Span end = {tail, 0};
+    Fields all;
+    Py_ssize_t size = take_fields(state, args[1], 1, 0, &all);
+    if (size < 0 || all.length < 0 || date.size > MAX_TAIL - 4) return none();
+    if (all.date) date.size = 0;
+    octet *stop = put(put(tail, date.at, date.size), "\r\n\r\n", 4);
+    end.size = stop - tail;
+    PyObject *parts[] = {join_lines(&all, line, size, end), PyLong_FromLong(LENGTH),
+                         PyLong_FromLongLong(all.length), Py_NewRef(Py_True)};
     return tuple_of(parts, 4);
 }
 
@@ -682,7 +736,8 @@ static void codec_free(void *module) {
 
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
 static PyMethodDef codec_methods[] = {FUNCTION(parse_request), FUNCTION(parse_response),
-                                      FUNCTION(render_fields), FUNCTION(decode_chunks), {0}};
+                                      FUNCTION(render_fields), FUNCTION(render_response),
+                                      FUNCTION(decode_chunks), {0}};
 
 static PyModuleDef_Slot codec_slots[] = {{Py_mod_exec, codec_exec}, {0}};
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 _Fields = list[tuple[bytes, bytes]]
+#: `Limits.of_plain_heads`: fields, bytes but for the empty line, Content-Length (None: any).
+_Limits = tuple[int, int, int | None]
 
 def parse_request(
-    buf: bytes, at: int, max_fields: int, max_bytes: int, max_body: int | None, /
+    buf: bytes | bytearray, at: int, limits: _Limits, /
 ) -> (
     tuple[
         bytes,
@@ -25,14 +27,10 @@ def parse_request(
     ]
     | None
 ):
-    """The request head that starts at `at` and is complete: `head.RequestParts`.
-
-    max_bytes: of the head, its empty line aside; max_body: the largest Content-Length, None for
-        any
-    """
+    """The request head that starts at `at` and is complete: `head.RequestParts`."""
 
 def parse_response(
-    buf: bytes, at: int, method: bytes, max_fields: int, max_bytes: int, /
+    buf: bytes | bytearray, at: int, limits: _Limits, method: bytes, /
 ) -> tuple[bytes, bool, bytes, int, bytes, _Fields, int, int, bool, int, Sequence[bytes]] | None:
     """The response head that starts at `at` and is complete: `head.ResponseParts`.
 
@@ -47,6 +45,18 @@ def render_fields(
     /,
 ) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]] | None:
     """A message's start and its field lines, as `writer._render` makes them."""
+
+def render_response(
+    line: bytes,
+    fields: Sequence[tuple[str | bytes, str | bytes]],
+    method: bytes,
+    date_line: bytes,
+    /,
+) -> tuple[bytes, int, int, bool] | None:
+    """A response head for HTTP/1.1 on a connection that persists: `writer.OutHead`.
+
+    line: the status line; the other arguments as in `writer.response_head`
+    """
 
 def decode_chunks(
     buf: bytes | bytearray, at: int, room: int | None, /

@@ -57,7 +57,8 @@ class WriteBuffer(list["bytes | memoryview"]):
         else:
             sent = way._send(_head(self))
         if sent == self.size:
-            self.clear()
+            list.clear(self)  # and not what a subclass makes of it
+            self.size = 0
         else:
             self._drop(sent)
         return sent

@@ -24,6 +24,7 @@ class Limits:
         "max_informational",
         "max_method_bytes",
         "max_target_bytes",
+        "of_plain_heads",
         "plain_head_bytes",
         "refuse_host_mismatch",
     )
@@ -74,6 +75,8 @@ class Limits:
         self.max_body_bytes = max_body_bytes
         #: A head up to this size keeps to all limits in bytes without a closer look.
         self.plain_head_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
+        #: What the native codec has to know, in its order.
+        self.of_plain_heads = (max_head_fields, self.plain_head_bytes, max_body_bytes)
 
 
 #: The defaults.

@@ -315,18 +315,16 @@ class RequestReader(MessageReader):
         """
         head = None
         buf = self.held
-        if _parse_request is not None and buf and type(buf) is bytes and self._body == NO_BODY:
+        if _parse_request is not None and self._body == NO_BODY:
             at = self._at
-            limits = self._limits
-            head = _parse_request(
-                buf, at, limits.max_head_fields, limits.plain_head_bytes, limits.max_body_bytes
-            )
+            head = _parse_request(buf, at, self._limits.of_plain_heads)
             if head is not None:  # as _use_up, without the call
                 self._stuck = -1
-                self._at = at + head[9]
-                if self._at == len(buf):
+                at += head[9]
+                if at == len(buf):
                     self.held = b""
-                    self._at = 0
+                    at = 0
+                self._at = at
         if head is None:
             block = self._cut_head() or self._find_request()
             if block is None:
@@ -396,17 +394,16 @@ class ResponseReader(MessageReader):
             self._fail(ExtraDataError("no response is due"))
         head = None
         buf = self.held
-        if _parse_response is not None and buf and type(buf) is bytes and self._body == NO_BODY:
+        if _parse_response is not None and self._body == NO_BODY and method is not None:
             at = self._at
-            limits = self._limits
-            assert method is not None
-            head = _parse_response(buf, at, method, limits.max_head_fields, limits.plain_head_bytes)
+            head = _parse_response(buf, at, self._limits.of_plain_heads, method)
             if head is not None:  # as _use_up, without the call
                 self._stuck = -1
-                self._at = at + head[9]
-                if self._at == len(buf):
+                at += head[9]
+                if at == len(buf):
                     self.held = b""
-                    self._at = 0
+                    at = 0
+                self._at = at
         if head is None:
             block = self._cut_head()
             if block is None:

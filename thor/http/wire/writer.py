@@ -106,8 +106,10 @@ _NOTHING_SPECIAL: list[tuple[int, bytes]] = []
 
 _PROTOCOL = TOKEN + b"/"
 
-#: The native codec's `_render`, for fields that are plain; None without it.
+#: The native codec's `_render`, for fields that are plain, and its `response_head` for most
+#: responses; None without it.
 _render_fields = native.render_fields
+_render_response = native.render_response
 
 
 def response_head(
@@ -128,6 +130,10 @@ def response_head(
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
     line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
+    if keep_alive and http11 and _render_response and headers.__class__ is not WireFields:
+        rendered = _render_response(line, headers, method, date_line)
+        if rendered is not None:
+            return rendered
     tunnel = code < 200 or (code < 300 and method == b"CONNECT")
     data, length, has_date, special = _render(line, headers, not tunnel and code != 204)
     if length >= 0 and keep_alive and http11 and code != 304 and method != b"HEAD" and not special:
