@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made on demand from $(PYTHON).
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Processes that share the suite; 0: this one alone, for a debugger.
+JOBS ?= 2
 BENCH_ARGS ?=
 TIME ?= 60
 CORPORA ?= ../shared/corpora
@@ -41,11 +43,11 @@ venv: $(STAMPS)/dev ## Make .venv with everything that working on Thor needs
 demo: $(STAMPS)/base ## Start the demo: two origins, and the proxy in front of them
 	@$(BIN)/thor demo
 
-test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=...); names what it skips
-	$(BIN)/python -m pytest -rs --no-fold-skipped $(PYTEST_ARGS)
+test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=..., JOBS=2); names what it skips
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -rs --no-fold-skipped $(PYTEST_ARGS)
 
 cover: $(STAMPS)/test ## Run the suite and show the lines that no test reaches
-	$(BIN)/python -m pytest -rs --no-fold-skipped --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -rs --no-fold-skipped --cov --cov-report=term $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev ## Check style and format
 	$(BIN)/ruff check .

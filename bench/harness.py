@@ -10,9 +10,11 @@ generator, and what stands behind a proxy, are pinned to another core.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
+import secrets
 import signal
 import socket
 import ssl
@@ -30,6 +32,8 @@ APPS = ROOT / "bench" / "apps"
 
 ANSWER = b"Hello, world!"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: Below those from which Linux and the BSDs choose, above those of well-known services.
+NOBODYS_PORTS = range(12000, 32000)
 
 #: What a browser sends: 12 fields with Host, about 700 bytes.
 BROWSER_FIELDS = (
@@ -213,11 +217,17 @@ def accepts(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port of the loopback interface that was free a moment ago.
+
+    It is none of those that systems give to connections, which might get it meanwhile.
+    """
+    while True:
+        port = secrets.choice(NOBODYS_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 def cores() -> tuple[int, int]:

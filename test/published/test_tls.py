@@ -19,6 +19,14 @@ from thor_support import run_loop
 
 
 @pytest.fixture
+def source() -> str:
+    """The example, its slips corrected."""
+    text = example("c = thor.TlsClient()")
+    text = text.replace("sys.argv[1:2]", "sys.argv[1:3]")
+    return text.replace("sys.stdout.write", "sys.stdout.buffer.write")
+
+
+@pytest.fixture
 def trusted(tmp_path: Path) -> dict[str, str]:
     """The environment of a program whose system trusts the tests' authority."""
     roots = tmp_path / "roots.pem"
@@ -26,14 +34,11 @@ def trusted(tmp_path: Path) -> dict[str, str]:
     return {"SSL_CERT_FILE": str(roots), "SSL_CERT_DIR": str(tmp_path)}
 
 
-def run_example(environment: dict[str, str], port: int) -> tuple[int, str, str]:
-    """Run the example, its slips corrected, while the default loop runs here.
+def run_example(source: str, environment: dict[str, str], port: int) -> tuple[int, str, str]:
+    """Run the example while the default loop runs here.
 
     Returns: its exit code, and what it wrote to stdout and stderr
     """
-    source = example("c = thor.TlsClient()")
-    source = source.replace("sys.argv[1:2]", "sys.argv[1:3]")
-    source = source.replace("sys.stdout.write", "sys.stdout.buffer.write")
     results: list[Any] = []
     before = dict(os.environ)
     os.environ.update(environment)
@@ -59,6 +64,7 @@ def run_example(environment: dict[str, str], port: int) -> tuple[int, str, str]:
 
 @documents("thor.TlsClient ( loop )")
 def test_the_tls_clients_example_runs_with_its_two_slips_corrected(
+    source: str,
     trusted: dict[str, str],
 ) -> None:
     asked: list[bytes] = []
@@ -74,22 +80,25 @@ def test_the_tls_clients_example_runs_with_its_two_slips_corrected(
 
     server = thor.TlsServer("127.0.0.1", 0, context=serving())
     server.on("connect", answer)
-    assert run_example(trusted, server.address[1]) == (0, "<h1>Hello</h1>", "")
+    assert run_example(source, trusted, server.address[1]) == (0, "<h1>Hello</h1>", "")
     assert asked == [b"GET /\n\n"]
 
 
-def test_the_tls_clients_example_says_why_there_is_no_connection(trusted: dict[str, str]) -> None:
+def test_the_tls_clients_example_says_why_there_is_no_connection(
+    source: str, trusted: dict[str, str]
+) -> None:
     closed = thor_support.free_port()
-    assert run_example(trusted, closed) == (0, "", str(socket.error))
+    assert run_example(source, trusted, closed) == (0, "", str(socket.error))
 
 
 def test_the_tls_clients_example_trusts_nobody_that_the_system_does_not_trust(
+    source: str,
     tmp_path: Path,
 ) -> None:
     server = thor.TlsServer("127.0.0.1", 0, context=serving())
     server.on("tls_error", lambda *_: None)
     nobody = {"SSL_CERT_FILE": str(tmp_path / "none"), "SSL_CERT_DIR": str(tmp_path)}
-    assert run_example(nobody, server.address[1]) == (0, "", str(ssl.SSLError))
+    assert run_example(source, nobody, server.address[1]) == (0, "", str(ssl.SSLError))
 
 
 def test_the_interface_is_identical_to_that_of_a_tcp_client() -> None:

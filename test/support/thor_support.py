@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 import thor.loop
+from bench.harness import free_port as free_port  # for foreign programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,15 +154,6 @@ def corpus(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"the corpus {name} is absent (THOR_CORPORA says where to look)")
     return path
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago, for a foreign program."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _accepts(port: int) -> bool:
