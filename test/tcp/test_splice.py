@@ -395,8 +395,9 @@ def test_there_is_no_splice_in_memory(memory: LoopBase, joint: Joint) -> None:
     assert joint.src.splice_to(other, joint) is False
 
 
-def test_there_is_no_splice_for_what_sends_in_its_own_way(joint: Joint) -> None:
-    joint.dst._send = lambda data: 0
+@pytest.mark.parametrize("side", ["src", "dst"])
+def test_there_is_no_splice_for_what_encrypts(joint: Joint, side: str) -> None:
+    getattr(joint, side)._encrypts = True
     assert joint.src.splice_to(joint.dst, joint) is False
 
 

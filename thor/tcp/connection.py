@@ -25,7 +25,6 @@ from __future__ import annotations
 import os
 import socket as socket_module
 import struct
-from collections.abc import Callable
 from typing import Any
 
 from thor.events import EventEmitter
@@ -68,6 +67,8 @@ class TcpConnection(EventSource):
     #: Whether the connection stays writable when the peer has finished sending.
     allow_half_open = False
 
+    #: Whether what comes and goes is other than what the program reads and writes.
+    _encrypts = False
     _ending_peer = False
     _lost_with: OSError | None = None
     _broken = False
@@ -102,12 +103,16 @@ class TcpConnection(EventSource):
         self._after_flush = False
         self._buffer = WriteBuffer()
         self._splice: Splice | None = None
-        self._set_io(sock)
         self._register(sock.fileno(), 0)
 
-    def _set_io(self, sock: socket_module.socket) -> None:
-        self._recv: Callable[[int], bytes | None] = sock.recv
-        self._send: Callable[[Any], int] = sock.send
+    # What bytes come and go by. Methods, since what is bound for each connection takes memory.
+
+    def _recv(self, size: int) -> bytes | None:
+        splice = self._splice
+        return self.socket.recv(size) if splice is None else splice.recv(size)
+
+    def _send(self, data: Any) -> int:
+        return self.socket.send(data)
 
     def _sendmsg(self, chunks: list[Any]) -> int:
         return self.socket.sendmsg(chunks)

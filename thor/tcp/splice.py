@@ -109,7 +109,7 @@ class Splice:
             if self._count:
                 return None
         self.end()
-        return self._src._recv(most)
+        return self._src.socket.recv(most)
 
     def tell(self) -> None:
         """After `recv` returned None: tell who is concerned what it has done."""
@@ -124,9 +124,7 @@ class Splice:
 
     def end(self) -> None:
         """Read the usual way again."""
-        src = self._src
-        src._splice = None
-        src._recv = src.socket.recv
+        self._src._splice = None
 
     def _room(self) -> int:
         src, dst = self._src, self._dst
@@ -292,18 +290,13 @@ def begin_splice(src: TcpConnection, dst: TcpConnection, passage: Passage) -> bo
     """Have what arrives on `src` go to `dst`: see `TcpConnection.splice_to`."""
     if src._splice is not None:
         src._splice.end()
-    sock, other = src.socket, dst.socket
-    # What encrypts, or is in memory, has functions of its own, or a socket that is none.
-    if not (
-        _HAS_SPLICE
-        and sock.__class__ is other.__class__ is socket_module.socket
-        and src._recv == sock.recv
-        and dst._send == other.send
-        and src._loop is dst._loop
-    ):
+    plain = _HAS_SPLICE and not (src._encrypts or dst._encrypts)
+    # In memory there are sockets that are none.
+    if not plain or not src.socket.__class__ is dst.socket.__class__ is socket_module.socket:
         return False
-    src._splice = splice = Splice(src, dst, passage)
-    src._recv = splice.recv
+    if src._loop is not dst._loop:
+        return False
+    src._splice = Splice(src, dst, passage)
     return True
 
 

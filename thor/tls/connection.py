@@ -72,6 +72,7 @@ class TlsConnection(TcpConnection):
     server_name: str | None = None
     error: OSError | None = None
 
+    _encrypts = True
     _object: ssl.SSLObject | None = None
     _starved = False
     _over = False
@@ -97,9 +98,6 @@ class TlsConnection(TcpConnection):
         self._shaking: Handshake | None = None
         self._keep: tuple[Sessions, Hashable] | None = None
         TcpConnection.__init__(self, sock, address, loop)
-
-    def _set_io(self, sock: socket_module.socket) -> None:
-        below = self._below
         self._raw_recv: Callable[[int], bytes] = sock.recv if below is None else below._recv
         self._raw_send: Callable[[Any], int] = sock.send if below is None else below._send
 
@@ -433,6 +431,8 @@ class TlsConnection(TcpConnection):
 
     def _forgotten(self) -> None:
         self._shaking = None
+        if self._server is not None:
+            self._server._arriving.discard(self)
         TcpConnection._forgotten(self)
 
     def failed(self, exc: BaseException) -> None:
