@@ -54,11 +54,16 @@ def test_memory_in_use_stays(name: str) -> None:
     assert sys.getallocatedblocks() - before < 100
 
 
+#: From here on a count says that an object is immortal (PEP 683), and nothing else.
+IMMORTAL = 2**30
+
+
 def references(data: Any) -> list[int]:
-    """How often each object in a parsed head is referred to."""
+    """How often each object in a parsed head is referred to; IMMORTAL if nobody counts."""
+    counts = [min(sys.getrefcount(data), IMMORTAL)]
     if isinstance(data, list | tuple):
-        return [sys.getrefcount(data), *(n for item in data for n in references(item))]
-    return [sys.getrefcount(data)]
+        counts += [n for item in data for n in references(item)]
+    return counts
 
 
 @pytest.mark.parametrize("name", ["request", "response", "fields with Host", "head", "chunks"])
