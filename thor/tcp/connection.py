@@ -12,10 +12,8 @@ The kernel reports a hang-up on it all the same, and would for ever: the fd is w
 then. If something is left in the socket it is held for when reading resumes, data first; if not,
 the connection has ended.
 
-*Writing*: `write` queues; the loop's flush stage sends, once a turn, all that was written in it.
-Above `high_water` the queue is sent at once, and if it stays above, `pause(True)` tells the
-writer to wait until `pause(False)`, at `low_water`. WRITABLE is asked for only after a short send.
-A send that fails is the connection's end, but what has arrived is read first.
+*Writing* is in `writing.py`. A send that fails is the connection's end, but what has arrived is
+read first.
 
 A layer above attaches as `_owner` and is called directly, before the users' listeners.
 """
@@ -34,17 +32,15 @@ from thor.tcp.address import unmapped
 from thor.tcp.proxy_protocol import ProxyHeader
 from thor.tcp.splice import Passage, Splice, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
-from thor.tcp.writebuf import WriteBuffer, to_bytes
-from thor.types import Address, Data
+from thor.tcp.writebuf import WriteBuffer
+from thor.tcp.writing import WritingSide
+from thor.types import Address
 
 #: Bytes of one `recv`: more than this seldom waits, and it stays below malloc's mmap threshold.
 RECV_BYTES = 64 * 1024
-#: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
-HIGH_WATER = 256 * 1024
-LOW_WATER = 64 * 1024
 
 
-class TcpConnection(EventSource):
+class TcpConnection(WritingSide):
     """A TCP connection. It starts paused: `pause(False)` begins reading.
 
     Emits:
@@ -61,21 +57,15 @@ class TcpConnection(EventSource):
         disconnect(): the socket is closed, whoever began; exactly once, last.
     """
 
-    #: Marks of the queue to send, in bytes.
-    high_water = HIGH_WATER
-    low_water = LOW_WATER
     #: Whether the connection stays writable when the peer has finished sending.
     allow_half_open = False
 
     #: Whether what comes and goes is other than what the program reads and writes.
     _encrypts = False
-    _ending_peer = False
     _lost_with: OSError | None = None
-    _broken = False
     _hangup_told = False
     _unread = b""
     _server: Any = None
-    _sent_marks: list[tuple[int, Any]] | None = None
     _local_address: Address | None = None
     #: The PROXY header that the connection began with; None where none was due.
     proxy_header: ProxyHeader | None = None
@@ -305,117 +295,6 @@ class TcpConnection(EventSource):
             if owner is not None:
                 owner.hangup()
             self.emit("hangup")
-
-    # -- writing -------------------------------------------------------------------------------
-
-    def write(self, data: Data) -> bool:
-        """Queue `data` to be sent; it leaves at the end of the current batch of events.
-
-        data: `str` is sent as UTF-8; a `bytearray` or `memoryview` is copied
-        Returns: False when the queue is above its high mark: wait for `pause(False)`
-        Raises: ValueError on a connection that was closed; the message names its state
-        """
-        if data.__class__ is not bytes:
-            data = to_bytes(data)
-        if self._writing is not OPEN:
-            if self._broken or self._ending_peer:
-                return False  # the program has not been told yet
-            raise ValueError(f"write on a connection that is {self._writing.value}")
-        buffer = self._buffer
-        if data and not self._broken:
-            buffer.append(data)
-            buffer.size = size = buffer.size + len(data)
-            if not self._flush_due:
-                self._flush_due = True
-                self._loop._to_flush.append(self)
-            if size > self.high_water:
-                return self._write_through()
-        return not self._write_paused
-
-    def _write_through(self) -> bool:
-        """The queue is above its high mark: send at once, and if that is not enough, say so."""
-        if not self._interest & WRITABLE:
-            self._send_some()
-        if self._buffer.size > self.high_water:
-            self._pause_writer()
-        return not self._write_paused
-
-    def _pause_writer(self) -> None:
-        """Who writes is to wait."""
-        if not self._write_paused:
-            self._write_paused = self._after_flush = True
-            self._tell_pause(True)
-
-    def _tell_pause(self, paused: bool) -> None:
-        owner = self._owner
-        if owner is not None:
-            owner.pause(paused)
-        self.emit("pause", paused)
-
-    def _send_some(self) -> None:
-        buffer = self._buffer
-        try:
-            self.bytes_written += buffer.send_to(self)
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as why:
-            self._break(why)
-
-    def _flush(self) -> None:
-        """The loop's call: send what is queued."""
-        self._flush_due = False
-        if self._broken:
-            return
-        buffer = self._buffer
-        if buffer.size:
-            try:
-                self.bytes_written += buffer.send_to(self)
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError as why:
-                self._break(why)
-                return
-        if buffer.size:
-            self._flush_due = True  # WRITABLE is what will flush it
-            if not self._interest & WRITABLE:
-                self._set_interest(self._interest | WRITABLE)
-                if self._owner is not None:
-                    self._owner.stuck()
-        elif self._interest & WRITABLE:
-            self._set_interest(self._interest & ~WRITABLE)
-        if self._after_flush:
-            self._flushed()
-
-    def _flushed(self) -> None:
-        """After a send: who waits for the queue to get shorter?"""
-        buffer = self._buffer
-        marks = self._sent_marks
-        while marks and marks[0][0] <= self.bytes_written:
-            self._loop._soon(marks.pop(0)[1])
-        if self._write_paused and buffer.size <= self.low_water:
-            self._write_paused = False
-            if self._writing is OPEN:
-                self._tell_pause(False)
-        if not buffer.size and self._writing is FLUSHING:
-            self._ended_writing()
-        self._after_flush = bool(marks) or self._write_paused or self._writing is FLUSHING
-
-    def _when_sent(self, callback: Any) -> None:
-        """Call `callback()` when all that was written until now has been handed to the kernel.
-
-        It is never called if the connection is lost before.
-        """
-        if self._sent_marks is None:
-            self._sent_marks = []
-        self._sent_marks.append((self.bytes_written + self._buffer.size, callback))
-        self._after_flush = True
-        self._queue_flush()
-
-    def _queue_flush(self) -> None:
-        """Be flushed at the end of the batch, if nothing else will do it."""
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop._to_flush.append(self)
 
     # -- ending --------------------------------------------------------------------------------
 

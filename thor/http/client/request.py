@@ -24,7 +24,7 @@ from thor.http.error import HttpError, OutputStateError, OutputSyntaxError, UrlE
 from thor.http.wire.framing import CHUNKED, NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.http.wire.writer import last_chunk, request_head
-from thor.tcp.connection import HIGH_WATER
+from thor.tcp.writing import HIGH_WATER
 
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
