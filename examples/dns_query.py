@@ -62,6 +62,8 @@ def show(message):
     flags, _, count = struct.unpack_from("!3H", message, 2)
     if error := flags & 0x000F:
         sys.exit(f"{name}: {ERRORS.get(error, f'error {error}')}")
+    if flags & 0x0200:
+        print("the answer did not fit: this is its beginning", file=sys.stderr)
     at = len(query)
     for _ in range(count):
         owner, at = read_name(message, at)

@@ -5,6 +5,7 @@ Datagrams bring lines such as `requests:1|c` (a counter), `load:0.7|g` (a gauge)
 values, and the median of the last thousand times.
 """
 
+import math
 import signal
 import sys
 from collections import Counter, defaultdict, deque
@@ -20,30 +21,35 @@ counters, gauges, times = Counter(), {}, defaultdict(lambda: deque(maxlen=MAX_TI
 
 def add(line):
     name, value, kind, rate = parse(line)
-    if len(counters) + len(gauges) + len(times) >= MAX_NAMES:
+    if kind not in ("c", "g", "ms"):
+        raise ValueError("no such kind")
+    known = name in {"c": counters, "g": gauges, "ms": times}[kind]
+    if not known and len(counters) + len(gauges) + len(times) >= MAX_NAMES:
         raise ValueError("too many names")
     if kind == "c":
         counters[name] += value / rate
     elif kind == "g":
         gauges[name] = value
-    elif kind == "ms":
-        times[name].append(value)
     else:
-        raise ValueError("no such kind")
+        times[name].append(value)
 
 
 def parse(line):
     """`name:value|kind`, with `|@rate` where only some are sent: 0.1 is one in ten."""
     name, _, rest = line.rpartition(":")
     value, kind, *more = rest.split("|")
-    return name, float(value), kind, float(more[0].removeprefix("@")) if more else 1.0
+    number = float(value)
+    rate = float(more[0].removeprefix("@")) if more else 1.0
+    if not (math.isfinite(number) and 0 < rate <= 1):
+        raise ValueError("no such number")
+    return name, number, kind, rate
 
 
 def datagram(data, host, port):
     for line in data.decode("utf-8", "replace").splitlines():
         try:
             add(line)
-        except (ValueError, ZeroDivisionError) as why:
+        except ValueError as why:
             print(f"from {host}: {line!r}: {why}", file=sys.stderr)
 
 

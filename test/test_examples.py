@@ -287,6 +287,7 @@ def test_tcp_relay_tells_its_target_who_the_client_is() -> None:
         running("tcp_relay.py", HOST, str(target.getsockname()[1])) as port,
         socket.create_connection((HOST, port), timeout=20) as client,
     ):
+        address = thor.tcp.ProxyHeader(client.getsockname(), client.getpeername())
         conn, _ = target.accept()
         with conn:
             conn.settimeout(20)
@@ -294,7 +295,6 @@ def test_tcp_relay_tells_its_target_who_the_client_is() -> None:
             client.shutdown(socket.SHUT_WR)
             received = b"".join(iter(lambda: conn.recv(1000), b""))
             conn.sendall(b"good bye")
-        address = thor.tcp.ProxyHeader(client.getsockname(), client.getpeername())
         assert received == address.to_bytes() + b"hello"
         assert client.recv(100) == b"good bye"
 
@@ -324,8 +324,10 @@ def test_statsd_sink_adds_up_what_comes(udp: socket.socket) -> None:
         assert process.stderr is not None
         port = int(process.stdout.readline().rpartition(":")[2])
         udp.sendto(b"asked:1|c\nasked:2|c|@0.1\nwho knows\nload:3|x\nasked:1|c|@0\n", (HOST, port))
-        bad = [process.stderr.readline() for _ in range(3)]
-        assert [line.split("'")[1] for line in bad] == ["who knows", "load:3|x", "asked:1|c|@0"]
+        udp.sendto(b"load:nan|g\nasked:-inf|c\nasked:1|c|@2", (HOST, port))
+        bad = [process.stderr.readline().split("'")[1] for _ in range(6)]
+        assert bad[:3] == ["who knows", "load:3|x", "asked:1|c|@0"]
+        assert bad[3:] == ["load:nan|g", "asked:-inf|c", "asked:1|c|@2"]
         assert process.stdout.readline() == "asked 21\n"
         udp.sendto(b"load:0.5|g\nload:0.7|g\ntook:1|ms\ntook:3|ms\ntook:2|ms", (HOST, port))
         assert process.stdout.readline() == "load 0.7\n"
@@ -423,6 +425,16 @@ def test_dns_query_says_what_is_wrong_with_an_answer(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells ICMP's errors to connected sockets only")
+def test_dns_query_says_so_where_the_answer_did_not_fit(udp: socket.socket) -> None:
+    def answer(query: bytes) -> Sequence[bytes]:
+        whole = dns_answer(query, record(1, b"\xc0\0\2\1"))
+        return [whole[:2] + bytes([whole[2] | 0x02]) + whole[3:]]
+
+    code, out, err = asked(udp, "A", answer)
+    assert (code, out) == (0, "www.example.org 60 A 192.0.2.1\n")
+    assert "did not fit" in err
+
+
 def test_dns_query_ends_with_an_error_where_nobody_answers(udp: socket.socket) -> None:
     port = udp.getsockname()[1]
     udp.close()

@@ -239,6 +239,23 @@ def test_no_pipe_is_left_where_there_is_not_room_for_both(
     assert (why.errno, delay_s) == (24, workers.FIRST_DELAY_S)
 
 
+def test_a_worker_that_cannot_be_watched_is_replaced(
+    supervise: Callable[..., Supervised], loop: LoopBase, quick: None, monkeypatch: Any
+) -> None:
+    def refuse(*_: Any) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(workers, "FIRST_DELAY_S", 0.0)
+        raise OSError(28, "No space left on device")
+
+    one = supervise(until_told(loop))
+    monkeypatch.setattr(workers._Slot, "_register", refuse)
+    [(_, pid)] = one.run("worker_started", 1)
+    [(number, why, _)] = one.seen("worker_failed")
+    assert (number, why.errno) == (1, 28)
+    assert pid == one.supervisor._slots[0].pid
+    one.end()
+
+
 def test_none_is_begun_after_the_end(supervise: Callable[..., Supervised]) -> None:
     one = supervise(lambda worker: None)
     one.run("worker_ended", 1)  # and another one is due

@@ -103,8 +103,8 @@ class Supervisor(EventEmitter):
 
     Emits:
         worker_started(number: int, pid: int): a worker was forked for a slot.
-        worker_failed(number: int, error: OSError, delay_s: float): none could be forked; it is
-            tried again in so many seconds.
+        worker_failed(number: int, error: OSError, delay_s: float): none could be forked, or be
+            watched; it is tried again in so many seconds.
         worker_ended(number: int, pid: int, status: int, delay_s: float | None): a worker has ended,
             with an exit status, or of a signal (then it is negative, as `subprocess` has it; that
             of a worker that somebody else has waited for is 0). Another one starts in so many
@@ -193,16 +193,17 @@ class _Slot(EventSource):
         supervisor = self._supervisor
         self._began = self._loop._exact_now()
         try:
-            pid, lifeline = self._fork()
+            self.pid, lifeline = self._fork()
+            self._register(lifeline, READABLE)
         except OSError as why:
+            if self.pid:  # nobody would see it end
+                self._wait()
             delay_s = self._start_later(failed=True)
             if not supervisor.emit("worker_failed", self.number, why, delay_s):
                 log.warning("no worker %d: %s; again in %g s", self.number, why, delay_s)
             return
-        self.pid = pid
-        self._register(lifeline, READABLE)
-        if not supervisor.emit("worker_started", self.number, pid):
-            log.info("worker %d (%d) started", self.number, pid)
+        if not supervisor.emit("worker_started", self.number, self.pid):
+            log.info("worker %d (%d) started", self.number, self.pid)
 
     def _fork(self) -> tuple[int, int]:
         """Returns: the process's id, and the end of its lifeline. Raises: OSError"""

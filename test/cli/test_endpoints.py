@@ -86,6 +86,7 @@ def test_a_certificate_for_another_name(files: Files) -> None:
     with running("serve", str(files.folder), *ANYWHERE, *certified) as server:
         result = here("fetch", "--cacert", files.ca, f"{server.url}/")
     complains(result, 1, "the peer's certificate is for another")
+    assert "--cacert" not in result.err  # which would be no remedy
 
 
 def test_tls_where_there_is_none(files: Files) -> None:
@@ -97,10 +98,24 @@ def test_tls_where_there_is_none(files: Files) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        pytest.param(["--certificate", "/no/x"], "cannot use '/no/x': No such file", id="missing"),
-        pytest.param(["--certificate", "{ca}"], "cannot use '{ca}': ", id="no-key"),
-        pytest.param(["--certificate", "{ca}", "--key", "{key}"], "'{ca}' with", id="other-key"),
-        pytest.param(["--certificate", "{certificate}", "--key", "{ca}"], "with", id="no-key-file"),
+        pytest.param(["--certificate", "/no/x"], "cannot use /no/x: No such file", id="missing"),
+        pytest.param(["--certificate", "/"], "cannot use /: Is a directory", id="folder"),
+        pytest.param(["--certificate", "{ca}"], "cannot use {ca}: not a certificate", id="no-key"),
+        pytest.param(
+            ["--certificate", "{ca}", "--key", "{key}"],
+            "cannot use {ca} and {key}: key values mismatch",
+            id="other-key",
+        ),
+        pytest.param(
+            ["--certificate", "{certificate}", "--key", "{ca}"],
+            "cannot use {certificate} and {ca}: not a certificate and its key",
+            id="no-key-file",
+        ),
+        pytest.param(
+            ["--certificate", "{client}", "--client-ca", "{key}"],
+            "cannot use {key}: no certificates in PEM",
+            id="client-ca",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "proxy"])
@@ -115,9 +130,13 @@ def test_certificates_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        pytest.param(["--cacert", "/no/x"], "cannot use '/no/x': No such file", id="ca"),
-        pytest.param(["--cert", "/no/x"], "cannot use '/no/x': No such file", id="certificate"),
-        pytest.param(["--cert", "{client}", "--key", "{key}"], "'{client}' with", id="other-key"),
+        pytest.param(["--cacert", "/no/x"], "cannot use /no/x: No such file", id="ca"),
+        pytest.param(["--cert", "/no/x"], "cannot use /no/x: No such file", id="certificate"),
+        pytest.param(
+            ["--cacert", "{ca}", "--cert", "{client}", "--key", "{key}"],
+            "cannot use {client} and {key}: key values mismatch",
+            id="other-key",
+        ),
     ],
 )
 def test_certificates_that_a_client_cannot_use(files: Files, args: list[str], says: str) -> None:
@@ -160,6 +179,15 @@ def _answer_twice(server: socket.socket, context: ssl.SSLContext) -> None:
     os._exit(0)
 
 
+def test_a_server_refuses_clients_that_show_no_certificate(files: Files) -> None:
+    given = ("--certificate", files.certificate, "--key", files.key, "--client-ca", files.ca)
+    with running("serve", str(files.folder / "www"), *ANYWHERE, *given) as server:
+        url = f"{server.url}/a.txt"
+        asked = ("fetch", "--cacert", files.ca)
+        assert thor(*asked, "--cert", files.client, url) == (0, b"hello\n", "")
+        complains(here(*asked, url), 1, "TLS failed: the peer requires a certificate of this side")
+
+
 # -- the proxy ------------------------------------------------------------------------------------
 
 
@@ -193,10 +221,11 @@ def test_an_origin_may_be_believed_whatever_it_shows(site: Running) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["--origin-ca", "/no/x"], 1, "cannot use '/no/x': No such file"),
+        (["--origin-ca", "/no/x"], 1, "cannot use /no/x: No such file"),
         (["--origin-ca", "x", "--origin-insecure"], 2, "exclude each other"),
         (["--socket-mode", "660"], 2, "--socket-mode is for --listen unix:PATH"),
         (["--key", "x"], 2, "--key goes with --certificate"),
+        (["--client-ca", "x"], 2, "--client-ca goes with --certificate"),
         (["--proxy-protocol", "x"], 2, "'x' is no network"),
         (["--listen", "unix:"], 2, "is not unix:PATH"),
     ],

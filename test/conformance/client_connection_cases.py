@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from client_rows import CUT, LOST, POST, bad, chunked, good, response, sized
-from shapes import CLOSED, FIN, GONE, RST, Ask, ClientCase, Wait
+from shapes import CLOSED, FIN, GO, GONE, RST, Ask, ClientCase, Wait
 
 ONCE = {"retry_limit": 0}
 UNASKED = [
@@ -58,6 +58,13 @@ PERSISTENCE = [
         sized(b"hello", b"Connection: Keep-Alive", line=b"HTTP/1.0 200 OK"),
     ),
     good("response-persistence", "finished-when-idle", (sized(), FIN), then=CLOSED, engine=False),
+    good(
+        "response-persistence",
+        "finished-while-the-program-pauses",
+        (sized(), FIN, GO),
+        then=CLOSED,
+        pauses=True,
+    ),
     good("response-persistence", "reset-when-idle", (sized(), RST), then=GONE),
     good("response-persistence", "idle-for-too-long", (sized(), Wait(61)), then=CLOSED),
     good(
@@ -121,9 +128,25 @@ RETRIES = [
     bad("retries", "post-without-an-answer", LOST, FIN, ask=POST, engine=False),
     bad("retries", "post-that-was-reset", LOST, RST, ask=POST),
     bad("retries", "not-after-a-byte", CUT, (b"H", FIN)),
+    bad(
+        "retries",
+        "not-with-a-body-that-is-not-kept",
+        LOST,
+        FIN,
+        ask=Ask("PUT", body=(b"hello",)),
+        settings={"retry_body_limit": 4},
+        engine=False,
+    ),
 ]
 
 TIME = [
+    good(
+        "response-time",
+        "a-pause-counts-against-nobody",
+        (sized()[:-2], Wait(1000), GO, b"lo"),
+        settings={"read_timeout": 5},
+        pauses=True,
+    ),
     bad("response-time", "no-head", "ReadTimeoutError", Wait(6), settings={"response_timeout": 5}),
     bad(
         "response-time",

@@ -149,6 +149,8 @@ def _client_input(case: ClientCase) -> str:
     told = []
     if case.ask != Ask():
         told.append(f"the program asks {_ask(case.ask)}")
+    if case.pauses:
+        told.append("the program pauses at the head")
     if case.early:
         told.append(f"before the request {_octets(case.early)}")
     if case.sends:

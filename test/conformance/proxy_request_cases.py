@@ -79,6 +79,14 @@ REQUEST_FIELDS = [
     ),
     request(
         "request-fields",
+        "expect-from-1.0",
+        asks(b"Expect: 100-continue", b"Content-Length: 1", version=b"1.0", body=b"x"),
+        got(b"Content-Length: 1", added=(*ADDED[:3], b"via: 1.0 fred"), body=b"x"),
+        back=passed(last=(b"Connection: close",)),
+        then=CLOSED,
+    ),
+    request(
+        "request-fields",
         "from-1.0-without-host",
         head(b"GET / HTTP/1.0"),
         got(host=b"a:80", added=(*ADDED[:2], b"via: 1.0 fred")),

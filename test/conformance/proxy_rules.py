@@ -29,7 +29,13 @@ _BETWEEN = [
         "(``drop_underscore_twins``): CGI takes them for one.",
         "proxy/forwarding.py",
     ),
-    Rule("path", "RFC 3986 6", "The path goes as it came.", "proxy/forwarding.py"),
+    Rule(
+        "path",
+        "RFC 3986 6",
+        "The path goes as it came; where a request goes does not depend on it, so that it cannot "
+        "be read in two ways.",
+        "proxy/forwarding.py",
+    ),
     Rule(
         "absolute-crossing",
         "3.2.2, 3.2.4",

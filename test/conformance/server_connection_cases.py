@@ -187,6 +187,14 @@ HALF_CLOSE = [
         CLOSED,
         program="hold",
     ),
+    case(
+        "half-close",
+        "one-whose-answer-has-begun",
+        (get(), FIN, Wait(50), GO),
+        ok(b""),
+        CLOSED,
+        program="half",
+    ),
     case("half-close", "several", (THREE, FIN), (200, 200, 200), CLOSED, (GET, NEXT, GET)),
     case(
         "half-close",
@@ -245,6 +253,15 @@ HALF_CLOSE = [
     ),
     case(
         "half-close",
+        "behind-the-beginning-of-a-graceful-shutdown",
+        (get(), DRAIN, FIN),
+        (),
+        RESET,
+        error=LOST,
+        program="hold",
+    ),
+    case(
+        "half-close",
         "taken-for-the-end",
         (get(), FIN),
         (),
@@ -265,6 +282,25 @@ TIME = [
         (get(), Wait(6)),
         (504,),
         CLOSED,
+        error="ExchangeTimeoutError",
+        program="hold",
+        settings={"response_timeout": 5},
+    ),
+    case(
+        "program-time",
+        "an-answer-that-has-begun",
+        (get(), Wait(1000), GO),
+        ok(b""),
+        program="half",
+        settings={"response_timeout": 5},
+    ),
+    case(
+        "program-time",
+        "too-long-for-a-head",
+        (head(b"HEAD / HTTP/1.1", b"Host: a"), Wait(6)),
+        (504,),
+        CLOSED,
+        (Seen(b"HEAD"),),
         error="ExchangeTimeoutError",
         program="hold",
         settings={"response_timeout": 5},
@@ -318,6 +354,8 @@ TIME = [
 ]
 
 LINGERING = [
+    case("lingering", "of-a-refusal", (BAD, b"more"), (400,), CLOSED, (), error=LF),
+    case("lingering", "of-an-answer", (get(), b"more"), (200,), CLOSED, program="close"),
     case("lingering", "for-a-while", (BAD, Wait(3)), (400,), GONE, (), error=LF),
     case(
         "lingering", "for-some-bytes", (BAD, b"x" * 70_000), (400,), GONE, (), error=LF, cut=False
@@ -354,7 +392,9 @@ TLS = [
 
 DRAINING = [
     case("graceful", "in-flight", (get(), DRAIN, GO), ok(b"close"), CLOSED, program="hold"),
+    case("graceful", "whose-answer-has-begun", (get(), DRAIN, GO), ok(b""), CLOSED, program="half"),
     case("graceful", "idle", (get(), DRAIN), (200,), CLOSED),
+    case("graceful", "half-a-head", (get()[:9], DRAIN, get()[9:]), ok(b"close"), CLOSED),
     case("graceful", "new", (DRAIN,), (), CLOSED, ()),
     case(
         "graceful",

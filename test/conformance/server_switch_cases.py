@@ -5,7 +5,7 @@ Owns: the table. It is data: what a row means says `shapes.ServerCase`.
 
 from __future__ import annotations
 
-from server_rows import GET, LARGE, SENDS, case, chunked, get, line, ok, post
+from server_rows import GET, LARGE, SENDS, SLOW, case, chunked, get, line, ok, post
 from shapes import CLOSED, GO, RESET, TUNNEL, Seen, Wait, head
 
 WANTS = b"Expect: 100-continue"
@@ -49,11 +49,30 @@ CONTINUE = [
     ),
     case(
         "continue",
+        "from-1.0-and-the-body-does-not-come",
+        (head(b"POST / HTTP/1.0", WANTS, b"Content-Length: 5"), Wait(61)),
+        (408,),
+        CLOSED,
+        (Seen(b"POST", whole=False),),
+        error=SLOW,
+    ),
+    case(
+        "continue",
         "not-before-the-program-reads",
         (post(WANTS, b"Content-Length: 5"), Wait(1000), GO, b"hello"),
         (100, 200),
         seen=(SENDS,),
         program="pause",
+    ),
+    case(
+        "continue",
+        "a-body-that-nobody-asked-for-and-that-stops",
+        (post(WANTS, b"Content-Length: 5"), Wait(1000), b"he", Wait(61)),
+        (408,),
+        CLOSED,
+        (Seen(b"POST", body=b"he", whole=False),),
+        program="mute",
+        error=SLOW,
     ),
     case(
         "continue",

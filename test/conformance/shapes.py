@@ -149,6 +149,7 @@ class ClientCase:
     nonfinal, status, fields, body, trailers: what the program gets; tunnel: what it gets first of
     another protocol; error: the class of error that ends the exchange
     engine: whether the reader alone comes to the same result; down: the origin does not listen
+    pauses: the program reads no body until it goes on
     """
 
     id: str
@@ -171,6 +172,7 @@ class ClientCase:
     settings: Mapping[str, Any] = field(default_factory=dict)
     engine: bool = True
     down: bool = False
+    pauses: bool = False
 
     @property
     def is_parsing(self) -> bool:

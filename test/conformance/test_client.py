@@ -41,7 +41,8 @@ EVENTS = (
 TERMINAL = ("response_done", "upgrade", "error")
 #: Settings of a client that are its reader's.
 LIMITS = ("max_head_bytes", "max_head_fields", "fold")
-NEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
+#: One more informational response than there may be, if those before another count.
+NEXT = b"HTTP/1.1 103 \r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
 
 
 def params(cases: list[ClientCase]) -> list[Any]:
@@ -65,6 +66,8 @@ class Run:
         self.tunnel: Any = None
         self.tunnelled = b""
         self.exchange.on("upgrade", self._upgraded)
+        if case.pauses:
+            self.exchange.on("response_start", lambda *_: self.exchange.pause(True))
 
     def _upgraded(self, conn: Any) -> None:
         self.tunnel = conn
@@ -125,6 +128,8 @@ class Run:
                 self.world.advance(step.seconds)
             elif step is Mark.FIN:
                 peer.finish()
+            elif step is Mark.GO:
+                self.exchange.pause(False)
             else:
                 peer.reset()
             self.world.settle()
@@ -203,7 +208,8 @@ class Run:
         assert self.world.until(lambda: len(peer.received) > before)
         peer.send(NEXT)
         assert self.world.until(lambda: heard.events[-1:] == [("response_done", [])])
-        assert heard.events[1] == ("response_body", b"next")
+        assert [event[1] for event in heard.events[:2]] == [b"103", b"200"]
+        assert heard.events[2] == ("response_body", b"next")
         assert len(self.peers) == self.case.attempts
 
     def end(self) -> None:

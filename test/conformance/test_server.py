@@ -112,8 +112,17 @@ class Program:
     def _early(self, exchange: HttpServerExchange) -> None:
         exchange.on("request_start", lambda *_: self.answer(exchange))
 
+    def _mute(self, exchange: HttpServerExchange) -> None:
+        self._answer(exchange)
+        exchange.on("expect_continue", lambda: None)
+
     def _half(self, exchange: HttpServerExchange) -> None:
+        def rest() -> None:
+            exchange.response_body(b"ok")
+            exchange.response_done([])
+
         exchange.response_start(200, "OK", [("Content-Length", "2")])
+        self.put_off.append(rest)
 
     def _hold(self, exchange: HttpServerExchange) -> None:
         self.put_off.append(lambda: self.answer(exchange))

@@ -189,6 +189,26 @@ def switching(world: World) -> None:
     world.advance(5)
 
 
+def tunnelling(world: World) -> None:
+    """A CONNECT that opens a tunnel, and one that is refused."""
+
+    def met(exchange: HttpServerExchange) -> None:
+        if exchange.uri == b"origin:81":
+            world.watch("exchange", exchange, request_done=lambda _: answer(exchange))
+        else:
+            switch(world, exchange)
+
+    for port in (80, 81):
+        http_server(world, met, port)
+    http = client(world)
+    for port in (80, 81):
+        exchange = http.exchange()
+        world.watch("request", exchange, upgrade=talking(world, b"hello"))
+        exchange.request_start("CONNECT", f"origin:{port}", [])
+        exchange.request_done([])
+        world.advance(5)
+
+
 SCENARIOS = [
     reuse,
     retry,
@@ -201,6 +221,7 @@ SCENARIOS = [
     time_outs,
     nowhere,
     switching,
+    tunnelling,
 ]
 
 

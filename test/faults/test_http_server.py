@@ -163,6 +163,24 @@ def switching(world: World) -> None:
     peer.send(request + b"early", b"late").finish()
 
 
+def tunnelling(world: World) -> None:
+    """A CONNECT that is accepted, and one that nobody takes."""
+
+    def met(exchange: HttpServerExchange) -> None:
+        if exchange.uri == b"no:1":
+            world.watch("exchange", exchange, request_done=lambda _: answer(exchange))
+        else:
+            switch(world, exchange)
+
+    http_server(world, met)
+    peers = [browser(world), browser(world)]
+    world.advance(1)
+    for peer, host in zip(peers, (b"yes", b"no"), strict=True):
+        peer.send(b"CONNECT %b:1 HTTP/1.1\r\nHost: %b:1\r\n\r\nearly" % (host, host), b"late")
+        peer.finish()
+    world.advance(5)
+
+
 def pausing(world: World) -> None:
     """A program that reads a body little by little, and a client that has gone by then."""
 
@@ -226,6 +244,7 @@ SCENARIOS = [
     expecting,
     half_closing,
     switching,
+    tunnelling,
     pausing,
     dropping,
     slow,

@@ -19,8 +19,8 @@ from thor.tcp.proxy_protocol import ProxyHeader
 HERE = "127.0.0.1"
 
 
-def serve(world: World, take: Any, port: int = 80, **options: Any) -> TcpServer:
-    server = TcpServer(HERE, port, world.loop, **options)
+def serve(world: World, take: Any, port: int = 80, host: str = HERE, **options: Any) -> TcpServer:
+    server = TcpServer(host, port, world.loop, **options)
     world.serve("server", server, connect=take)
     return server
 
@@ -211,6 +211,42 @@ def proxy_header_out(world: World) -> None:
     world.advance(10)
 
 
+def unix(world: World) -> None:
+    """Unix sockets with names; there is one of the two that clients ask for."""
+    serve(world, echoing(world), host="unix:@here")
+    for name in ("here", "gone"):
+        dial(world, talking(world, b"hello"), f"unix:@{name}")
+    world.advance(5)
+
+
+@noticing("recv")  # who is ready first is reset last
+def replacing(world: World) -> None:
+    """A listener that resets others that are ready in the same turn, and makes new ones."""
+    guests: list[TcpConnection] = []
+
+    def take(conn: TcpConnection) -> None:
+        def heard(data: bytes) -> None:
+            while len(guests) > 1 and guests[-1] is not conn:
+                guests.pop().abort()
+                dial(world, talking(world, b"hello"), port=81)
+            say(conn, data)
+
+        guests.append(conn)
+        world.watch("guest", conn, data=heard)
+        conn.pause(False)
+
+    serve(world, take)
+    serve(world, echoing(world), 81)
+    peers = [world.peer() for _ in range(3)]
+    world.advance(1)
+    for peer in peers:
+        if peer.conn is not None and peer.conn.tcp_connected:
+            peer.conn.write(b"x")  # all of them are ready in the same turn
+    world.advance(5)
+    for peer in peers:
+        peer.close()
+
+
 SCENARIOS = [
     echo,
     narrow,
@@ -224,6 +260,8 @@ SCENARIOS = [
     closing_server,
     proxy_header,
     proxy_header_out,
+    unix,
+    replacing,
 ]
 
 

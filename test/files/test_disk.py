@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -216,12 +217,19 @@ def test_a_listing_shows_what_can_be_asked_for(root: bytes) -> None:
     assert b'"./b.txt"' in list_directory(root, (b"sub",), False).body
 
 
-def test_a_listing_shows_links_that_lead_nowhere_as_files(root: bytes) -> None:
+def test_a_listing_shows_links_that_lead_to_something_inside(root: bytes) -> None:
     os.symlink(b"circle", root + b"/circle")
     os.symlink(b"nowhere", root + b"/dangling")
+    os.symlink(b"..", root + b"/above")
+    os.symlink(b"../..", root + b"/sub/above")
+    os.symlink(b"sub", root + b"/inside")
+    os.symlink(b"../a.txt", root + b"/sub/inside")
     body = list_directory(root, (), False).body
-    assert b'"./circle"' in body
-    assert b'"./dangling"' in body
+    assert re.findall(rb'href="./([^"]*)"', body) == [b"a.txt", b"inside/", b"sub/"]
+    for names in ((b"sub",), (b"inside",)):
+        body = list_directory(root, names, False).body
+        assert b'"./inside"' in body
+        assert b"above" not in body
 
 
 def test_a_listing_is_bounded(root: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fuzz
 def test_results_and_errors_are_those_of_the_reference(name: str) -> None:
     operation = OPERATIONS[name]
 
-    @examples(150)
+    @examples(80)
     @given(st.lists(st.binary(min_size=TAPE_BYTES, max_size=TAPE_BYTES), min_size=1, max_size=3))
     def hold(tapes: list[bytes]) -> None:
         calls = [operation.arguments(Tape(tape)) for tape in tapes]

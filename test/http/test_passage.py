@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from thor.http.passage import PASS_FROM_BYTES, TAIL_BYTES, BodyPassage, PassesBodies
+from thor.tcp.connection import RECV_BYTES
 
 LEAST = PASS_FROM_BYTES + TAIL_BYTES
 
@@ -83,3 +84,10 @@ def test_all_who_are_concerned_are_told_what_went() -> None:
     passage.moved(200_000)
     assert (source.due, target.owed, told) == (300_000, 300_000, [200_000])
     assert passage.room() == 300_000 - TAIL_BYTES
+
+
+def test_the_last_read_of_a_body_sees_what_follows_it() -> None:
+    source, target = Exchange(due=10 * LEAST), Exchange(owed=10 * LEAST)
+    passage = BodyPassage(source, target, ignore)
+    passage.moved(passage.room())
+    assert 0 < source.due < RECV_BYTES

@@ -5,31 +5,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from interop_support import interop
-from smuggling_cases import CHUNKS, FRAMINGS, LENGTHS
-from smuggling_chains import chain, provoke, send
+from smuggling_cases import CHUNKS, FRAMINGS, LENGTHS, REFUSED, Smuggled
+from smuggling_chains import NUMBERS, Chain, Hops, provoke, send
 from smuggling_heads import HEADS, RESPONSES
 
-pytestmark = [interop, pytest.mark.deadline_s(300)]
+pytestmark = interop
+
+#: When it takes longer, something hangs.
+LIMIT_S = 300.0
 
 REQUESTS = [*FRAMINGS, *LENGTHS, *CHUNKS, *HEADS]
 
-IN_FRONT = [
-    ("thor-proxy", "nginx"),
-    ("thor-proxy", "node"),
-    ("thor-proxy", "node-lenient"),
-    ("thor-proxy", "aiohttp"),
-    ("thor-proxy", "thor-server"),
-    ("thor-proxy", "sloppy-lengths"),
+#: With all of the messages.
+EVERYTHING = [
     ("thor-proxy", "sloppy-codings"),
     ("thor-proxy-pure", "sloppy-codings"),
-    ("thor-proxy", "haproxy", "node"),
-    ("thor-proxy", "thor-proxy", "node"),
-]
-BEHIND_OTHERS = [
     ("haproxy", "thor-proxy", "node"),
     ("haproxy-lenient", "thor-proxy", "node-lenient"),
     ("haproxy-lenient", "thor-server"),
@@ -37,6 +33,27 @@ BEHIND_OTHERS = [
     ("nginx", "thor-proxy", "sloppy-codings"),
     ("nginx", "thor-server"),
 ]
+#: With those that Thor lets through: the others come to nobody behind it, whoever that is.
+BEHIND_THOR = [
+    ("thor-proxy", "nginx"),
+    ("thor-proxy", "node"),
+    ("thor-proxy", "node-lenient"),
+    ("thor-proxy", "aiohttp"),
+    ("thor-proxy", "thor-server"),
+    ("thor-proxy", "sloppy-lengths"),
+    ("thor-proxy", "haproxy", "node"),
+    ("thor-proxy", "thor-proxy", "node"),
+]
+#: With responses.
+BACKWARDS = [
+    ("thor-proxy", "sloppy-lengths"),
+    ("thor-proxy", "thor-proxy", "sloppy-lengths"),
+    ("haproxy", "thor-proxy", "sloppy-lengths"),
+    ("nginx", "thor-proxy", "sloppy-lengths"),
+]
+
+#: What is sent, and through which hops.
+Course: TypeAlias = tuple[str, tuple[str, ...]]
 
 #: How many messages went through how many chains.
 figures: Counter[str] = Counter()
@@ -51,44 +68,88 @@ def _tell_figures(pytestconfig: pytest.Config) -> Iterator[None]:
         plugin("terminalreporter").write_line(f"\nsmuggling: {told or 'nothing was sent'}")
 
 
-@pytest.mark.parametrize("hops", [*IN_FRONT, *BEHIND_OTHERS], ids=" - ".join)
-def test_no_request_is_smuggled(hops: tuple[str, ...], tmp_path: Path) -> None:
+def messages(hops: tuple[str, ...]) -> list[Smuggled]:
+    """The requests that are sent through them."""
+    return [case for case in REQUESTS if hops in EVERYTHING or case.becomes != REFUSED]
+
+
+def run(hops: Hops, course: Course) -> list[str]:
+    """Send all that has to be sent. Returns: what is wrong about what came of it"""
+    what, names = course
+    at = hops.chain(*names)
     wrong = []
-    with chain(tmp_path, *hops) as at:
-        for number, case in enumerate(REQUESTS):
-            wrong += send(at, case, number)
-    figures.update({"chains": 1, "requests": len(REQUESTS)})
+    if what == "requests":
+        for index, case in enumerate(messages(names)):
+            wrong += send(at, case, index)
+    else:
+        for index, name in enumerate(RESPONSES):
+            wrong += provoke(at, name, index)
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Course, Future[list[str]]]:
+    """What has come of each course that a test asks for. Most of the time is spent waiting, so they
+    run side by side; those that share hops, one after the other."""
+    threads: dict[str, tuple[ThreadPoolExecutor, Hops]] = {}
+    outcomes: dict[Course, Future[list[str]]] = {}
+    for item in request.session.items:
+        course = getattr(item, "callspec", None) and item.callspec.params.get("course")
+        if item.parent is request.node and course:
+            last = course[1][-1]
+            if last not in threads:
+                hops = Hops(tmp_path_factory.mktemp(last))
+                threads[last] = ThreadPoolExecutor(1), hops
+            thread, hops = threads[last]
+            outcomes[course] = thread.submit(run, hops, course)
+    wait(outcomes.values(), LIMIT_S)
+    for thread, hops in threads.values():
+        hops.close()
+        thread.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def courses(what: str, *hops: tuple[str, ...]) -> pytest.MarkDecorator:
+    """A test for each of them."""
+    return pytest.mark.parametrize(
+        "course", [pytest.param((what, names), id=" - ".join(names)) for names in hops]
+    )
+
+
+@courses("requests", *EVERYTHING, *BEHIND_THOR)
+def test_no_request_is_smuggled(course: Course, runs: dict[Course, Future[list[str]]]) -> None:
+    wrong = runs[course].result()
+    figures.update({"chains": 1, "requests": len(messages(course[1]))})
+    assert not wrong, "\n".join(wrong)
+
+
+@courses("responses", *BACKWARDS)
+def test_no_response_is_smuggled(course: Course, runs: dict[Course, Future[list[str]]]) -> None:
+    wrong = runs[course].result()
+    figures.update({"chains for responses": 1, "responses": len(RESPONSES)})
     assert not wrong, "\n".join(wrong)
 
 
 def test_each_message_is_another_one() -> None:
     assert len({case.id for case in REQUESTS}) == len({case.data for case in REQUESTS})
-    assert len({case.id for case in REQUESTS}) == len(REQUESTS)
+    assert len({case.id for case in REQUESTS}) == len(REQUESTS) < NUMBERS
 
 
-def test_a_smuggled_request_would_be_noticed(tmp_path: Path) -> None:
+@pytest.fixture
+def naive(tmp_path: Path) -> Iterator[Chain]:
+    """What a smuggler hopes for."""
+    hops = Hops(tmp_path)
+    try:
+        yield hops.chain("naive", "sloppy-codings")
+    finally:
+        hops.close()
+
+
+def test_a_smuggled_request_would_be_noticed(naive: Chain) -> None:
     cases = {case.id: case for case in REQUESTS}
-    with chain(tmp_path, "naive", "sloppy-codings") as at:
-        assert send(at, cases["head-plain"], 1) == []
-        wrong = send(at, cases["both-length-first"], 2)
+    assert send(naive, cases["head-plain"], 1) == []
+    wrong = send(naive, cases["both-length-first"], 2)
     assert "a request came past the first hop" in wrong[0]
     assert "somebody else asked for /v0002 and got" in wrong[-1]
-
-
-@pytest.mark.parametrize(
-    "hops",
-    [
-        ("thor-proxy", "sloppy-lengths"),
-        ("thor-proxy", "thor-proxy", "sloppy-lengths"),
-        ("haproxy", "thor-proxy", "sloppy-lengths"),
-        ("nginx", "thor-proxy", "sloppy-lengths"),
-    ],
-    ids=" - ".join,
-)
-def test_no_response_is_smuggled(hops: tuple[str, ...], tmp_path: Path) -> None:
-    wrong = []
-    with chain(tmp_path, *hops) as at:
-        for number, name in enumerate(RESPONSES):
-            wrong += provoke(at, name, number)
-    figures.update({"chains for responses": 1, "responses": len(RESPONSES)})
-    assert not wrong, "\n".join(wrong)

@@ -16,7 +16,8 @@ from thor.http.client import HttpClient
 from thor.http.client.pool import pool_of
 from thor.loop import LoopBase
 from thor.proxy import ReverseProxy, Upstream
-from thor.tcp import ProxyHeader, TcpClient
+from thor.tcp import ProxyHeader, ProxySsl, TcpClient
+from thor.tcp.proxy_tlvs import SSL
 from thor.testing import Recorder
 
 RunLoop = Callable[..., None]
@@ -170,6 +171,29 @@ def test_a_proxy_header_says_who_the_client_is(world: World) -> None:
     proxy = world.proxy(f"http://{ADDRESS}:{port_of(origin)}", proxy_protocol=["127.0.0.1"])
     _, said = world.get(f"http://{ADDRESS}:{port_of(proxy)}/", tcp_client_class=Sending)
     assert "x-forwarded-for: 192.0.2.7\n" in said
+    assert "x-forwarded-proto: http\n" in said
+
+
+@pytest.mark.parametrize(
+    ("header", "proto"),
+    [
+        (ProxyHeader(tlvs=[(SSL, ProxySsl().to_bytes())]), "https"),
+        (ProxyHeader(tlvs=[(SSL, ProxySsl(client=0).to_bytes())]), "http"),
+        (ProxyHeader(version=1), "http"),
+        (ProxyHeader(command="LOCAL", tlvs=[(SSL, ProxySsl().to_bytes())]), "http"),
+    ],
+    ids=["by TLS", "not by TLS", "not told", "nobody's"],
+)
+def test_a_proxy_header_says_how_the_client_came(
+    world: World, header: ProxyHeader, proto: str
+) -> None:
+    class Sending(TcpClient):
+        proxy_header = header
+
+    origin = world.origin()
+    proxy = world.proxy(f"http://{ADDRESS}:{port_of(origin)}", proxy_protocol=["127.0.0.1"])
+    _, said = world.get(f"http://{ADDRESS}:{port_of(proxy)}/", tcp_client_class=Sending)
+    assert f"x-forwarded-proto: {proto}\n" in said
 
 
 # -- what this process lacks ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from proxy_support import Stage, get, got, ok, passed
+from proxy_support import Stage, get, got, ok, own, passed
 
 import thor.proxy
 from thor.events import on
@@ -61,6 +61,59 @@ def test_a_request_can_be_changed() -> None:
     stage.send("browser", get())
     up = got("/changed?x", b"", "PUT")[:-2] + b"x-added: 1\r\nContent-Length: 0\r\n\r\n"
     stage.expect(("a", "data", up))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("CONNECT", "/"),
+        (b"CONNECT", b"elsewhere:80"),
+        ("GET", ""),
+        ("GET", "elsewhere"),
+        ("GET", b"@elsewhere/"),
+        ("GET", ":99/"),
+        ("GET", "http://elsewhere/"),
+        ("GET", "*"),
+        ("OPTIONS", "*/"),
+        ("GET", "/\u2028"),
+        ("GET", "/ HTTP/1.1"),
+    ],
+)
+def test_what_is_no_request_line_goes_nowhere(method: str | bytes, path: str | bytes) -> None:
+    stage = Stage()
+    lines = []
+
+    def request(flow: Flow) -> None:
+        flow.method, flow.path = method, path  # type: ignore[assignment]
+
+    stage.proxy.on("request", request)
+    stage.proxy.on("done", lambda flow: lines.append(access_line(flow)))
+    stage.send("browser", get())
+    stage.expect(("browser", "data", own(500, "Internal Server Error", "proxy_internal_error")))
+    (line,) = lines
+    assert " 500 22 " in line
+    assert line.endswith(" OutputSyntaxError")
+
+
+def test_a_request_about_the_server_may_be_made() -> None:
+    stage = Stage()
+
+    def request(flow: Flow) -> None:
+        flow.method, flow.path = "OPTIONS", "*"  # type: ignore[assignment]
+
+    stage.proxy.on("request", request)
+    stage.send("browser", get()).expect(("a", "data", got("*", method="OPTIONS")))
+
+
+@pytest.mark.parametrize("status", [404, "404", b"404"])
+def test_a_status_may_be_set_in_many_ways(status: Any) -> None:
+    stage = Stage()
+    lines = []
+    stage.proxy.on("response", lambda flow: setattr(flow, "status", status))
+    stage.proxy.on("done", lambda flow: lines.append(access_line(flow)))
+    stage.send("browser", get()).send("a", ok(b"x"))
+    assert b"HTTP/1.1 404 OK" in stage.play.take()[-1][2]
+    assert '" 404 1 ' in lines[0]
 
 
 def test_a_response_can_be_changed() -> None:

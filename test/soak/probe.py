@@ -1,7 +1,9 @@
 """Another client, while there are slow ones: how long is it kept waiting?
 
-Usage: probe.py PORT; asks again and again, on new connections and on one that it keeps, until its
-stdin ends. Then it prints a line of JSON: how many requests, and the longest wait in seconds.
+Usage: probe.py PORT IDLE; asks again and again, on new connections and on one that it keeps, until
+its stdin ends. Then it prints a line of JSON: how many requests, and the longest wait for one of
+them in seconds; and the longest at a server that nobody else asks, on the port IDLE, for which
+there is only the machine to blame.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import select
 import socket
 import sys
 import time
+from itertools import pairwise
 
 REQUEST = b"GET /get/1?size=1000 HTTP/1.1\r\nHost: soak\r\n\r\n"
 #: Between two requests, in seconds.
@@ -38,17 +41,21 @@ def ask(sock: socket.socket) -> None:
 
 def main() -> None:
     """Ask until told to stop."""
-    port = int(sys.argv[1])
-    kept = connect(port)
-    longest, count = 0.0, 0
+    port, idle = map(int, sys.argv[1:])
+    kept, apart = connect(port), connect(idle)
+    longest, usual, count = 0.0, 0.0, 0
     while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
-        began = time.monotonic()
+        times = [time.monotonic()]
         with connect(port) as fresh:
             ask(fresh)
-        ask(kept)
-        longest = max(longest, time.monotonic() - began)
+        for sock in (kept, apart):
+            times.append(time.monotonic())
+            ask(sock)
+        times.append(time.monotonic())
+        first, second, third = (after - before for before, after in pairwise(times))
+        longest, usual = max(longest, first, second), max(usual, third)
         count += 2
-    sys.stdout.write(json.dumps([count, longest]) + "\n")
+    sys.stdout.write(json.dumps([count, longest, usual]) + "\n")
 
 
 if __name__ == "__main__":

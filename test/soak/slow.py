@@ -47,7 +47,7 @@ class Attack(NamedTuple):
 class Outcome(NamedTuple):
     """How it went. most: connections at a time; ended_s: when none was left, or None
 
-    requests, wait_s: of the other client
+    requests, wait_s: of the other client; idle_wait_s: his longest wait at an idle server
     """
 
     attack: Attack
@@ -56,6 +56,7 @@ class Outcome(NamedTuple):
     ended_s: float | None
     requests: int
     wait_s: float
+    idle_wait_s: float
 
     @property
     def good(self) -> bool:
@@ -69,7 +70,8 @@ class Outcome(NamedTuple):
         return (
             f"{self.attack.name} on the {self.target}: {self.most} sockets, all {ended} "
             f"(bound {self.attack.bound_s:.0f} s); another client made {self.requests} requests "
-            f"and waited {self.wait_s * 1000:.0f} ms at most"
+            f"and waited {self.wait_s * 1000:.0f} ms at most "
+            f"({self.idle_wait_s * 1000:.0f} ms at an idle server)"
         )
 
 
@@ -141,9 +143,10 @@ async def attack_all(scale: float) -> list[Outcome]:
     async with AsyncExitStack() as stack:
         server, port = await _start(stack, str(scale))
         proxy, its_port = await _start(stack, str(scale), str(port))
+        _, idle = await _start(stack, "1")
         for target, pid, where in (("server", server, port), ("proxy", proxy, its_port)):
             for attack in attacks(scale):
-                outcomes.append(await _judge(pid, attack, target, where))
+                outcomes.append(await _judge(pid, attack, target, where, idle))
     return outcomes
 
 
@@ -162,11 +165,12 @@ async def _start(stack: AsyncExitStack, *args: str) -> tuple[int, int]:
     return process.pid, int(await process.stdout.readline())
 
 
-async def _judge(pid: int, attack: Attack, target: str, port: int) -> Outcome:
+async def _judge(pid: int, attack: Attack, target: str, port: int, idle: int) -> Outcome:
     probe = await asyncio.create_subprocess_exec(
         sys.executable,
         str(HERE / "probe.py"),
         str(port),
+        str(idle),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -177,8 +181,8 @@ async def _judge(pid: int, attack: Attack, target: str, port: int) -> Outcome:
         probe.kill()
         raise
     said = (await probe.communicate(b""))[0]
-    count, longest = json.loads(said) if said else (0, 0.0)
-    return Outcome(attack, target, most, ended_s, count, longest)
+    count, longest, usual = json.loads(said) if said else (0, 0.0, 0.0)
+    return Outcome(attack, target, most, ended_s, count, longest, usual)
 
 
 def available() -> bool:

@@ -6,18 +6,26 @@ cut what Thor is sent. Must not use Thor's own reader: it would take its faults 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-#: Messages over this size are not cut at every point, but at some.
-_MANY = 2000
+#: Messages over this size, in bytes, are not cut at every point: they are long because of the
+#: same, over and over again. Both their ends are taken byte by byte.
+_MANY = 1000
+_ENDS = 200
 
 
 def cut_everywhere(data: bytes) -> Iterator[list[bytes]]:
     """The same bytes whole, byte by byte, and cut in two at every point."""
+    size = len(data)
     yield [data]
-    yield [data[at : at + 1] for at in range(len(data))]
-    points = range(1, len(data), 1 if len(data) < _MANY else len(data) // 50)
+    cuts: Sequence[int] = range(1, size)
+    points: Sequence[int] = cuts
+    if size > _MANY:
+        middle = range(_ENDS, size - _ENDS, size // _MANY + 1)
+        cuts = [*range(1, _ENDS), *middle, *range(size - _ENDS, size)]
+        points = range(1, size, size // 50)
+    yield [data[at:end] for at, end in zip((0, *cuts), (*cuts, size), strict=True)]
     for at in points:
         yield [data[:at], data[at:]]
 

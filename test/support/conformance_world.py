@@ -96,6 +96,8 @@ class SocketPeer:
                 self.received += data
                 self.ended = not data
             moved = True
+        if self.ended and not self.lost:  # a RST behind the FIN is not told by `recv`
+            self.lost = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
         return moved
 
     def _send(self) -> bool:

@@ -20,12 +20,15 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from faults_pipes import MemoryPipe, spliced
 from faults_sockets import FaultyDatagrams, FaultySocket
 
 import thor.tcp.client
 import thor.tcp.listening
+import thor.tcp.socketfile
 import thor.udp.opening
 from thor.loop import make
+from thor.loop.poller import ERROR, HANGUP
 from thor.loop.threads import Job
 from thor.testing import BUFFER_BYTES, FIRST_FD, ManualClock, MemoryPoller
 
@@ -68,7 +71,7 @@ class Kernel:
 
     always: errnos of calls that fail without a fault too, {(kind of call, n): errno}
     open: the sockets, of which `doors` listen and `mailboxes` take datagrams
-    misuse: calls that no program may make
+    pipes: those that are open; misuse: calls that no program may make
     names: what the resolver knows; silent: addresses that never answer
     buffer_bytes: how much a new socket holds of what arrives
     """
@@ -80,6 +83,7 @@ class Kernel:
         self.open: dict[int, Any] = {}
         self.doors: dict[Any, FaultySocket] = {}
         self.mailboxes: dict[Any, FaultyDatagrams] = {}
+        self.pipes: dict[int, MemoryPipe] = {}
         self.misuse: list[str] = []
         self.names: dict[bytes, list[str]] = {}
         self.silent: set[Any] = set()
@@ -113,6 +117,12 @@ class Kernel:
         """What stands in for `socket.socket`."""
         self.enter("socket")
         return (FaultySocket if kind == socket.SOCK_STREAM else FaultyDatagrams)(self, family)
+
+    def unbound(self, family: int) -> Any:
+        """The address of a socket that is not bound to any."""
+        if family == socket.AF_UNIX:
+            return ""
+        return ("::1" if family == socket.AF_INET6 else "127.0.0.1", next(self._ports))
 
     def connect(self, address: Any) -> FaultySocket | None:
         """A socket that a test plays: it is connected, and has no faults. None if refused"""
@@ -161,8 +171,10 @@ class Kernel:
         with (
             patch.object(thor.tcp.client, "socket", sockets),
             patch.object(thor.tcp.listening, "socket", sockets),
+            patch.object(thor.tcp.socketfile, "socket", sockets),
             patch.object(thor.udp.opening, "socket", sockets),
             patch.object(socket, "getaddrinfo", self.getaddrinfo),
+            spliced(self),
         ):
             yield
 
@@ -224,6 +236,11 @@ class FaultyPoller(MemoryPoller):
         elif bits & ~self._interest[fd] and not self._kernel.open[fd].exempt:
             self._kernel.enter("modify")  # to watch for less needs nothing
         MemoryPoller.modify(self, fd, bits)
+
+    def ready(self) -> list[tuple[int, int]]:
+        state = self._state  # what a sweep does most
+        watched = self._interest.items()
+        return [(fd, bits) for fd, i in watched if (bits := state[fd]() & (i | ERROR | HANGUP))]
 
     def poll(self, timeout_s: float | None) -> list[tuple[int, int]]:
         does = self._kernel.enter("poll")

@@ -10,8 +10,10 @@ fault all was as without one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import pytest
 from faults_kernel import Fault
@@ -56,12 +58,11 @@ def sweep(scenario: Scenario, faults: Iterable[Fault]) -> int:
 
     Raises: AssertionError, which says what was wrong after which of them
     """
-    usual = World()
-    assert usual.run(scenario) == [], "without a fault"
+    usual = _usual(scenario)
     runs = 0
     wrong: list[str] = []
     for fault in faults:
-        for nth in range(1, usual.kernel.calls[fault.call] + 1):
+        for nth in range(1, usual.calls[fault.call] + 1):
             runs += 1
             world = World((fault, nth))
             found = world.run(scenario) or _compare(scenario, fault, usual, world)
@@ -70,16 +71,31 @@ def sweep(scenario: Scenario, faults: Iterable[Fault]) -> int:
     return runs
 
 
-def _compare(scenario: Scenario, fault: Fault, usual: World, world: World) -> list[str]:
+class _Usual(NamedTuple):
+    """A scenario as it should be: its calls by kind, what everybody heard, the whole bodies."""
+
+    calls: Counter[str]
+    outcome: dict[str, Any]
+    bodies: set[tuple[str, bytes]]
+
+
+@lru_cache(maxsize=1)
+def _usual(scenario: Scenario) -> _Usual:
+    world = World()
+    assert world.run(scenario) == [], "without a fault"
+    return _Usual(world.kernel.calls, world.outcome(), world.whole_bodies())
+
+
+def _compare(scenario: Scenario, fault: Fault, usual: _Usual, world: World) -> list[str]:
     """What is wrong about what was heard."""
     if fault.harmless and fault.call not in getattr(scenario, "noticed", ()):
-        expected, found = usual.outcome(), world.outcome()
+        expected, found = usual.outcome, world.outcome()
         return [
             f"{name}: {found.get(name)!r} instead of {expected.get(name)!r}"
             for name in dict.fromkeys((*expected, *found))
             if found.get(name) != expected.get(name)
         ]
-    known = usual.whole_bodies()
+    known = usual.bodies
     if fault.does == "before interrupt":
         return []  # what the program would have sent then, it did not
     return [

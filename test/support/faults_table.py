@@ -34,6 +34,8 @@ def _actions(*whats: str) -> list[Fault]:
 
 #: Not yet: the call is to be made again.
 _AGAIN = ("EINTR", "EAGAIN")
+#: This kind of socket has no such call.
+_REFUSED = ("EINVAL", "ENOSYS")
 #: What calls fail with for want of something.
 _WANT = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
 
@@ -46,6 +48,17 @@ FAULTS: dict[str, list[Fault]] = {
         Fault("send", "one byte", "one byte", harmless=True),
         *_errors("send", *_AGAIN, "EPIPE", "ECONNRESET", "ENOBUFS", harmless=_AGAIN),
         *_errors("shutdown", "ENOTCONN", "ENOBUFS"),
+    ],
+    "splice": [
+        Fault("splice in", "one byte", "one byte", harmless=True),
+        *_errors("splice in", "EAGAIN", *_REFUSED, harmless=("EAGAIN", *_REFUSED)),
+        *_errors("splice in", "ECONNRESET", "ENOMEM"),
+        Fault("splice out", "one byte", "one byte", harmless=True),
+        *_errors("splice out", "EAGAIN", *_REFUSED, harmless=("EAGAIN", *_REFUSED)),
+        *_errors("splice out", "EPIPE", "ECONNRESET", "ENOMEM"),
+        *_errors("pipe", "EMFILE", "ENFILE", harmless=("EMFILE", "ENFILE")),
+        *_errors("pipe", "EMFILE", harmless=("EMFILE",), lasting=True),
+        Fault("pipe", "a tiny one", "tiny", harmless=True),
     ],
     "datagrams": [
         *_errors("sendto", *_AGAIN, "ENOBUFS", "EMSGSIZE", "ENETUNREACH", harmless=_AGAIN),
@@ -110,7 +123,7 @@ FAULTS: dict[str, list[Fault]] = {
         "before end", "after end", "after abort", "before abort all", "after leave"
     ),
     "listeners that stop": _actions(
-        "before stop", "after shutdown", "after graceful_shutdown", "after close"
+        "before stop", "after stop", "after shutdown", "after graceful_shutdown", "after close"
     ),
     "listeners that pause": _actions("after pause"),
 }

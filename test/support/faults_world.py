@@ -331,12 +331,18 @@ class World:
             *loop._to_close,
             *(group for group in pool_of(loop).groups.values() if not group.is_empty()),
             *self.kernel.open.values(),
+            *self._pipes_in_use(),
         ]
         for server in self.servers if not self._stopped else ():
             left += getattr(server, "connections", ())
             left += getattr(server, "_connections", ())
             left += getattr(server, "tunnels", ())
         self.wrong += [f"left: {what!r}" for what in left]
+
+    def _pipes_in_use(self) -> list[Any]:
+        """Those that do not wait for their next use."""
+        idle = self.loop._spares._idle if self.loop._spares is not None else []
+        return [pipe for pipe in self.kernel.pipes.values() if pipe not in idle]
 
     def outcome(self) -> dict[str, Any]:
         """What everybody has heard, in what pieces does not matter."""

@@ -65,14 +65,14 @@ def cuts_do_not_matter(tape: Tape, data: bytes, side: str) -> None:
     eof = bool(tape.number(2))
     method, upgrade = tape.pick(ASKED), bool(tape.number(2))
 
-    def read(parts: list[bytes]) -> Outcome:
+    def read(parts: list[bytes], late: bool = False) -> Outcome:
         if side == "client":
-            return read_requests(parts, limits, eof=eof)
-        return read_responses(parts, [method] * 4, limits, eof=eof, upgrade=upgrade)
+            return read_requests(parts, limits, eof=eof, late=late)
+        return read_responses(parts, [method] * 4, limits, eof=eof, upgrade=upgrade, late=late)
 
     whole = read([data])
-    for parts in _cuts(tape, data):
-        cut = read(parts)
+    for parts, late in [*((parts, False) for parts in _cuts(tape, data)), ([data], True)]:
+        cut = read(parts, late)
         what = (
             f"{len(cut.messages)} messages, {cut.error}, not {len(whole.messages)}, {whole.error}"
         )

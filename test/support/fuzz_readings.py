@@ -13,6 +13,7 @@ import http.client
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -317,15 +318,17 @@ def _stdlib_fields(headers: http.client.HTTPMessage) -> Fields:
     return [(_octets(name), _octets(value).strip(b" \t")) for name, value in headers.raw_items()]
 
 
-#: name -> its reader of requests: bytes to Reading
-REQUEST_ORACLES = {
-    "h11": h11_requests,
-    "llhttp": llhttp_requests,
-    "http.server": stdlib_requests,
+#: What they said is kept for a while: each of Thor's implementations is compared with the same.
+_kept = lru_cache(maxsize=1024)
+#: name -> its reader of requests: bytes to Reading, which is not to be changed
+REQUEST_ORACLES: dict[str, Callable[[bytes], Reading]] = {
+    "h11": _kept(h11_requests),
+    "llhttp": _kept(llhttp_requests),
+    "http.server": _kept(stdlib_requests),
 }
-#: name -> its reader of a response: bytes and the request's method to Reading
-RESPONSE_ORACLES = {
-    "h11": h11_response,
-    "llhttp": llhttp_response,
-    "http.client": stdlib_response,
+#: name -> its reader of a response: bytes and the request's method to Reading, likewise
+RESPONSE_ORACLES: dict[str, Callable[[bytes, bytes], Reading | None]] = {
+    "h11": _kept(h11_response),
+    "llhttp": _kept(llhttp_response),
+    "http.client": _kept(stdlib_response),
 }

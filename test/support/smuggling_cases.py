@@ -234,6 +234,7 @@ LENGTHS = [
             )
             + MARKED,
             "rest-of-a-line": message(b"Content-Length: %d" % len(OPEN_MARKED)) + OPEN_MARKED,
+            "expect-nothing": message(b"Content-Length: " + SIZE, b"Expect:") + MARKED,
         },
     ),
     *named(

@@ -1,8 +1,7 @@
 """Two hops in a row, and a ledger of what reaches the end of them.
 
-Owns: starting the chains, sending a message with a marked one through them, and judging what was
-seen. Must not know any message: they are in `smuggling_cases.py` and
-`smuggling_heads.py`.
+Owns: starting the hops, sending a message with a marked one through a chain of them, and judging
+what was seen. Must not know any message: they are in `smuggling_cases.py` and `smuggling_heads.py`.
 
 Theory of operation: the witness at the end writes down the head of each request as soon as it has
 read it. The hop in front puts a mark on each request that it forwards (Thor's `Via`, the others'
@@ -18,8 +17,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +40,9 @@ from smuggling_heads import RESPONSES
 from thor_support import need_program
 
 #: How long a hop that waits for more is waited for: it does not say that it does.
-QUIET_S = 0.05
+QUIET_S = 0.02
+#: More messages than are sent through one chain.
+NUMBERS = 400
 
 
 class Seen(NamedTuple):
@@ -58,7 +58,7 @@ class Chain(NamedTuple):
     """Hops in a row. port: of the first; witness: of the last, whose ledger it is
 
     strict: whether the first is Thor's; proxies: how many of Thor's proxies there are; front: the
-    mark that others leave
+    mark that others leave; first: the number of its first message
     """
 
     port: int
@@ -67,6 +67,7 @@ class Chain(NamedTuple):
     strict: bool
     proxies: int
     front: str
+    first: int
 
     def size(self) -> int:
         """How far the ledger is."""
@@ -143,37 +144,63 @@ def _witness(stack: ExitStack, name: str, ledger: Path) -> Served:
     return _python(stack, ledger, "sloppy", name.removeprefix("sloppy-")[:-1])
 
 
-@contextmanager
-def chain(folder: Path, *hops: str) -> Iterator[Chain]:
-    """Start hops, the first one first.
+def _before(stack: ExitStack, name: str, folder: Path, to: int) -> int:
+    if name.startswith("thor-proxy"):
+        return _proxy(stack, to, "pure" in name)
+    if name == "nginx":
+        return _behind_nginx(stack, folder, to)
+    if name == "naive":
+        script = str(ORIGINS / "naive_proxy.py")
+        return stack.enter_context(started(sys.executable, script, str(to))).port
+    lenient = "option accept-invalid-http-request" if "lenient" in name else ""
+    return _behind_haproxy(stack, folder, to, lenient)
 
-    The last one is "nginx", "node", "node-lenient", "aiohttp", "thor-server", "sloppy-lengths" or
-    "sloppy-codings"; those before are "thor-proxy", "thor-proxy-pure" (without the native codec),
-    "haproxy", "haproxy-lenient", "nginx" or "naive".
-    """
-    *before, last = hops
-    with ExitStack() as stack:
-        ledger = folder / "ledger"
-        ledger.touch()
-        witness = _witness(stack, last, ledger)
-        port = witness.port
-        for number, hop in enumerate(reversed(before)):
-            place = folder / str(number)
-            place.mkdir()
-            if hop.startswith("thor-proxy"):
-                port = _proxy(stack, port, "pure" in hop)
-            elif hop == "nginx":
-                port = _behind_nginx(stack, place, port)
-            elif hop == "naive":
-                script = str(ORIGINS / "naive_proxy.py")
-                port = stack.enter_context(started(sys.executable, script, str(port))).port
-            else:
-                lenient = "option accept-invalid-http-request" if "lenient" in hop else ""
-                port = _behind_haproxy(stack, place, port, lenient)
+
+class Hops:
+    """Hops that run, each once: chains that end alike share what they have in common."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._ports: dict[tuple[str, ...], int] = {}
+        self._chains = 0
+
+    def close(self) -> None:
+        """End them all."""
+        self._stack.close()
+
+    def chain(self, *hops: str) -> Chain:
+        """Have hops in a row, the first one first.
+
+        The last one is "nginx", "node", "node-lenient", "aiohttp", "thor-server", "sloppy-lengths"
+        or "sloppy-codings"; those before are "thor-proxy", "thor-proxy-pure" (without the native
+        codec), "haproxy", "haproxy-lenient", "nginx" or "naive".
+        """
+        *before, _ = hops
+        port = self._port(hops)
         proxies = sum(hop.startswith("thor-proxy") for hop in before)
         front = "front" if len(before) > proxies else ""
         strict = before[0].startswith("thor-proxy")
-        yield Chain(port, witness.port, ledger, strict, proxies, front)
+        first = self._chains * NUMBERS
+        self._chains += 1
+        witness, ledger = self._ports[hops[-1:]], self._place(hops[-1:]) / "ledger"
+        return Chain(port, witness, ledger, strict, proxies, front, first)
+
+    def _place(self, hops: tuple[str, ...]) -> Path:
+        return self._folder / "+".join(hops)
+
+    def _port(self, hops: tuple[str, ...]) -> int:
+        """Where the first of them listens; it is started if nobody has needed it before."""
+        if hops not in self._ports:
+            behind = self._port(hops[1:]) if len(hops) > 1 else 0
+            place = self._place(hops)
+            place.mkdir()
+            if behind:
+                self._ports[hops] = _before(self._stack, hops[0], place, behind)
+            else:
+                (place / "ledger").touch()
+                self._ports[hops] = _witness(self._stack, hops[0], place / "ledger").port
+        return self._ports[hops]
 
 
 # -- sending ------------------------------------------------------------------------------------
@@ -240,8 +267,9 @@ def ask_twice(port: int, number: int) -> list[bytes]:
 _FINALS = {INSIDE: 1, BEHIND: 2, UNFINISHED: 0}
 
 
-def send(at: Chain, case: Smuggled, number: int) -> list[str]:
-    """Send a message through a chain. Returns: what is wrong about what came of it"""
+def send(at: Chain, case: Smuggled, index: int) -> list[str]:
+    """Send a message, the `index`-th of a chain. Returns: what is wrong about what came of it"""
+    number = at.first + index
     before = at.size()
     attacker = Attacker(at.port)
     try:
@@ -264,12 +292,14 @@ def send(at: Chain, case: Smuggled, number: int) -> list[str]:
     return [f"{case.id}: {what} ({got}; {seen})" for what in wrong]
 
 
-def provoke(at: Chain, name: str, number: int) -> list[str]:
+def provoke(at: Chain, name: str, index: int) -> list[str]:
     """Have the witness, a sloppy one, say something. Returns: what is wrong about what follows"""
     said, statuses = RESPONSES[name]
+    number = at.first + index
     attacker = Attacker(at.port)
     say = b"X-Say: " + said.hex().encode()
-    request = message(say, start=b"GET /m0000 HTTP/1.1") + MARKED
+    method = b"HEAD" if name.endswith("-of-head") else b"GET"
+    request = message(say, start=method + b" /m0000 HTTP/1.1") + MARKED
     attacker.wire.send(Smuggled(name, request, BEHIND).numbered(number))
     # nginx before 1.29 takes a 103 for the answer, and waits for its end.
     attacker.read(2, LIMIT_S if at.strict else QUIET_S)

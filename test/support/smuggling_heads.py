@@ -99,6 +99,9 @@ HEADS = [
             )
             + MARKED,
             "expect-something-else": get(b"Expect: 101-switching"),
+            "expect-in-a-list": get(b"Expect: 100-continue, 101-switching"),
+            "expect-with-a-word-before": get(b"Expect: y 100-continue"),
+            "expect-with-a-parameter": get(b"Expect: 100-continue;a=b"),
             "too-large": get(b"A: " + b"b" * 70000),
             "too-many-fields": get(*[b"A: b"] * 200),
         },
@@ -172,7 +175,8 @@ def reply(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK", body: bytes = b"") -
     return b"\r\n".join([start, *lines, b"", b""]) + body
 
 
-#: The statuses that a client of the proxy's may get for what an origin says.
+#: Of what an origin says, and the statuses that a client of the proxy's may get for it. Those whose
+#: name ends in "-of-head" answer a HEAD.
 RESPONSES: dict[str, tuple[bytes, set[int]]] = {
     "more-than-its-length": (reply(b"Content-Length: 0", body=MARKED_RESPONSE), {200}),
     "more-than-its-chunks": (reply(CHUNKED, body=LAST_CHUNK + MARKED_RESPONSE), {200}),
@@ -196,6 +200,16 @@ RESPONSES: dict[str, tuple[bytes, set[int]]] = {
     "chunked-304": (
         reply(CHUNKED, start=b"HTTP/1.1 304 Not Modified", body=LAST_CHUNK + MARKED_RESPONSE),
         {304},
+    ),
+    "body-of-head": (
+        reply(b"Content-Length: " + MARKED_SIZE, body=MARKED_RESPONSE),
+        {200},
+    ),
+    "chunks-of-head": (reply(CHUNKED, body=MARKED_CHUNK), {200}),
+    "no-length-of-head": (reply(body=MARKED_RESPONSE), {200}),
+    "error-with-a-body-of-head": (
+        reply(CHUNKED, start=b"HTTP/1.1 404 Not Found", body=LAST_CHUNK + MARKED_RESPONSE),
+        {404},
     ),
     "two-answers": (MARKED_RESPONSE.replace(b"/marked", b"/first-") * 2, {200}),
     "both-framings": (
@@ -226,6 +240,20 @@ RESPONSES: dict[str, tuple[bytes, set[int]]] = {
         reply(b"Transfer-Encoding: xchunked", body=MARKED_CHUNK),
         {502},
     ),
+    **{
+        f"chunk-{name}": (reply(CHUNKED, body=b"2\r\nab\r\n" + body + MARKED_RESPONSE), {200})
+        for name, body in {
+            "minus": b"-0\r\n\r\n",
+            "lf": b"0\n\n",
+            "space-behind": b"0 \r\n\r\n",
+            "wraps-at-64-bits": b"10000000000000000\r\n\r\n",
+            "data-too-long": b"2\r\nabcd0\r\n\r\n",
+            "extension-with-lf": b"0;a\n\r\n\r\n",
+            "extension-with-crlf-in-quotes": b'0;a="\r\n\r\n"\r\n\r\n',
+            "lf-in-a-trailer": b"0\r\nA: b\n\n",
+            "folded-trailer": b"0\r\nA: b\r\n c\r\n\r\n",
+        }.items()
+    },
     "coding-in-1.0": (
         reply(CHUNKED, start=b"HTTP/1.0 200 OK", body=LAST_CHUNK + MARKED_RESPONSE),
         {502},

@@ -78,17 +78,26 @@ def _split_points(size: int) -> Iterable[int]:
 
 
 def read_requests(
-    pieces: Iterable[bytes], limits: Limits | None = None, *, eof: bool = False
+    pieces: Iterable[bytes],
+    limits: Limits | None = None,
+    *,
+    eof: bool = False,
+    late: bool = False,
 ) -> Outcome:
-    """Feed a server's reader as a connection would: stop at an error, a tunnel, a last request."""
+    """Feed a server's reader as a connection would: stop at an error, a tunnel, a last request.
+
+    late: nothing is pulled before all is there, the end too
+    """
     reader = RequestReader(limits or Limits())
     outcome = Outcome([])
     try:
         for piece in pieces:
             reader.feed(piece)
-            _pull_requests(reader, outcome)
+            if not late:
+                _pull_requests(reader, outcome)
         if eof:
             reader.eof()
+        if eof or late:
             _pull_requests(reader, outcome)
     except HttpError as error:
         outcome.error = type(error)
@@ -135,8 +144,12 @@ def read_responses(
     *,
     eof: bool = False,
     upgrade: bool = True,
+    late: bool = False,
 ) -> Outcome:
-    """Feed a client's reader, whose requests (of `methods`) go out one after the other."""
+    """Feed a client's reader, whose requests (of `methods`) go out one after the other.
+
+    late: nothing is pulled before all is there, the end too
+    """
     reader = ResponseReader(limits or Limits())
     outcome = Outcome([])
     waiting = list(methods)
@@ -144,9 +157,11 @@ def read_responses(
         reader.expect(waiting.pop(0), upgrade)
         for piece in pieces:
             reader.feed(piece)
-            _pull_responses(reader, outcome, waiting, upgrade)
+            if not late:
+                _pull_responses(reader, outcome, waiting, upgrade)
         if eof:
             reader.eof()
+        if eof or late:
             _pull_responses(reader, outcome, waiting, upgrade)
     except HttpError as error:
         outcome.error = type(error)

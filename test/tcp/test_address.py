@@ -47,6 +47,13 @@ def test_a_unix_path_must_not_be_empty(host: str, message: str) -> None:
         unix_path(host)
 
 
+@pytest.mark.parametrize("host", ["unix:/a\0b", b"unix:/a\0b", "unix:/\ud800"])
+def test_a_unix_path_must_be_one_that_a_file_can_have(host: str | bytes) -> None:
+    """Of `/a\0b` the kernel would see `/a`."""
+    with pytest.raises(ValueError, match=r"NUL|encode"):
+        unix_path(host)
+
+
 def test_abstract_names_are_linuxs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ValueError, match="Linux"):

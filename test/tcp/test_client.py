@@ -123,7 +123,7 @@ def test_a_unix_socket(dialler: Dialler, tmp_path: Path, as_bytes: bool) -> None
             assert peer.recv(100) == b"hello"
         assert conn.address == path
     assert dialler.connect(f"unix:{path}", 0) == REFUSED
-    assert dialler.connect("unix:/" + "x" * 200, None) == (socket.error, errno.EINVAL)
+    assert dialler.connect("unix:/" + "x" * 200, None) == (socket.error, errno.ENAMETOOLONG)
 
 
 # -- misuse --------------------------------------------------------------------------------------
@@ -139,6 +139,7 @@ def test_a_unix_socket(dialler: Dialler, tmp_path: Path, as_bytes: bool) -> None
         ((7, 80), TypeError),
         (("127.0.0.1", 80, -1), ValueError),
         (("unix:", None), ValueError),
+        (("unix:/a\0b", None), ValueError),
     ],
     ids=repr,
 )

@@ -66,15 +66,16 @@ def test_an_abstract_name(path: str) -> None:
         assert sock.getsockname() == name
         assert can_connect(name)
         assert not os.path.exists(path)
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match=f"in use: '@{path}'"):
             open_unix(name, 10)
     with opened(name):  # it went with its socket
         pass
 
 
 def test_a_path_that_is_too_long_is_an_error() -> None:
-    with pytest.raises(OSError, match="too long"):
+    with pytest.raises(OSError, match=r"too long.*/xxx") as caught:
         open_unix("/" + "x" * 200, 10)
+    assert caught.value.errno == errno.ENAMETOOLONG
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_an_abandoned_socket_file_is_replaced(path: str) -> None:
 
 def test_a_socket_file_that_is_listened_on_is_in_use(path: str) -> None:
     with opened(path):
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match=f"in use: '{path}'"):
             open_unix(path, 10)
         assert can_connect(path)
 
@@ -118,7 +119,7 @@ def test_a_datagram_socket_is_in_use(path: str) -> None:
 
 def test_a_file_of_another_kind_is_left_alone(path: str) -> None:
     Path(path).write_text("precious")
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(OSError, match="in use by a file that is no socket"):
         open_unix(path, 10)
     assert Path(path).read_text() == "precious"
 
@@ -141,7 +142,7 @@ class Waits(Exception):
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        pytest.param(socketfile, "_is_abandoned", id="asking"),
+        pytest.param(socketfile, "_obstacle", id="asking"),
         pytest.param(os, "unlink", id="removing"),
         pytest.param(socket.socket, "listen", id="bound, not yet listening"),
     ],
@@ -193,6 +194,37 @@ def test_a_directory_that_cannot_be_locked_is_no_hindrance(
             patch.setattr(module, name, fail)
             with opened(path):
                 assert can_connect(path)
+
+
+def test_whoever_keeps_the_directory_locked_holds_nobody_up_but_nothing_is_replaced(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock can be had by anyone who may read the directory: /tmp, for example."""
+    monkeypatch.setattr(socketfile, "LOCK_WAIT_S", 0)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        socketfile.fcntl.flock(directory, socketfile.fcntl.LOCK_SH)
+        with opened(path):
+            assert can_connect(path)
+        with pytest.raises(OSError, match="keeps its directory locked") as caught:
+            open_unix(path, 10)
+        assert caught.value.errno == errno.EADDRINUSE
+    finally:
+        os.close(directory)
+    with opened(path):
+        assert can_connect(path)
+
+
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(path):
+        pass
+    directory = os.open(tmp_path, os.O_RDONLY)
+    socketfile.fcntl.flock(directory, socketfile.fcntl.LOCK_EX)
+    monkeypatch.setattr(socketfile.time, "sleep", lambda seconds: os.close(directory))
+    with opened(path):
+        assert can_connect(path)
 
 
 # -- permissions ---------------------------------------------------------------------------------

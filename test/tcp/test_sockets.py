@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tcp_support import socket_pair
 
-from thor.tcp.sockets import reset_on_close
+from thor.tcp.sockets import has_unread, reset_on_close
 
 
 def test_a_socket_can_be_closed_by_a_reset() -> None:
@@ -22,3 +22,28 @@ def test_a_socket_that_the_kernel_has_given_up_is_left_alone() -> None:
     theirs.close()
     ours.close()
     reset_on_close(ours)
+
+
+def test_what_nobody_has_read_is_seen_and_stays() -> None:
+    ours, theirs = socket_pair()
+    with ours, theirs:
+        ours.setblocking(False)
+        assert not has_unread(ours)
+        theirs.sendall(b"x")
+        assert has_unread(ours)
+        assert ours.recv(2) == b"x"
+        assert not has_unread(ours)
+
+
+def test_an_end_or_an_error_is_something_to_read() -> None:
+    ours, theirs = socket_pair()
+    with ours:
+        ours.setblocking(False)
+        theirs.close()
+        assert has_unread(ours)
+    ours, theirs = socket_pair()
+    with ours:
+        ours.setblocking(False)
+        reset_on_close(theirs)
+        theirs.close()
+        assert has_unread(ours)

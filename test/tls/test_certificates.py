@@ -59,7 +59,9 @@ def test_both_in_memory_and_nothing_is_left_of_them_on_the_disk(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("password", ["secret", b"secret", lambda: "secret"], ids=repr)
+@pytest.mark.parametrize(
+    "password", ["secret", b"secret", lambda: "secret"], ids=["str", "bytes", "callable"]
+)
 def test_an_encrypted_key(context: ssl.SSLContext, password: object) -> None:
     certificate, key = issued("localhost")
     load_certificate(context, certificate, encrypted(key, b"secret"), password)  # type: ignore[arg-type]
@@ -67,14 +69,26 @@ def test_an_encrypted_key(context: ssl.SSLContext, password: object) -> None:
 
 def test_an_encrypted_key_without_a_password_asks_nobody(context: ssl.SSLContext) -> None:
     certificate, key = issued("localhost")
-    with pytest.raises(ValueError, match="the key is encrypted: a password is needed"):
+    with pytest.raises(ValueError, match="the PEM given: the key is encrypted: a password is"):
         load_certificate(context, certificate, encrypted(key, b"secret"), None)
+
+
+def test_a_password_that_is_wrong_is_told(context: ssl.SSLContext) -> None:
+    certificate, key = issued("localhost")
+    with pytest.raises(ssl.SSLError, match=r"the PEM given: .*, that this password opens"):
+        load_certificate(context, certificate, encrypted(key, b"secret"), "other")
 
 
 def test_a_file_that_is_missing_is_named(context: ssl.SSLContext, files: tuple[str, str]) -> None:
     for parts in ((files[0] + ".old", files[1]), (files[0], files[1] + ".old")):
         with pytest.raises(FileNotFoundError, match=r"\.old"):
             load_certificate(context, *parts, None)
+
+
+def test_a_file_that_cannot_be_read_is_named(context: ssl.SSLContext, tmp_path: Path) -> None:
+    certificate, _ = issued("localhost")
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        load_certificate(context, certificate, tmp_path, None)
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_a_certificate_that_is_missing_is_told_by_the_hand_shake(loop: LoopBase)
     with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
         assert served.connect(trusting(**only("TLSv1.2"))) == (
             ssl.SSLError,
-            "the peer refused the hand-shake: nothing was agreed on",
+            "the peer refused the hand-shake: nothing in common, or it wants a certificate",
         )
         assert "peer did not return a certificate" in str(served.refusal()).replace("_", " ")
 
@@ -287,6 +287,14 @@ def test_a_name_that_no_server_has_is_an_error_at_once(
     client.server_hostname = None
     client.context = trusting()
     client.cancel()
+
+
+def test_a_context_that_can_be_none_of_a_clients_is_an_error_at_once(loop: LoopBase) -> None:
+    client = TlsClient(loop)
+    for context, error in ((serving(), ValueError), ("ca.pem", TypeError)):
+        client.context = context  # type: ignore[assignment]
+        with pytest.raises(error, match="context"):
+            client.connect("127.0.0.1", 1)
 
 
 def test_a_host_that_is_no_name_is_left_to_the_resolver(loop: LoopBase) -> None:

@@ -83,6 +83,8 @@ def test_a_server_starts_and_stops_as_a_tcp_server_does(loop: LoopBase) -> None:
 def test_a_server_needs_a_context(loop: LoopBase, context: Any) -> None:
     with pytest.raises(TypeError, match=r"context must be an ssl\.SSLContext"):
         TlsServer("127.0.0.1", 0, loop, context=context)
+    with pytest.raises(ValueError, match="one for clients; server_context"):
+        TlsServer("127.0.0.1", 0, loop, context=ssl.create_default_context())
 
 
 def test_a_server_makes_one_hand_shake_at_a_time_at_least(loop: LoopBase) -> None:

@@ -115,8 +115,11 @@ def test_every_interface_reports_no_mapped_address(bench: Bench, host: Any) -> N
 
 def test_a_port_in_use_is_an_error_and_another_can_be_bound(bench: Bench) -> None:
     endpoint, _ = bench.endpoint(None)
-    with pytest.raises(OSError, match="in use"):
-        endpoint.bind(V4, port_of(bench.peer()))
+    port = port_of(bench.peer())
+    with pytest.raises(OSError, match=f"in use: '{V4} port {port}'"):
+        endpoint.bind(V4, port)
+    with pytest.raises(TypeError, match="a host is str or bytes, not int"):
+        endpoint.bind(5, 0)  # type: ignore[arg-type]
     endpoint.bind(V4, 0)
     assert port_of(endpoint)
 

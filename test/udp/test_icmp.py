@@ -35,6 +35,27 @@ def test_a_port_that_nobody_has_is_told(bench: Bench, host: str, paused: bool) -
     assert_quiet(bench)
 
 
+@pytest.mark.parametrize(
+    ("host", "level", "option"),
+    [
+        pytest.param(V4, socket.IPPROTO_IP, 12, id="IP_RECVTTL"),
+        pytest.param(V4, socket.IPPROTO_IP, 13, id="IP_RECVTOS"),
+        pytest.param(V4, socket.IPPROTO_IP, 8, id="IP_PKTINFO"),
+        pytest.param(V4, socket.SOL_SOCKET, 29, id="SO_TIMESTAMP"),
+        pytest.param(V6, socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, id="IPV6_RECVHOPLIMIT"),
+    ],
+)
+def test_options_of_the_programs_own_do_not_hide_an_error(
+    bench: Bench, host: str, level: int, option: int
+) -> None:
+    """What they have the kernel tell of a datagram comes with each error as well."""
+    endpoint, heard = bench.endpoint(host)
+    endpoint.sockets[0].setsockopt(level, option, 1)
+    endpoint.send(b"x", host, bench.dead_port(host))
+    assert bench.hear(heard) == [REFUSED]
+    assert_quiet(bench)
+
+
 def test_each_datagram_that_came_back_is_told(bench: Bench) -> None:
     endpoint, heard = bench.endpoint(None)
     port = bench.dead_port()

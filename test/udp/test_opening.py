@@ -1,101 +1,30 @@
-"""Opening the sockets of an endpoint: binding, families, sizes."""
+"""Opening the sockets of an endpoint: options, families, sizes."""
 
 from __future__ import annotations
 
-import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from thor.udp import opening
-from thor.udp.opening import EVERYWHERE, Options, open_bound
+from thor.udp.opening import Options, open_socket
 
 PLAIN = Options(False, False, False, None, True, 0)
 V4, V6 = socket.AF_INET, socket.AF_INET6
-AWAY: opening.Place = (V4, ("192.0.2.1", 0))
 
 
-@contextmanager
-def opened(*args: Any) -> Iterator[list[socket.socket]]:
-    sockets = open_bound(*args)
-    try:
-        yield sockets
-    finally:
-        for sock in sockets:
-            sock.close()
+@pytest.mark.parametrize(("family", "host"), [(V4, "0.0.0.0"), (V6, "::")])
+def test_a_socket_takes_its_family_alone(family: int, host: str) -> None:
+    with open_socket(family, PLAIN, (host, 0)) as sock:
+        assert sock.getsockname()[1]
+        assert not sock.getblocking()
+        assert family == V4 or sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-def test_every_interface_is_two_sockets_on_one_port() -> None:
-    with opened(EVERYWHERE, 0, PLAIN) as sockets:
-        assert [sock.family for sock in sockets] == [V4, V6]
-        ports = {sock.getsockname()[1] for sock in sockets}
-        assert len(ports) == 1
-        assert 0 not in ports
-        assert sockets[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        assert not any(sock.getblocking() for sock in sockets)
-
-
-@contextmanager
-def taken_port() -> Iterator[int]:
-    """A port that is free for IPv4 alone."""
-    with socket.socket(V6, socket.SOCK_DGRAM) as taken:
-        taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        taken.bind(("::", 0))
-        yield taken.getsockname()[1]
-
-
-def test_a_port_that_is_free_for_one_family_only_is_chosen_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = opening.open_socket
-    with taken_port() as first:
-        chosen = iter([first, 0])
-
-        def choose(family: int, options: Options, address: Any) -> socket.socket:
-            if family == V4:
-                address = (address[0], next(chosen))
-            return real(family, options, address)
-
-        monkeypatch.setattr(opening, "open_socket", choose)
-        with opened(EVERYWHERE, 0, PLAIN) as sockets:
-            assert first not in {sock.getsockname()[1] for sock in sockets}
-            assert len(sockets) == 2
-
-
-def test_a_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open() -> None:
-    with taken_port() as port:
-        with pytest.raises(OSError, match="in use") as caught:
-            open_bound(EVERYWHERE, port, PLAIN)
-        with opened(EVERYWHERE[:1], port, PLAIN) as [sock]:
-            assert sock.getsockname()[1] == port
-    assert caught.value.errno == errno.EADDRINUSE
-
-
-@pytest.mark.parametrize("missing", [V4, V6])
-def test_a_family_that_the_machine_lacks_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, missing: int
-) -> None:
-    real = opening.open_socket
-
-    def lack(family: int, options: Options, address: Any) -> socket.socket:
-        if family == missing:
-            raise OSError(errno.EAFNOSUPPORT, "no such family")
-        return real(family, options, address)
-
-    monkeypatch.setattr(opening, "open_socket", lack)
-    with opened(EVERYWHERE, 0, PLAIN) as [only]:
-        assert only.family != missing
-        assert only.getsockname()[1]
-
-
-@pytest.mark.parametrize("places", [[AWAY], [AWAY, AWAY]], ids=["one", "two"])
-def test_addresses_of_another_machine_alone_are_an_error(places: list[opening.Place]) -> None:
-    with pytest.raises(OSError) as caught:
-        open_bound(places, 0, PLAIN)
-    assert caught.value.errno == errno.EADDRNOTAVAIL
+def test_a_port_in_use_leaves_no_socket_open() -> None:
+    with open_socket(V4, PLAIN, ("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        open_socket(V4, PLAIN, taken.getsockname())
 
 
 def test_options_that_the_kernel_does_not_know_are_done_without(
@@ -103,7 +32,7 @@ def test_options_that_the_kernel_does_not_know_are_done_without(
 ) -> None:
     monkeypatch.setitem(opening._LINUX_OPTIONS, V4, [(socket.IPPROTO_IP, 9999, 1)])
     monkeypatch.setattr(opening, "LINUX", True)
-    with opened([(V4, ("127.0.0.1", 0))], 0, PLAIN) as [sock]:
+    with open_socket(V4, PLAIN, ("127.0.0.1", 0)) as sock:
         assert sock.getsockname()[1]
 
 

@@ -13,6 +13,7 @@ from thor import __version__
 from thor.cli.common import DONE, FAILED, MISUSED, CommandError, seconds, write_all
 from thor.cli.listen import certificates
 from thor.http.client import HttpClient
+from thor.http.client.connect import ALPN
 from thor.http.error import CertificateError, OutputError, UrlError
 from thor.loop import LoopBase, make
 from thor.tls import client_context
@@ -83,7 +84,7 @@ def add_parser(commands: Any) -> None:
         "-x",
         "--proxy",
         metavar="URL",
-        help="go through this proxy: http://[USER:PASSWORD@]HOST[:PORT]",
+        help="go through this proxy: http://[USER:PASSWORD@]HOST[:PORT], or https://",
     )
     parser.add_argument(
         "--unix-socket",
@@ -133,12 +134,13 @@ def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
         raise CommandError("--insecure and --cacert exclude each other", MISUSED)
     if not (args.insecure or args.cacert or args.cert):
         return None
-    with certificates(args.cacert or args.cert, args.key):
+    with certificates():
         return client_context(
             verify=not args.insecure,
             ca_file=args.cacert,
             certificate=args.cert,
             key=args.key,
+            alpn=ALPN,
         )
 
 
@@ -275,8 +277,8 @@ class Fetch:
     def _error(self, error: HttpError) -> None:
         misused = isinstance(error, (UrlError, OutputError))
         message = _LITERAL.sub(r"\1", str(error))
-        if isinstance(error, CertificateError):
-            message += " (--cacert FILE names an issuer to believe, --insecure believes anybody)"
+        if isinstance(error, CertificateError) and "unknown issuer" in message:
+            message += " (--cacert FILE names an issuer to believe)"
         self._fail(CommandError(message, MISUSED if misused else FAILED))
 
     def _time_out(self) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thor.cli.common import DRAIN_S, MISUSED, CommandError, address, network, seconds
+from thor.http.client.connect import ALPN
 from thor.tcp import listen_fds
 from thor.tls import server_context
 
@@ -47,6 +48,11 @@ def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
     parser.add_argument(
         "--key", metavar="FILE", help="its key (PEM), where the certificate's file does not have it"
+    )
+    parser.add_argument(
+        "--client-ca",
+        metavar="FILE",
+        help="refuse clients that show no certificate of these issuers (PEM)",
     )
     parser.add_argument(
         "--proxy-protocol",
@@ -210,24 +216,26 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     if args.proxy_protocol is not None:
         settings["proxy_protocol"] = args.proxy_protocol
     if args.certificate is not None:
-        with certificates(args.certificate, args.key):
-            settings["tls"] = server_context(args.certificate, args.key, alpn=["http/1.1"])
-    elif args.key is not None:
-        raise CommandError("--key goes with --certificate", MISUSED)
+        with certificates():
+            settings["tls"] = server_context(
+                args.certificate, args.key, client_ca=args.client_ca, alpn=ALPN
+            )
+        return settings
+    for option in ("key", "client_ca"):
+        if getattr(args, option) is not None:
+            raise CommandError(f"--{option.replace('_', '-')} goes with --certificate", MISUSED)
     return settings
 
 
 @contextmanager
-def certificates(*files: str | None) -> Iterator[None]:
+def certificates() -> Iterator[None]:
     """Around what reads files of certificates and keys: turns what is wrong into a message."""
     try:
         yield
-    except (OSError, ValueError) as why:  # an ssl.SSLError is an OSError
-        names = " with ".join(repr(file) for file in files if file is not None)
+    except (OSError, ValueError) as why:  # an ssl.SSLError is an OSError, and names the files
         filename = getattr(why, "filename", None)
-        reason = why.strerror if isinstance(why, OSError) and filename else str(why)
-        where = repr(filename) if filename else names
-        raise CommandError(f"cannot use {where}: {reason}") from None
+        told = f"{filename}: {getattr(why, 'strerror', None)}" if filename else str(why)
+        raise CommandError(f"cannot use {told}") from None
 
 
 def _inherited() -> Sequence[Any]:

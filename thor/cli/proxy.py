@@ -11,6 +11,7 @@ from thor import dns
 from thor.cli.common import MISUSED, CommandError
 from thor.cli.listen import add_server_arguments, certificates, peers
 from thor.cli.serving import serve_until_told
+from thor.http.client.connect import ALPN
 from thor.loop import LoopBase, make
 from thor.proxy import Endpoint, Flow, ReverseProxy, Upstream
 from thor.proxy.accesslog import access_line, refused_line
@@ -107,8 +108,8 @@ def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
         return None
     if args.origin_ca is not None and args.origin_insecure:
         raise CommandError("--origin-ca and --origin-insecure exclude each other", MISUSED)
-    with certificates(args.origin_ca):
-        return client_context(verify=not args.origin_insecure, ca_file=args.origin_ca)
+    with certificates():
+        return client_context(verify=not args.origin_insecure, ca_file=args.origin_ca, alpn=ALPN)
 
 
 def check_names(loop: LoopBase, upstream: Upstream) -> None:

@@ -139,14 +139,15 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
 
 def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answer:
     """What `names` lead to under `root`, a directory, holds. Raises: OSError"""
-    fd = _enter(root, _real_names(root, names, hidden), _OPEN_DIRECTORY | os.O_RDONLY)
+    real = _real_names(root, names, hidden)
+    fd = _enter(root, real, _OPEN_DIRECTORY | os.O_RDONLY)
     found: list[bytes] = []
     complete = True
     try:
         with os.scandir(fd) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)
-                if not is_name(name, hidden):
+                if not is_name(name, hidden) or not _is_there(root, (*real, name), entry, hidden):
                     continue
                 if len(found) == MAX_LISTED:
                     complete = False
@@ -157,8 +158,20 @@ def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answe
     return listing_for(sorted(found), complete=complete, top=not names)
 
 
+def _is_there(root: bytes, names: tuple[bytes, ...], entry: os.DirEntry[str], hidden: bool) -> bool:
+    """Whether who asks for it gets it, as far as links go: not even what one that leads outside
+    leads to is told."""
+    if not entry.is_symlink():
+        return True
+    try:
+        _real_names(root, names, hidden)
+    except OSError:
+        return False
+    return True
+
+
 def _is_directory(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads round in circles, or where we may not look
+    except OSError:  # a link that has changed meanwhile
         return False

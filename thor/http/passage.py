@@ -21,9 +21,9 @@ from thor.tcp.connection import RECV_BYTES
 if TYPE_CHECKING:
     from thor.tcp import TcpConnection
 
-#: So much of the end of a body is always read, in bytes: what one `recv` takes at most, so that
+#: So much of the end of a body is always read, in bytes: less than what one `recv` takes, so that
 #: the last one sees what follows the body.
-TAIL_BYTES = RECV_BYTES
+TAIL_BYTES = RECV_BYTES - 1
 #: Less than this, in bytes, is not worth the beginning.
 PASS_FROM_BYTES = 64 * 1024
 

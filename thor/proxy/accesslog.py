@@ -26,7 +26,7 @@ def access_line(flow: Flow) -> str:
     What the client sent is escaped, so that it can neither end the line nor colour a terminal.
     """
     peer = _peer(flow.client)
-    status = (flow.status or b"000").decode("latin-1")
+    status = _text(flow.status or b"000")
     referer, agent = _field(flow, b"referer"), _field(flow, b"user-agent")
     request = f"{_text(flow.method)} {_text(flow.path)} HTTP/{_text(flow.version)}"
     took = "-" if flow.duration_s is None else f"{flow.duration_s:.6f}"
@@ -71,11 +71,12 @@ def _field(flow: Flow, name: bytes) -> str:
     return "-"
 
 
-def _octets(text: str | bytes) -> bytes:
-    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+def _octets(value: object) -> bytes:
+    """What a program has put there may be of any type."""
+    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
 
 
-def _text(value: str | bytes) -> str:
+def _text(value: object) -> str:
     r"""Printable ASCII as it is, anything else as `\xNN`, quotes and backslashes escaped."""
     octets = _octets(value)
     if octets.isalnum():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thor.proxy.answers import Answered
+from thor.http.error import OutputSyntaxError
+from thor.proxy.answers import Answered, failure_for
 from thor.proxy.relay import Caller, Relay, is_open, reset
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Flow:
     """One exchange crossing the proxy.
 
     method, path: of the request; `path` is the target with its query, as it came but for the
-        authority of an absolute one. May be set in the phase `request`, to `str` too.
+        authority of an absolute one. May be set in the phase `request`, to `str` too; a path that
+        does not begin with a slash, or the method CONNECT, ends the flow with a 500.
     request_headers: what goes upstream, hop-by-hop fields removed and the proxy's own added; may
         be changed in `request`.
     version: of the client's request, b"1.1"
@@ -125,6 +127,21 @@ class Flow:
         return self._relay.proxy.loop.clock.monotonic() - self._began
 
 
+def _checked_line(method: str | bytes, path: str | bytes) -> tuple[bytes, bytes]:
+    """What a program has made of method and path, as bytes; their octets are looked at later.
+
+    Raises: OutputSyntaxError for a path that is none (RFC 9112 section 3.2.1), which could name
+        somebody else to who reads it, and for CONNECT, whose answer is no response
+    """
+    try:
+        line = _octets(method), _octets(path)
+    except UnicodeEncodeError:
+        raise OutputSyntaxError(f"path {path!r} is not Latin-1") from None
+    if line[0] == b"CONNECT" or not (line[1].startswith(b"/") or line == (b"OPTIONS", b"*")):
+        raise OutputSyntaxError(f"{method!r} of {path!r}")
+    return line
+
+
 def _fields(headers: HeadersIn) -> list[tuple[bytes, bytes]]:
     return [(_octets(name), _octets(value)) for name, value in headers]
 
@@ -183,12 +200,17 @@ class WatchedRelay(Relay):
         flow.request_headers = [(b"Host", host), *self.fields] if host else list(self.fields)
         if not self._phase("request"):
             return
-        if is_open(self.inbound):
-            self.method, self.target = _octets(flow.method), _octets(flow.path)
-            self.fields = flow.request_headers
-            Relay.send(self)
-        else:
+        if not is_open(self.inbound):
             self.cancel()
+            return
+        try:
+            self.method, self.target = _checked_line(flow.method, flow.path)
+        except OutputSyntaxError as why:
+            flow.error = why
+            self.answer(failure_for(why, connected=False))
+            return
+        self.fields = flow.request_headers
+        Relay.send(self)
 
     def attempt(self, endpoint: Endpoint) -> None:
         """One more attempt."""

@@ -89,6 +89,8 @@ _MAX_PEERS = 1024
 
 Field: TypeAlias = "tuple[bytes, bytes]"
 
+_HTTPS: Field = (b"x-forwarded-proto", b"https")
+
 
 class Policy:
     """What a proxy says of itself and whom it believes.
@@ -98,7 +100,7 @@ class Policy:
         "unix:" is the peers of Unix sockets
     drop_underscore_twins: drop a field whose name is another's, but for `_` in place of `-`: CGI
         and its heirs take them for one (`X_Forwarded_For`)
-    secure: whether clients come by TLS
+    secure: whether clients come by TLS, all of them
     """
 
     __slots__ = (
@@ -128,7 +130,7 @@ class Policy:
         networks = list(trusted)
         self.trusts_unix = "unix:" in networks
         self.trusted = [ipaddress.ip_network(n, strict=False) for n in networks if n != "unix:"]
-        self.proto: Field = (b"x-forwarded-proto", b"https" if secure else b"http")
+        self.proto: Field = _HTTPS if secure else (b"x-forwarded-proto", b"http")
         self.drop_underscore_twins = drop_underscore_twins
         self.via_11: Field = (b"via", b"1.1 " + self.pseudonym)
         self.via_10: Field = (b"via", b"1.0 " + self.pseudonym)
@@ -206,12 +208,13 @@ def _traced(target: bytes, fields: RawHeaders) -> Answered:
 
 
 def forward_request(
-    fields: RawHeaders, http11: bool, host: bytes, peer: str, policy: Policy
+    fields: RawHeaders, http11: bool, host: bytes, peer: str, policy: Policy, by_tls: bool = False
 ) -> Forwarded:
     """The fields of a request that go upstream (RFC 9110 section 7.6).
 
     fields: as they came; http11: whether the client speaks HTTP/1.1; host: whom the request is
-        for, as the server worked it out; peer: the client's IP address, empty if it has none
+        for, as the server worked it out; peer: the client's IP address, empty if it has none;
+        by_tls: whether this client came by TLS, where it is not all of them that do
     Raises: Answered for a request that has been here before (508)
     """
     kept = WireFields(host=host)
@@ -253,7 +256,7 @@ def forward_request(
         kept[:] = _without_twins(kept)
     if forwarded and not policy.trusts(peer):
         forwarded = ()
-    _add_forwarded(kept, forwarded, host, peer, policy.proto)
+    _add_forwarded(kept, forwarded, host, peer, _HTTPS if by_tls else policy.proto)
     kept.append(via)
     # A request with content asks for no switch: its body would have to be through before.
     return kept, None if has_body else upgrade, te_trailers, expects

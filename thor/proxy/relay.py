@@ -46,6 +46,7 @@ from thor.proxy.forwarding import (
     origin_form,
 )
 from thor.tcp.departure import abort_when_sent
+from thor.tcp.proxy_tlvs import CLIENT_SSL, SSL
 from thor.tcp.splice import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class Relay:
                 inbound.host,
                 peer_of(inbound),
                 self.proxy.policy,
+                came_by_tls(inbound),
             )
         except Answered as answered:
             self.answer(answered)
@@ -390,6 +392,14 @@ def peer_of(inbound: HttpServerExchange) -> str:
         return ""
     host: str = address[0]
     return host.partition("%")[0] if "%" in host else host
+
+
+def came_by_tls(inbound: HttpServerExchange) -> bool:
+    """Whether a proxy before this one says, in its PROXY header, that the client came by TLS."""
+    conn = inbound.http_conn.tcp_conn
+    header = conn.proxy_header if conn is not None else None
+    told = header.tlv(SSL) if header is not None and header.command == "PROXY" else None
+    return told is not None and bool(told[0] & CLIENT_SSL)
 
 
 def break_off(inbound: HttpServerExchange) -> None:

@@ -32,7 +32,8 @@ def unix_path(host: str | bytes | None) -> str | bytes | None:
 
     Returns: a path, `str`; the `bytes` of an abstract name (Linux), which begin with a NUL; None
         if the host is of another kind
-    Raises: ValueError if the path or the name is empty, or this system has no abstract names
+    Raises: ValueError for a path that is none (empty, with a NUL, that cannot be encoded), an empty
+        name, or one on a system without abstract names
     """
     text = os.fsdecode(host) if host is not None else ""
     if not text.startswith("unix:"):
@@ -40,6 +41,9 @@ def unix_path(host: str | bytes | None) -> str | bytes | None:
     if text in ("unix:", "unix:@"):
         raise ValueError(f"{text} without a {'name' if text.endswith('@') else 'path'}")
     if text[5] != "@":
+        # The kernel would take what is before a NUL for the path: another one than was meant.
+        if b"\0" in os.fsencode(text):
+            raise ValueError(f"{text!r} is no path: a NUL is in it")
         return text[5:]
     if sys.platform != "linux":
         raise ValueError(f"{text}: only Linux has abstract socket names")

@@ -178,13 +178,12 @@ class TcpClient(EventEmitter):
         self._end()
         self.error = why
         if not self.emit("connect_error", *self._error_args(why)):
-            log.warning("no connection to %s: %s", where, tell_errors(why, self.errors))
+            log.warning("no connection to %s: %s%s", where, why, tell_attempts(self.errors))
 
     def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
         """The arguments of `connect_error`."""
         if isinstance(why, socket.gaierror):
             return socket.gaierror, why.errno
-        # Python raises some errors (a path that is too long) before there is a code.
         return socket.error, why.errno or errno.EINVAL
 
     def _timed_out(self) -> None:
@@ -315,7 +314,7 @@ class _Attempt(EventSource):
             self.socket.setblocking(False)
             if family != socket.AF_UNIX:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = self.socket.connect_ex(address)
+            code = _begin_to_connect(self.socket, address)
             if code not in _UNDER_WAY:
                 raise OSError(code, os.strerror(code))
             self._register(self.socket.fileno(), WRITABLE)
@@ -351,6 +350,14 @@ class _Attempt(EventSource):
         self.socket.close()
 
 
+def _begin_to_connect(sock: socket.socket, address: Address) -> int:
+    """Returns: an errno, as `connect_ex`, also where that raises"""
+    try:
+        return sock.connect_ex(address)
+    except OSError as why:  # Python says itself, and without an errno, that a path is too long
+        return why.errno or errno.ENAMETOOLONG
+
+
 def interleave(rows: DnsResultList) -> list[_Place]:
     """The order in which to try addresses (RFC 8305 section 4).
 
@@ -379,10 +386,8 @@ def _rank(why: OSError) -> int:
     return 1 if why.errno in _NO_ROUTE else 0
 
 
-def tell_errors(why: OSError, errors: list[tuple[Address, OSError]]) -> str:
-    """What to say of a connect that failed with `why`: with several attempts, each one's error."""
+def tell_attempts(errors: list[tuple[Address, OSError]]) -> str:
+    """What to say of the attempts that failed, after what is said of the whole; "" of one alone."""
     if len(errors) < 2:
-        return str(why)
-    hosts = [str(address[0]) for address, _ in errors]
-    each = [f"{host}: {error}" for host, (_, error) in zip(hosts, errors, strict=True)]
-    return f"{why} ({'; '.join(each)})"
+        return ""
+    return f" ({'; '.join(f'{address[0]}: {why.strerror}' for address, why in errors)})"

@@ -47,18 +47,19 @@ class Incoming(EventSource):
         self._address = address
         self._start = b""  # what has come of the header
 
-    def begin(self, limit_s: float) -> None:
-        """Read the header, waiting for it `limit_s` seconds at most."""
+    def begin(self, limit_s: float | None) -> None:
+        """Read the header, waiting for it `limit_s` seconds at most; None or 0: for ever."""
         if self._advance():
             return
-        self._limit_s = limit_s
+        self._limit_s = limit_s or inf
         try:
             self._register(self._socket.fileno(), READABLE)
         except OSError as why:
             self._server._turn_away(self._socket, why)
             return
         self._server._connections.add(self)
-        self._loop._deadlines.arm(self, self._loop._now + limit_s)
+        self._server._arriving.add(self)
+        self._loop._deadlines.arm(self, self._loop._now + self._limit_s)
 
     def _ready(self, bits: int) -> None:
         self._advance()
@@ -110,6 +111,7 @@ class Incoming(EventSource):
             self._server._gone(self)
 
     def _leave(self) -> None:
+        self._server._arriving.discard(self)
         self.unregister_fd()
         self._loop._deadlines.arm(self, inf)
 
@@ -128,3 +130,4 @@ class Incoming(EventSource):
         EventSource._forgotten(self)
         self._socket.close()
         self._server._connections.discard(self)
+        self._server._arriving.discard(self)

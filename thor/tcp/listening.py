@@ -1,21 +1,15 @@
 """Opening listening sockets.
 
-Owns: binding, for a host and port as a program names them (`socketfile.py` does it for Unix
-sockets). Must not know loops or servers.
-
-Theory of operation: a host can stand for several addresses ("" for every interface, "localhost"
-for two); each gets a socket of its own, all on one port. An IPv6 socket takes IPv6 alone
-(`V6ONLY`): one that took both would report IPv4 peers as mapped addresses, which no list of
-addresses expects. Where a port of the kernel's choice (0) is free for one of them and not for the
-next, another one is tried. A family that the machine does not have is left out.
+Owns: what a listening socket is set to, and what may be asked of which kind (`thor.binding` finds
+and binds the addresses of a host, `socketfile.py` binds a Unix socket). Must not know loops or
+servers.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 
-from thor import dns
+from thor import binding, dns
 from thor.tcp.address import unix_path
 from thor.tcp.socketfile import open_unix
 from thor.types import Address
@@ -23,15 +17,6 @@ from thor.types import Address
 #: Connections that may wait to be accepted; the kernel takes the lesser of this and its own
 #: `somaxconn`, which on Linux is 4,096 since 5.4.
 BACKLOG = 4096
-#: How often a port is chosen anew.
-PORT_TRIES = 16
-#: Errors of an address whose family, or which itself, this machine does not have.
-_ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
-#: Every interface.
-_EVERYWHERE: list[tuple[int, Address]] = [
-    (socket.AF_INET, ("0.0.0.0", 0)),
-    (socket.AF_INET6, ("::", 0)),
-]
 
 
 def open_listening(
@@ -63,17 +48,11 @@ def open_listening(
     if mode is not None:
         raise ValueError("mode is for socket files: a port has no permissions")
     number = dns.port_number(0 if port is None else port)
-    places = _EVERYWHERE
-    if host:
-        rows = dns.lookup_now(host, number, socket.SOCK_STREAM)
-        places = list(dict.fromkeys((row[0], row[4]) for row in rows))
-    for _ in range(PORT_TRIES if number == 0 else 0):
-        try:
-            return _open_all(places, 0, backlog, reuse_port)
-        except OSError as why:
-            if why.errno != errno.EADDRINUSE:
-                raise
-    return _open_all(places, number, backlog, reuse_port)
+    return binding.open_all(
+        binding.find_places(host, socket.SOCK_STREAM),
+        number,
+        lambda family, address: _open(family, address, backlog, reuse_port),
+    )
 
 
 def open_beside(sock: socket.socket, backlog: int) -> socket.socket:
@@ -81,42 +60,10 @@ def open_beside(sock: socket.socket, backlog: int) -> socket.socket:
 
     Raises: OSError
     """
-    beside = _open(sock.family, sock.getsockname(), reuse_port=True)
-    try:
-        beside.listen(backlog)
-    except BaseException:
-        beside.close()
-        raise
-    return beside
+    return _open(sock.family, sock.getsockname(), backlog, reuse_port=True)
 
 
-def _open_all(
-    places: list[tuple[int, Address]], port: int, backlog: int, reuse_port: bool
-) -> list[socket.socket]:
-    opened: list[socket.socket] = []
-    absent: OSError | None = None
-    try:
-        for family, address in places:
-            try:
-                opened.append(_open(family, (address[0], port, *address[2:]), reuse_port))
-            except OSError as why:
-                if why.errno not in _ABSENT:
-                    raise
-                absent = why
-                continue
-            port = opened[0].getsockname()[1]
-        if absent is not None and not opened:
-            raise absent
-        for sock in opened:
-            sock.listen(backlog)
-    except BaseException:
-        for sock in opened:
-            sock.close()
-        raise
-    return opened
-
-
-def _open(family: int, address: Address, reuse_port: bool) -> socket.socket:
+def _open(family: int, address: Address, backlog: int, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -126,6 +73,7 @@ def _open(family: int, address: Address, reuse_port: bool) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
+        sock.listen(backlog)
     except BaseException:
         sock.close()
         raise

@@ -14,8 +14,8 @@ an accept did not fail.
 
 An accepted socket goes through `_accepted`, `_open`, `_introduce`. Between them there are steps
 that take time: the PROXY header before `_open`, and TLS's hand-shake, which a subclass puts before
-`_introduce`. What is in one of them is in `_connections` already: it counts as active, a graceful
-shutdown waits for it, `shutdown()` and the loop's stop end it.
+`_introduce`. What is in one of them is `_arriving`, and in `_connections` already: it counts as
+active, a graceful shutdown waits for it and hands it over, all else that ends the server ends it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TcpServer(EventEmitter):
         of a `unix:` server, `bytes` for an abstract name
     active_connections: how many of its connections are open
     proxy_header_timeout: how long the PROXY header of a connection may take, in seconds; not below
-        3, the specification says, for the sake of a packet that is sent again
+        3, the specification says, for the sake of a packet that is sent again; None or 0: no limit
 
     Emits:
         start(): the loop runs, and connections can come. Once, unless it was closed before.
@@ -98,7 +98,7 @@ class TcpServer(EventEmitter):
             stopped, which closes and forgets the server without a word.
     """
 
-    proxy_header_timeout: float = 5.0
+    proxy_header_timeout: float | None = 5.0
 
     def __init__(
         self,
@@ -128,6 +128,7 @@ class TcpServer(EventEmitter):
         """
         self._loop: LoopBase = loop or default_loop()
         self._connections: set[TcpConnection | Incoming] = set()
+        self._arriving: set[TcpConnection | Incoming] = set()
         self._draining = False
         self._accept_error = 0
         self._retry: ScheduledEvent | None = None
@@ -312,6 +313,7 @@ class TcpServer(EventEmitter):
         """Accept no more; `stop` follows. The connections that the program has go on."""
         if self._doors:
             self._close_doors()
+            self._drop_arriving()
             self._loop._soon(self._stopped)
 
     def shutdown(self) -> None:
@@ -331,6 +333,11 @@ class TcpServer(EventEmitter):
             self._draining = True
         else:
             self.close()
+
+    def _drop_arriving(self) -> None:
+        """Reset what the program has not been given yet."""
+        for conn in list(self._arriving):
+            conn.abort()
 
     def _close_doors(self) -> None:
         doors, self._doors = self._doors, []
@@ -353,6 +360,7 @@ class TcpServer(EventEmitter):
         """The loop was stopped; it has closed the connections too."""
         self._doors = []
         self._draining = False
+        self._arriving.clear()
         self._end_listening()
 
 

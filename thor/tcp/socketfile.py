@@ -8,7 +8,8 @@ abandoned. It is in use if somebody accepts connections there; only one that ref
 replaced, never a file of another kind. Between `bind` and `listen` a new socket refuses as well,
 and between the question and the removal another process may have taken the path: processes that
 open sockets in one directory therefore do so one after the other, under a lock on the directory,
-which leaves no file behind.
+which leaves no file behind. Whoever may read the directory may hold that lock: it is waited for
+only so long, and without it nothing is replaced.
 
 A file never has more permissions than were asked for. On Linux it gets those that the unbound
 socket has, less the umask; what that took away is added when it is there. Elsewhere they are set
@@ -22,9 +23,16 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from thor.binding import about
+
+#: How long another process may hold the lock, in seconds; it takes a moment to do what it is for.
+LOCK_WAIT_S = 1.0
+#: How long it is left alone before it is tried again.
+_LOCK_LOOK_S = 0.01
 #: What `file_identity` tells of a file.
 Identity = tuple[int, int, int]
 
@@ -49,21 +57,34 @@ def open_unix(path: str | bytes, backlog: int, mode: int | None = None) -> socke
         else:
             sock.bind(path)
             sock.listen(backlog)
+    except OSError as why:
+        sock.close()
+        raise _named(why, path) from None
     except BaseException:
         sock.close()
         raise
     return sock
 
 
+def _named(why: OSError, path: str | bytes) -> OSError:
+    """The same exception, with the path that it is about."""
+    if why.errno is None:  # Python says itself that a path is too long
+        why = OSError(errno.ENAMETOOLONG, str(why))
+    return about(why, path if isinstance(path, str) else b"@" + path[1:])
+
+
 def _listen_at(sock: socket.socket, path: str, backlog: int, mode: int | None) -> None:
-    with _directory_locked(path):
+    with _directory_locked(path) as locked:
         if mode is not None:
             _limit_mode(sock, mode)
         try:
             sock.bind(path)
         except OSError as why:
-            if why.errno != errno.EADDRINUSE or not _is_abandoned(path):
+            if why.errno != errno.EADDRINUSE:
                 raise
+            obstacle = _obstacle(path) if locked else "another process keeps its directory locked"
+            if obstacle is not None:
+                raise OSError(why.errno, obstacle) from None
             os.unlink(path)
             sock.bind(path)
         if mode is not None:
@@ -80,34 +101,49 @@ def _limit_mode(sock: socket.socket, mode: int) -> None:
 
 
 @contextmanager
-def _directory_locked(path: str) -> Iterator[None]:
-    """Keep other processes of Thor from opening sockets in the directory of `path`."""
+def _directory_locked(path: str) -> Iterator[bool]:
+    """Keep other processes of Thor from opening sockets in the directory of `path`.
+
+    Yields: False if one of them is perhaps about to: somebody holds the lock, and does not end
+    """
     try:
         directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         # One that may be written to but not read, or is not there, which `bind` will say.
-        yield
+        yield True
         return
     try:
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
-        yield
+        yield _lock(directory)
     finally:
         os.close(directory)
 
 
-def _is_abandoned(path: str) -> bool:
-    """Whether this is the file of a socket that nobody listens on."""
+def _lock(directory: int) -> bool:
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOCK_LOOK_S)
+        except OSError:
+            return True  # a file system without locks
+        else:
+            return True
+
+
+def _obstacle(path: str) -> str | None:
+    """Why the file that is at `path` may not be replaced; None if nobody listens on it."""
+    in_use = os.strerror(errno.EADDRINUSE)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return False
+            return f"{in_use} by a file that is no socket"
     except OSError:
-        return False
+        return in_use
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        return probe.connect_ex(path) == errno.ECONNREFUSED
+        return None if probe.connect_ex(path) == errno.ECONNREFUSED else in_use
 
 
 def file_identity(path: str | bytes) -> Identity | None:

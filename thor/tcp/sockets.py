@@ -15,3 +15,14 @@ def reset_on_close(sock: socket_module.socket) -> None:
         sock.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:
         pass  # the kernel has ended it already
+
+
+def has_unread(sock: socket_module.socket) -> bool:
+    """Whether there is something to read now: bytes, the end, an error. Nothing is read."""
+    try:
+        sock.recv(1, socket_module.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        pass
+    return True

@@ -43,24 +43,26 @@ def load_certificate(
     parts = [certificate] if key is None else [certificate, key]
     with ExitStack() as stack:
         paths = [_path_of(part, stack) for part in parts]
+
+        def no_password() -> str:
+            # OpenSSL would ask for it on the terminal, and stop the program.
+            raise ValueError(f"{name_of(parts[-1])}: the key is encrypted: a password is needed")
+
         try:
-            context.load_cert_chain(paths[0], paths[-1], password or _no_password)
+            context.load_cert_chain(paths[0], paths[-1], password or no_password)
         except ssl.SSLError as why:
             named = " and ".join(map(name_of, parts))
             reason = (why.reason or "").replace("_", " ").lower()
-            told = f"{named}: {reason or 'not a certificate and its key, in PEM'}"
-            raise ssl.SSLError(why.errno, told) from why
-
-
-def _no_password() -> str:
-    # OpenSSL would ask for it on the terminal, and stop the program.
-    raise ValueError("the key is encrypted: a password is needed")
+            usual = "not a certificate and its key, in PEM"
+            if password:
+                usual += ", that this password opens"
+            raise ssl.SSLError(why.errno, f"{named}: {reason or usual}") from why
 
 
 def _path_of(part: Pem, stack: ExitStack) -> str:
     if not isinstance(part, bytes):
-        os.stat(part)  # an error of OpenSSL's would not name the file
-        return os.fspath(part)
+        with open(part, "rb"):
+            return os.fspath(part)  # an error of OpenSSL's would not name the file
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="thor-"))
     path = Path(folder) / "pem"
     path.write_bytes(part)

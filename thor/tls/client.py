@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor.tcp.client import TcpClient, _Race
 from thor.tls.connection import TlsConnection
+from thor.tls.context import check_context
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
 from thor.tls.reasons import reason_of
 from thor.tls.sessions import sessions_of
@@ -103,6 +104,7 @@ class TlsClient(TcpClient):
         host, port, timeout: as of a TcpClient; the time-out is for the hand-shake too
         Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
+        self._check_context()
         name = self._name_of(host)
         TcpClient.connect(self, host, port, timeout)
         self._prepare(_Plan(name, (host, port)))
@@ -117,8 +119,9 @@ class TlsClient(TcpClient):
         conn: of the same loop; another TlsConnection is good too
         server_hostname: the name to ask for and to verify
         timeout: how long it may take, in seconds; None is no limit but `handshake_timeout`
-        Raises: RuntimeError if this client is connecting already; ValueError
+        Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
+        self._check_context()
         name = _checked(server_hostname)
         if conn._loop is not self._loop:
             raise ValueError("the connection is on another loop")
@@ -128,6 +131,10 @@ class TlsClient(TcpClient):
         self._prepare(_Plan(name, conn.address))
 
     # -- the steps -----------------------------------------------------------------------------
+
+    def _check_context(self) -> None:
+        if self.context is not None:
+            check_context(self.context, server_side=False)
 
     def _name_of(self, host: str | bytes) -> str | None:
         if self.server_hostname is not None:

@@ -116,6 +116,17 @@ def server_context(
     return ServerContext(pairs, password, prepare, [] if client_ca is None else [client_ca])
 
 
+def check_context(context: object, *, server_side: bool) -> None:
+    """Raises: TypeError for what is no context; ValueError for one of the other side, as
+    `ssl.create_default_context()` is for a server: no hand-shake could ever begin"""
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"context must be an ssl.SSLContext, not {context!r}")
+    if server_side and context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("the context is one for clients; server_context() makes one for servers")
+    if not server_side and context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("the context is one for servers; client_context() makes one for clients")
+
+
 def _configure(
     context: ssl.SSLContext,
     protocols: list[str],

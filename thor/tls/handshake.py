@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES
-from thor.tls.reasons import broken_off
+from thor.tls.reasons import broken_off, reason_of
 
 if TYPE_CHECKING:
     from thor.loop import ScheduledEvent
@@ -82,8 +82,8 @@ class Handshake:
         self._started = True
         try:
             self._reads = self.conn._wrap(self._make).server_side
-        except (ValueError, TypeError) as why:
-            self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, str(why)))
+        except (ssl.SSLError, ValueError, TypeError) as why:
+            self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, reason_of(why)))
             return
         self._step()
 

@@ -34,7 +34,7 @@ _VERIFICATION = {
 _WITH_DETAIL = {62, 64}
 
 #: How Python tells an error of OpenSSL's. It does not have names for all of them.
-_OPENSSL = re.compile(r"\[[^]]*\] (.*) \(_ssl\.c:\d+\)")
+_OPENSSL = re.compile(r"(?:\[[^]]*\] )?(.*) \(_ssl\.c:\d+\)")
 
 _PROTOCOL = "there is no TLS version that both sides allow"
 _NOT_TLS = "the peer does not speak TLS"
@@ -55,7 +55,9 @@ _REASONS = {
     "HTTPS_PROXY_REQUEST": "the peer speaks HTTP without TLS",
     "NO_SHARED_CIPHER": "there is no cipher that both sides allow",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "there is no signature that both sides allow",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer refused the hand-shake: nothing was agreed on",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "the peer refused the hand-shake: nothing in common, or it wants a certificate"
+    ),
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the peer speaks none of the protocols offered (ALPN)",
     "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the peer wants stronger ciphers",
     "TLSV1_UNRECOGNIZED_NAME": "the peer does not serve that name",

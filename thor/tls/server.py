@@ -23,6 +23,7 @@ from thor.events import EventEmitter
 from thor.tcp.connection import TcpConnection, hand_over
 from thor.tcp.server import TcpServer
 from thor.tls.connection import TlsConnection
+from thor.tls.context import check_context
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
 from thor.tls.reasons import reason_of
 from thor.tls.renewal import NamedObject, ServerContext
@@ -69,8 +70,7 @@ class TlsServer(TcpServer):
         more: what a TcpServer takes
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
-        if not isinstance(context, ssl.SSLContext):
-            raise TypeError(f"context must be an ssl.SSLContext, not {context!r}")
+        check_context(context, server_side=True)
         if max_handshakes < 1:
             raise ValueError("max_handshakes must be 1 or more")
         self.context = context
@@ -86,6 +86,7 @@ class TlsServer(TcpServer):
         conn = self._take(TlsConnection, sock, address, header)
         if conn is None:
             return
+        self._arriving.add(conn)
         make = partial(_make, self.context)
         Handshake(conn, make, self.handshake_timeout, self._shaken, self._knock).begin()
         renew(self.context, self._loop)
@@ -100,6 +101,7 @@ class TlsServer(TcpServer):
             self._waiting.append(handshake)
 
     def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+        self._arriving.discard(conn)
         self._made_room(conn)
         if why is None:
             _note_name(conn)
@@ -120,6 +122,7 @@ class TlsServer(TcpServer):
                 self._knock(handshake)
 
     def _gone(self, conn: Any) -> None:
+        self._arriving.discard(conn)
         self._made_room(conn)
         TcpServer._gone(self, conn)
 
@@ -203,8 +206,9 @@ def accept_tls(
     context: `server_context()` makes one
     timeout: how long the client may take, in seconds; None or 0 is no limit
     Returns: the emitter of what comes of it
-    Raises: ValueError if the program has closed `conn`
+    Raises: ValueError if the program has closed `conn`, or for a client's context; TypeError
     """
+    check_context(context, server_side=True)
     return TlsAcceptance(conn, context, timeout)
 
 

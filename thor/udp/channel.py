@@ -30,6 +30,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from thor.binding import about
 from thor.loop import EventSource
 from thor.loop.poller import ERROR, HANGUP, READABLE, WRITABLE
 from thor.types import Address
@@ -49,7 +50,10 @@ SEND_TRIES = 4
 _LATER = (BlockingIOError, InterruptedError)
 #: Reads the error queue; 0 where there is none.
 _ERROR_QUEUE: int = getattr(socket_module, "MSG_ERRQUEUE", 0)
-#: Which of the errors there are ICMP's: `ee_origin` of linux/errqueue.h, for IPv4 and IPv6.
+#: What is in it beside what a program asked the kernel to tell of each datagram: IP_RECVERR and
+#: IPV6_RECVERR, which Python has no names for.
+_ERRORS = {(socket_module.IPPROTO_IP, 11), (socket_module.IPPROTO_IPV6, 25)}
+#: Which of the errors are ICMP's: `ee_origin` of linux/errqueue.h, for IPv4 and IPv6.
 _ICMP = {2, 3}
 
 
@@ -182,7 +186,9 @@ class Channel(EventSource):
                 _, ancillary, _, address = self.socket.recvmsg(0, 512, _ERROR_QUEUE)
             except OSError:  # there is nothing more
                 break
-            for _, _, data in ancillary:
+            for level, kind, data in ancillary:
+                if (level, kind) not in _ERRORS:
+                    continue
                 code, origin = struct.unpack_from("@IB", data)
                 if origin in _ICMP:
                     found = True
@@ -191,9 +197,3 @@ class Channel(EventSource):
                     bound = self._endpoint.address is not None
                     self._endpoint._fail(why, logging.INFO if bound else logging.WARNING)
         return found
-
-
-def about(why: OSError, host: str | bytes, port: int) -> OSError:
-    """The same exception, with the name of what it is about."""
-    name = os.fsdecode(host)
-    return type(why)(why.errno, why.strerror, f"{name} port {port}")

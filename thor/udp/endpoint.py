@@ -20,12 +20,13 @@ import socket as socket_module
 from socket import AF_INET, SOCK_DGRAM
 from typing import TYPE_CHECKING, Any
 
-from thor import dns
+from thor import binding, dns
+from thor.binding import about
 from thor.events import EventEmitter
 from thor.loop.source import default_loop
 from thor.types import Address, Data, DnsResultList
 from thor.udp import opening
-from thor.udp.channel import Channel, about
+from thor.udp.channel import Channel
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
@@ -141,15 +142,16 @@ class UdpEndpoint(EventEmitter):
         if self._channels or self._lookups or self._binding is not None:
             raise RuntimeError("bind comes once, and before anything is sent")
         number = dns.port_number(port)
-        if not host:
-            self._bind(opening.EVERYWHERE, number)
-        elif opening.is_literal(host):
-            self._bind(_places(dns.lookup_now(host, number, SOCK_DGRAM)), number)
+        if not host or opening.is_literal(host):
+            self._bind(binding.find_places(host, SOCK_DGRAM), number)
         else:
             self._bind_to_name(host, number)
 
-    def _bind(self, places: list[opening.Place], number: int) -> None:
-        sockets = opening.open_bound(places, number, self._options)
+    def _bind(self, places: list[binding.Place], number: int) -> None:
+        def opener(family: int, address: Address) -> socket_module.socket:
+            return opening.open_socket(family, self._options, address)
+
+        sockets = binding.open_all(places, number, opener)
         try:
             self.address = sockets[0].getsockname()
             for sock in sockets:
@@ -170,7 +172,7 @@ class UdpEndpoint(EventEmitter):
             try:
                 if isinstance(answer, OSError):
                     raise answer
-                self._bind(_places(answer), number)
+                self._bind(binding.to_places(answer), number)
             except OSError as why:
                 self._drop_waiting()
                 self._tell(about(why, host, number))
@@ -362,11 +364,6 @@ class UdpEndpoint(EventEmitter):
         if self._closed or self._epoch not in (None, epoch):
             raise ValueError(f"{call} on an endpoint that is closed")
         self._epoch = epoch
-
-
-def _places(rows: DnsResultList) -> list[opening.Place]:
-    """Where to bind for what the resolver found, each place once."""
-    return list(dict.fromkeys((int(row[0]), row[4]) for row in rows))
 
 
 def _to_bytes(datagram: Data) -> bytes:

@@ -1,11 +1,7 @@
 """Opening the sockets of an endpoint.
 
-Owns: binding, the options that sockets are given, membership of multicast groups. Must not know
-loops or endpoints.
-
-Theory of operation: a host can stand for several addresses ("" for every interface, "localhost"
-for two); each gets a socket of its own, all on one port. An IPv6 socket takes IPv6 alone
-(`V6ONLY`): one that took both would report IPv4 peers as mapped addresses.
+Owns: the options that sockets are given, membership of multicast groups. Must not know loops or
+endpoints, nor which addresses are bound (`thor.binding` finds them).
 
 Some facts about kernels, and what they mean for us:
 
@@ -20,7 +16,6 @@ Some facts about kernels, and what they mean for us:
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 import sys
@@ -34,21 +29,11 @@ LINUX: bool = sys.platform.startswith("linux")
 #: The most data of a datagram: 65,535 bytes less the headers of UDP and IPv4 (RFC 768, RFC 791);
 #: IPv6 does not count its own (RFC 8200 section 3).
 MOST_DATA = {AF_INET: 65535 - 8 - 20, AF_INET6: 65535 - 8}
-#: How often a port of the kernel's choice is chosen anew, when it is not free for every address.
-PORT_TRIES = 16
-#: Errors of an address whose family, or which itself, this machine does not have.
-_ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 #: Options of Linux that Python has no names for: IP_RECVERR on, IP_MULTICAST_ALL off; IPv6's.
 _LINUX_OPTIONS = {
     AF_INET: [(IPPROTO_IP, 11, 1), (IPPROTO_IP, 49, 0)],
     AF_INET6: [(IPPROTO_IPV6, 25, 1), (IPPROTO_IPV6, 29, 0)],
 }
-
-#: Where to bind: the socket's family and address.
-Place = tuple[int, Address]
-
-#: Every interface.
-EVERYWHERE: list[Place] = [(AF_INET, ("0.0.0.0", 0)), (AF_INET6, ("::", 0))]
 
 
 class Options(NamedTuple):
@@ -60,43 +45,6 @@ class Options(NamedTuple):
     multicast_ttl: int | None
     multicast_loop: bool
     multicast_interface: int
-
-
-def open_bound(places: list[Place], port: int, options: Options) -> list[socket.socket]:
-    """Open a socket for each of `places`, all bound to `port`; they are non-blocking.
-
-    port: 0 is one of the kernel's choice, the same for all
-    Raises: OSError, if the port is in use for example
-    """
-    for _ in range(PORT_TRIES if port == 0 and len(places) > 1 else 0):
-        try:
-            return _open_all(places, 0, options)
-        except OSError as why:
-            if why.errno != errno.EADDRINUSE:
-                raise
-    return _open_all(places, port, options)
-
-
-def _open_all(places: list[Place], port: int, options: Options) -> list[socket.socket]:
-    opened: list[socket.socket] = []
-    absent: OSError | None = None
-    try:
-        for family, address in places:
-            try:
-                opened.append(open_socket(family, options, (address[0], port, *address[2:])))
-            except OSError as why:
-                if why.errno not in _ABSENT:
-                    raise
-                absent = why
-            else:
-                port = opened[0].getsockname()[1]
-        if absent is not None and not opened:
-            raise absent
-    except BaseException:
-        for sock in opened:
-            sock.close()
-        raise
-    return opened
 
 
 def open_socket(family: int, options: Options, address: Address | None = None) -> socket.socket:
@@ -208,8 +156,8 @@ def most_data(family: int) -> int:
 
 def literal_family(host: str | bytes) -> int | None:
     """The family of a literal address; None for a name, and for an address with an interface
-    (`fe80::1%eth0`), whose number has to be found first."""
-    text = host.decode("latin-1") if isinstance(host, bytes) else host
+    (`fe80::1%eth0`), whose number has to be found first. Raises: TypeError"""
+    text = _text(host)
     for family in (AF_INET, AF_INET6):
         try:
             socket.inet_pton(family, text)
@@ -220,6 +168,13 @@ def literal_family(host: str | bytes) -> int | None:
 
 
 def is_literal(host: str | bytes) -> bool:
-    """Whether `host` is a literal address, with an interface or without."""
-    text = host.decode("latin-1") if isinstance(host, bytes) else host
-    return literal_family(text.partition("%")[0]) is not None
+    """Whether `host` is a literal address, with an interface or without. Raises: TypeError"""
+    return literal_family(_text(host).partition("%")[0]) is not None
+
+
+def _text(host: str | bytes) -> str:
+    if isinstance(host, str):
+        return host
+    if isinstance(host, bytes):
+        return host.decode("latin-1")
+    raise TypeError(f"a host is str or bytes, not {type(host).__name__}")

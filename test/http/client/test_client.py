@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,27 @@ def test_nothing_listens(loop: LoopBase, run_loop: RunLoop, origin: Any) -> None
     error = finish(loop, run_loop, heard)[0][0][1]
     assert isinstance(error, ConnectError)
     assert "refused" in str(error)
+
+
+def test_the_error_says_what_became_of_each_address(
+    loop: LoopBase, run_loop: RunLoop, origin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = origin()
+    server.close()
+    run_loop(loop, lambda: loop.fd_count() == 0)
+    real = socket.getaddrinfo
+
+    def two(name: Any, port: Any, *args: Any) -> Any:
+        hosts = ("::1", "127.0.0.1") if name == b"two.test" else (name,)
+        return [row for host in hosts for row in real(host, port, 0, socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    client = HttpClient(loop)
+    client.retry_limit = 0
+    client.check_ip = lambda address: ":" not in address
+    _, heard = request(client, server.uri.replace("127.0.0.1", "two.test"))
+    error = finish(loop, run_loop, heard)[0][0][1]
+    assert str(error).endswith("refused (::1: refused by check_ip; 127.0.0.1: Connection refused)")
 
 
 def test_an_address_that_is_refused(loop: LoopBase, run_loop: RunLoop, origin: Any) -> None:

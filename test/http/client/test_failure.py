@@ -17,11 +17,14 @@ from thor.http.error import (
     ConnectTimeoutError,
     DnsError,
     HttpError,
+    IncompleteMessageError,
     ResourceError,
     TlsError,
 )
 
 EXPIRED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+LATE = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+LATE_TLS = TimeoutError(errno.ETIMEDOUT, "TLS took 10 s")
 ALERT = ssl.SSLError(1, "alert")
 CUT = ssl.SSLEOFError(8, "the peer closed without close_notify")
 
@@ -31,6 +34,8 @@ CUT = ssl.SSLEOFError(8, "the peer closed without close_notify")
     [
         (OSError, errno.ECONNREFUSED, None, ConnectError, "a port 80: Connection refused"),
         (OSError, errno.ETIMEDOUT, None, ConnectTimeoutError, "a port 80"),
+        (OSError, errno.ETIMEDOUT, LATE, ConnectTimeoutError, "a port 80"),
+        (OSError, errno.ETIMEDOUT, LATE_TLS, ConnectTimeoutError, "a port 80: TLS took 10 s"),
         (socket.gaierror, -2, socket.gaierror(-2, "unknown"), DnsError, "a port 80: unknown"),
         (socket.gaierror, -2, None, DnsError, "a port 80: -2"),
         (ssl.SSLError, "it has expired", EXPIRED, CertificateError, "a port 80: it has expired"),
@@ -45,6 +50,17 @@ def test_why_there_is_no_connection(
     error = connect_failure("a port 80", errtype, code, why)
     assert error.__class__ is kind
     assert error.detail == text
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (errno.ECONNREFUSED, "a port 80: Connection refused (b: no; c: no)"),
+        (errno.ETIMEDOUT, "a port 80 (b: no; c: no)"),
+    ],
+)
+def test_what_became_of_each_address_is_part_of_it(code: int, text: str) -> None:
+    assert connect_failure("a port 80", OSError, code, None, " (b: no; c: no)").detail == text
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
@@ -67,3 +83,9 @@ def test_why_a_connection_was_lost(why: Any, kind: type[HttpError], text: str) -
     error = connection_lost(why)
     assert error.__class__ is kind
     assert error.detail == text
+
+
+def test_a_response_that_tls_says_was_cut_off_is_incomplete() -> None:
+    assert connection_lost(CUT, begun=True).__class__ is IncompleteMessageError
+    assert connection_lost(ALERT, begun=True).__class__ is TlsError
+    assert connection_lost(None, begun=True).__class__ is ConnectError

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Stage, ok
+from client_support import HELLO, HELLO_EVENTS, Stage, Watched, ok
 
 from thor.http import error as errors
 
@@ -141,3 +142,53 @@ def test_answers_to_nothing_are_answers_to_nobody(stage: Stage) -> None:
         stage.answer(watched, HELLO + HELLO)
         assert watched.events == HELLO_EVENTS
         assert stage.open == 0
+
+
+def one_behind_the_other(stage: Stage) -> tuple[Watched, Watched]:
+    """Two requests, the second of which begins when the first is answered, in the same turn."""
+    first, second = stage.request(), stage.exchange()
+    kernel: Any = stage.peer.client_side.socket
+    kernel.buffer_bytes = 10 * PIECE
+
+    def ask(trailers: object) -> None:
+        second.exchange.request_start("GET", "http://origin/", [])
+        second.exchange.request_done([])
+
+    first.exchange.on("response_done", ask)
+    return first, second
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n", b"\0"], ids=["", "head", "junk"])
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_what_waits_behind_a_full_piece_is_an_answer_to_nobody(
+    stage: Stage, pieces: int, ended: bool, begun: bytes
+) -> None:
+    first, second = one_behind_the_other(stage)
+    peer = stage.peer
+    size = pieces * PIECE - len(ok("Content-Length: 123456"))
+    body = b"x" * size
+    peer.conn.write(ok(f"Content-Length: {size:06}") + body + begun)
+    if ended:
+        peer.conn.end_writing()
+    assert first.body() == body
+    assert second.events == []
+    assert (stage.peer is peer) == (not begun and not ended)
+    stage.answer(second)
+    assert second.events == HELLO_EVENTS
+
+
+def test_what_came_while_nobody_read_is_an_answer_to_nobody(stage: Stage) -> None:
+    first, second = one_behind_the_other(stage)
+    peer = stage.peer
+    first.exchange.pause(True)
+    size = 2 * PIECE - len(ok("Content-Length: 123456")) - 1
+    peer.send(ok(f"Content-Length: {size:06}"), b"x" * size)
+    assert peer.client_side._paused
+    peer.send(HELLO)
+    first.exchange.pause(False)
+    assert first.body() == b"x" * size
+    assert second.events == []
+    assert stage.peer is not peer
+    stage.answer(second)
+    assert second.events == HELLO_EVENTS

@@ -105,7 +105,7 @@ def test_a_client_gets_no_connection_that_its_settings_would_have_refused(stage:
         ("max_chunk_extension_bytes", 10),
         ("max_chunk_extensions_bytes", 20),
         ("tls_client_class", object),
-        ("tls_context", object()),
+        ("tls_context", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
         ("verify", False),
         ("check_ip", lambda address: True),
     ],

@@ -9,6 +9,10 @@ import pytest
 from client_support import HELLO, HELLO_EVENTS, Feed, Stage, ok
 
 from thor.http import error as errors
+from thor.http.client import HttpClient
+from thor.http.client.pool import pool_of
+from thor.tcp import TcpConnection
+from thor.testing import MemoryNetwork, Recorder, settle
 
 MakeStage = Callable[..., Stage]
 
@@ -418,3 +422,21 @@ def test_when_sending_fails_what_has_arrived_is_read_first(stage: Stage, said: b
     else:
         assert isinstance(watched.error, errors.NetworkError)
     assert stage.open == 0
+
+
+def test_a_connection_with_some_of_its_request_still_queued_is_not_used_again() -> None:
+    network = MemoryNetwork()
+    peers: list[TcpConnection] = []
+    network.tcp_server_class("origin", 80).on("connect", peers.append)  # which read nothing
+    client = HttpClient(network.loop)
+    client.tcp_client_class = network.tcp_client_class
+    exchange = client.exchange()
+    heard = Recorder(exchange, "response_done", "error")
+    exchange.request_start("POST", "http://origin/", [])
+    exchange.request_body(b"x" * 200_000)
+    exchange.request_done([])
+    settle(network.loop)
+    peers[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    settle(network.loop)
+    assert heard.take() == [("response_done", [])]
+    assert pool_of(network.loop).groups.popitem()[1].is_empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64decode
 from typing import Any
 
@@ -176,7 +177,7 @@ def test_what_is_no_proxy_is_told_without_its_password(uri: str) -> None:
 OTHERS: dict[str, Any] = {
     "tcp_client_class": object,
     "tls_client_class": object,
-    "tls_context": object(),
+    "tls_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     "verify": False,
     "proxy": "http://proxy",
     "check_ip": lambda address: True,
@@ -199,6 +200,14 @@ def test_every_setting_that_decides_is_tried() -> None:
 def test_a_setting_that_decides_is_in_the_key(name: str) -> None:
     assert settings(**{name: OTHERS[name]}).key != settings().key
     assert settings(**{name: OTHERS[name]}).key == settings(**{name: OTHERS[name]}).key
+
+
+@pytest.mark.parametrize(
+    ("context", "error"), [(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ValueError), ("x", TypeError)]
+)
+def test_a_context_that_can_be_none_of_a_clients_is_refused(context: Any, error: Any) -> None:
+    with pytest.raises(error, match="context"):
+        settings(tls_context=context)
 
 
 def test_limits_are_those_of_the_client() -> None:

@@ -280,7 +280,7 @@ def test_a_proxy_whose_certificate_is_not_accepted(make_stage: MakeStage) -> Non
 def test_https_has_a_tls_client_of_its_settings(make_stage: MakeStage) -> None:
     stage = make_stage()
     stage.listen("origin", 443)
-    context: Any = object()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     assert stage.answer(stage.request(uri="https://origin/")).events == HELLO_EVENTS
     stage.client.verify = False
     assert stage.answer(stage.request(uri="https://origin/")).events == HELLO_EVENTS

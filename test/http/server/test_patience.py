@@ -311,6 +311,21 @@ def test_who_waits_for_a_100_is_not_late() -> None:
     assert client.take().startswith(REQUEST_TIMEOUT)
 
 
+def test_who_sends_some_of_a_body_without_waiting_for_the_100_has_to_send_the_rest() -> None:
+    stage = Stage(
+        lambda exchange: exchange.on("expect_continue", lambda: None),
+        body_timeout=10,
+        min_body_rate=1,
+    )
+    client = stage.client().send(request("/", "Expect: 100-continue", "Content-Length: 5"))
+    stage.advance(100)
+    client.send(b"he")
+    stage.advance(9)
+    assert not client.closed
+    stage.advance(2)
+    assert client.take().startswith(REQUEST_TIMEOUT)
+
+
 def test_no_body_timeout_is_no_limit() -> None:
     stage = Stage(answering_done, body_timeout=None, idle_timeout=5)
     client = stage.client().send(CHUNKED)

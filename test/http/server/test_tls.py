@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tls_support import ADDRESS, NAME, issued, serving, trusting
+from tls_support import ADDRESS, NAME, Bytes, issued, serving, trusting
 
 from thor.http import HttpServer
 from thor.loop import LoopBase
@@ -208,18 +208,79 @@ def test_the_class_of_the_server_can_be_set(site: Site) -> None:
     site.loop.stop()
 
 
-@pytest.mark.parametrize("how", ["shutdown", "graceful_shutdown"])
-def test_a_server_stops_while_a_hand_shake_is_under_way(site: Site, how: str) -> None:
+def begin(site: Site, server: HttpServer, data: bytes) -> socket.socket:
+    """A client that has sent `data`, and that the server has accepted."""
+    sock = site.connect(server)
+    before = server.tcp_server.active_connections
+    sock.sendall(data)
+    site.run_loop(site.loop, lambda: server.tcp_server.active_connections > before)
+    return sock
+
+
+@pytest.mark.parametrize("graceful", [False, True], ids=["at once", "after a graceful one"])
+def test_a_shutdown_resets_hand_shakes_that_are_under_way(site: Site, graceful: bool) -> None:
     server = site.serve(ADDRESS, 0, tls=serving())
-    with site.connect(server) as sock:
-        sock.sendall(b"\x16\x03\x01")
-        site.run_loop(site.loop, lambda: server.tcp_server.active_connections)
-        getattr(server, how)()
+    with begin(site, server, b"\x16\x03\x01") as sock:
+        if graceful:
+            server.graceful_shutdown()
+        server.shutdown()
         site.run_loop(site.loop, lambda: site.heard)
-        assert site.heard == [("stop",)]
-        sock.sendall(REQUEST)  # which is no hand-shake
-        site.run_loop(site.loop, lambda: not server.tcp_server.active_connections)
-    assert site.seen == []
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert site.heard == [("stop",)]
+    assert server.tcp_server.active_connections == 0
+
+
+def test_a_graceful_shutdown_answers_a_client_whose_hand_shake_is_under_way(site: Site) -> None:
+    server = site.serve(ADDRESS, 0, tls=serving())
+    peer = Bytes(trusting(), NAME)
+    with begin(site, server, peer.shake()) as sock:
+        server.graceful_shutdown()
+
+        def ask() -> bytes:
+            sock.sendall(peer.shake(sock.recv(65536)) + peer.say(REQUEST))
+            got = b""
+            while True:
+                try:
+                    while data := peer.secure.read():
+                        got += data
+                    return got
+                except ssl.SSLWantReadError:
+                    peer.incoming.write(sock.recv(65536))
+
+        got = site.call(ask)
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in got
+    site.run_loop(site.loop, lambda: site.heard)
+    assert site.heard == [("stop",)]
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["PROXY header", "hand-shake"])
+def test_a_graceful_shutdown_ends_when_the_last_client_has_failed_to_come(
+    site: Site, secure: bool
+) -> None:
+    how: dict[str, Any] = {"tls": serving()} if secure else {"proxy_protocol": [ADDRESS]}
+    server = site.serve(ADDRESS, 0, **how)
+    server.remove_listeners("exchange")
+    tunnels: list[Any] = []
+    server.on("exchange", lambda exchange: tunnels.append(exchange.upgrade(b"", [])))
+
+    def tunnel() -> socket.socket:
+        sock = site.connect(server)
+        if secure:
+            sock = trusting().wrap_socket(sock, server_hostname=NAME)
+        else:
+            sock.sendall(b"PROXY UNKNOWN\r\n")
+        sock.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+        sock.recv(65536)
+        return sock
+
+    with site.call(tunnel), begin(site, server, b"") as sock:  # a tunnel is the program's to end
+        server.graceful_shutdown()
+        sock.sendall(REQUEST)  # which is neither
+        site.run_loop(site.loop, lambda: ("stop",) in site.heard)
+        assert server.tcp_server.active_connections == 1
+    tunnels[0].abort()
 
 
 # -- Unix sockets ---------------------------------------------------------------------------------

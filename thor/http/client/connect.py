@@ -17,6 +17,7 @@ from thor.http.client.connection import HttpClientConnection
 from thor.http.client.failure import connect_failure
 from thor.http.client.tunnel import Tunnelling
 from thor.http.error import AccessError, ConnectTimeoutError, HttpError, TlsError
+from thor.tcp.client import tell_attempts
 
 if TYPE_CHECKING:
     from thor.http.client.exchange import HttpClientExchange
@@ -148,11 +149,12 @@ class Connecting:
     def _fail(self, where: str, errtype: type[Exception], code: Any) -> None:
         # A TCP client of the program's own need not keep the exception.
         why = getattr(self._step, "error", None)
+        attempts = tell_attempts(getattr(self._step, "errors", []))
         self._end_step()
         if self._refused and not self._allowed:
             self._give_up(AccessError(self._group.way.host))
         else:
-            self._give_up(connect_failure(where, errtype, code, why))
+            self._give_up(connect_failure(where, errtype, code, why, attempts))
 
     def _untunnelled(self, error: HttpError) -> None:
         self._end_step()

@@ -11,7 +11,9 @@ its group *before* `response_done` is emitted: a request that the listener start
 
 An idle connection is watched for reading all the time. Whatever comes ends it: the server's FIN,
 or bytes that nobody asked for, which are never taken for the next response (RFC 9112 section 9.3).
-For the same reason what arrives before a byte of the request has left is not an answer to it.
+For the same reason what arrives before a byte of the request has left is not an answer to it. And
+since the next request may begin in the same turn, before anybody has looked, the kernel is asked
+for more behind a response whose last piece may not have been all that there was.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from thor.http.error import ConnectError, HttpError, OutputStateError, TlsError,
 from thor.http.wire.framing import LENGTH
 from thor.http.wire.reader import ResponseReader
 from thor.http.wire.state import ClientReading, ClientWriting
+from thor.tcp.connection import RECV_BYTES
+from thor.tcp.sockets import has_unread
 from thor.tcp.state import CLOSED, OPEN
 
 if TYPE_CHECKING:
@@ -66,6 +70,10 @@ class HttpClientConnection(ClientPatience):
         self._since = self._sent_at = self._idle_until = inf
         self._stuck = False
         self._written = 0
+        # From which size on a piece may not be all that the kernel had, and whether the last one
+        # was of that size. Of how much was read to be decrypted nothing is known here.
+        self._full_bytes = 1 if hasattr(tcp_conn, "tls_version") else RECV_BYTES
+        self._full = False
         self._deadline_at = self._deadline_entry = inf
         tcp_conn._owner = self
         tcp_conn.allow_half_open = True
@@ -148,6 +156,7 @@ class HttpClientConnection(ClientPatience):
             self._give_back(ConnectError("the server spoke before it was asked"))
             return
         self._since = self._loop._now
+        self._full = len(data) >= self._full_bytes
         reader = self._reader
         reader.feed(data)
         self._pump()
@@ -181,8 +190,9 @@ class HttpClientConnection(ClientPatience):
             if type(exc).__name__ == "SSLEOFError" and not exchange.client.careful:
                 self.end()
                 return
-            error = connection_lost(exc)
-            if self._is_unanswered() and not isinstance(error, TlsError):
+            unanswered = self._is_unanswered()
+            error = connection_lost(exc, begun=not unanswered)
+            if unanswered and not isinstance(error, TlsError):
                 self._give_back(error)
             else:
                 self._ended = True
@@ -336,7 +346,13 @@ class HttpClientConnection(ClientPatience):
         exchange._end(READ_DONE)
         self._exchange = None
         idle_timeout = exchange.client.idle_timeout
-        if clean and idle_timeout and self._reusable and not (extra or self._ended):
+        if (
+            clean
+            and idle_timeout
+            and self._reusable
+            and not (extra or self._ended)
+            and not ((self._full or tcp_conn._paused) and has_unread(tcp_conn.socket))
+        ):
             self._idle_until = self._deadline_at = when = self._loop._now + idle_timeout
             if when < self._deadline_entry:
                 self._loop._deadlines.arm(self, when)

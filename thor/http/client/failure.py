@@ -18,6 +18,7 @@ from thor.http.error import (
     ConnectTimeoutError,
     DnsError,
     HttpError,
+    IncompleteMessageError,
     ResourceError,
     TlsError,
 )
@@ -28,12 +29,16 @@ _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 def connect_failure(
-    where: str, errtype: type[Exception], code: Any, why: BaseException | None
+    where: str,
+    errtype: type[Exception],
+    code: Any,
+    why: BaseException | None,
+    attempts: str = "",
 ) -> HttpError:
     """What a `connect_error` means.
 
     where: what was connected to; errtype, code: of the event; why: the exception behind it, if a
-        client class keeps one
+        client class keeps one; attempts: what became of each address, to be put behind
     """
     if errtype.__name__ == "SSLError":
         verified = type(why).__name__ != "SSLCertVerificationError"
@@ -42,25 +47,29 @@ def connect_failure(
     if errtype.__name__ == "gaierror":
         return DnsError(f"{where}: {text or code}")
     if code == errno.ETIMEDOUT:
-        return ConnectTimeoutError(where)
+        slow = f": {text}" if text and text != os.strerror(code) else ""  # TLS, if it was that
+        return ConnectTimeoutError(f"{where}{slow}{attempts}")
     if errtype is OSError:
         text = os.strerror(code)
         if code in _OUT_OF:
             return ResourceError(f"connecting to {where}: {text}")
-    return ConnectError(f"{where}: {text or code}")
+    return ConnectError(f"{where}: {text or code}{attempts}")
 
 
-def connection_lost(why: OSError | None) -> HttpError:
+def connection_lost(why: OSError | None, begun: bool = False) -> HttpError:
     """What the end of a connection means that was still needed.
 
-    why: None: it ended in order
+    why: None: it ended in order; begun: whether anything of a response has come
     Returns: a TlsError for what would happen again: a bad record, or an alert, such as that of a
-        server that wants a certificate (with TLS 1.3 it says so after the hand-shake)
+        server that wants a certificate (with TLS 1.3 it says so after the hand-shake); an
+        IncompleteMessageError for a response that TLS says was cut off
     """
     if why is None:
         return ConnectError("the server closed it")
     kind = type(why).__name__
     if "SSL" not in kind:
         return ConnectError(str(why))
+    if kind != "SSLEOFError":
+        return TlsError(reason_of(why))
     # Without close_notify: servers that are restarted, and some that have nothing more to say.
-    return (ConnectError if kind == "SSLEOFError" else TlsError)(reason_of(why))
+    return (IncompleteMessageError if begun else ConnectError)(reason_of(why))

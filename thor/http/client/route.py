@@ -19,6 +19,7 @@ from thor.http.uri import parse_uri
 from thor.http.wire.grammar import excerpt
 from thor.http.wire.limits import Limits
 from thor.http.wire.target import split_authority
+from thor.tls.context import check_context
 
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
@@ -99,12 +100,14 @@ class Settings:
     unix_path: str | None
 
     def __init__(self, client: HttpClient) -> None:
-        """Raises: UrlError for a proxy that is none; ValueError for another setting"""
+        """Raises: UrlError for a proxy that is none; ValueError, TypeError for another setting"""
         limits = {name: getattr(client, name) for name in LIMITS}
         found = {name: getattr(client, name) for name in DECIDING}
         self.key = (*found.values(), *limits.values())
         proxy = found.pop("proxy")
         self.proxy = None if proxy is None else parse_proxy(proxy)
+        if client.tls_context is not None:
+            check_context(client.tls_context, server_side=False)
         self.limits = Limits(**limits)
         for name, value in found.items():
             setattr(self, name, value)

@@ -235,7 +235,9 @@ class HttpServerConnection(Ending):
         if chunk is not None:
             self._since = self._loop._now
             self._body_bytes += len(chunk)
-            exchange._must_continue = False
+            if exchange._must_continue:  # it did not wait: from now on its body is due
+                exchange._must_continue = False
+                self._begin_body_wait()
             if exchange._owner is None:
                 exchange.emit("request_body", chunk)
             else:

@@ -156,6 +156,7 @@ class HttpServer(EventEmitter):
         server.on("start", self._started)
         server.on("connect", self._accepted)
         server.on("stop", self._deafened)
+        server.on("proxy_refused", lambda *_: self._stop_if_over())
         server.on("accept_paused", lambda code: self.emit("accept_paused", code))
         server.on("accept_resumed", lambda: self.emit("accept_resumed"))
 
@@ -183,24 +184,29 @@ class HttpServer(EventEmitter):
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
-        self._stop_listening()
+        self._listening = False
+        self.tcp_server.close()
+        self.tcp_server._drop_arriving()  # those that a graceful end still waits for
         for connection in self.connections:
             connection.shutdown()
         self._stop_soon()
 
     def graceful_shutdown(self) -> None:
-        """Stop accepting, answer what is in flight with `Connection: close`, then `stop`."""
-        self._stop_listening()
+        """Stop accepting, answer what is in flight with `Connection: close`, then `stop`.
+
+        A client whose hand-shake is under way, or whose PROXY header, is answered once, too.
+        """
+        if self._listening:
+            self._listening = False
+            self.tcp_server.graceful_shutdown()
         self._draining = True
         for connection in self.connections:
             connection.drain()
-        if not self._connections:
-            self._stop_soon()
+        self._stop_if_over()
 
-    def _stop_listening(self) -> None:
-        if self._listening:
-            self._listening = False
-            self.tcp_server.close()
+    def _stop_if_over(self) -> None:
+        if self._draining and not self._connections and not self.tcp_server._arriving:
+            self._stop_soon()
 
     def _stop_soon(self) -> None:
         if not self._stopped:
@@ -213,6 +219,7 @@ class HttpServer(EventEmitter):
     def _deafened(self) -> None:
         if self._listening:  # it was not us
             self.graceful_shutdown()
+        self._stop_if_over()
 
     def _date_line(self) -> bytes:
         """CRLF and the Date field of a response; the clock is asked once a second. Empty if
@@ -229,11 +236,11 @@ class HttpServer(EventEmitter):
     def _tls_failed(self, address: Address, exc: Exception) -> None:
         if not self.emit("tls_error", address, exc):
             log.info("%r: no TLS with %r: %s", self, address, reason_of(exc))
+        self._stop_if_over()
 
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._connections.add(HttpServerConnection(tcp_conn, self))
 
     def _disconnected(self, connection: Any) -> None:
         self._connections.discard(connection)
-        if self._draining and not self._connections:
-            self._stop_soon()
+        self._stop_if_over()

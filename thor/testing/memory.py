@@ -1,19 +1,11 @@
-"""For tests: connections in memory, a clock that is set by hand, records of what was emitted.
+"""A kernel in memory: a clock, a poller, sockets, and the loops and connections upon them.
 
-Owns: sockets, a poller and a network in memory. They take no fds and never wait, so that a test
-repeats exactly. Must not be imported by anything in Thor.
+Owns: sockets and a poller that take no fds and never wait, so that a test repeats exactly. Must not
+know hosts or ports, nor what is tested.
 
 Theory of operation: only the kernel is replaced; loops, connections and all above are the real
 ones. `settle` runs a loop until nothing is left to do now, `advance` moves the time on, timer by
-timer. What is sent arrives at once, up to the room in the receiver's buffer. For example::
-
-    client, server = connection_pair(loop := memory_loop())
-    heard = Recorder(server, "data", "end")
-    server.pause(False)
-    client.write(b"hello")
-    client.close()
-    settle(loop)
-    assert heard.take() == [("data", b"hello"), ("end",)]
+timer. What is sent arrives at once, up to the room in the receiver's buffer.
 """
 
 from __future__ import annotations
@@ -22,15 +14,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterable
-from difflib import ndiff
 from itertools import count
-from types import SimpleNamespace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from thor.events import EventEmitter
 from thor.loop import LoopBase, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
-from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
+from thor.tcp import TcpConnection
 
 #: The numbers of fds in memory start here, where no kernel's are.
 FIRST_FD = 1_000_000
@@ -84,12 +73,12 @@ class MemoryPoller:
 
     def register(self, fd: int, bits: int) -> None:
         if fd in self._interest or fd not in self._state:
-            raise _os_error(errno.EEXIST if fd in self._interest else errno.EBADF)
+            raise os_error(errno.EEXIST if fd in self._interest else errno.EBADF)
         self._interest[fd] = bits
 
     def modify(self, fd: int, bits: int) -> None:
         if fd not in self._interest:
-            raise _os_error(errno.ENOENT)
+            raise os_error(errno.ENOENT)
         self._interest[fd] = bits
 
     def unregister(self, fd: int) -> None:
@@ -117,7 +106,8 @@ class MemoryPoller:
         self._interest.clear()
 
 
-def _os_error(code: int) -> OSError:
+def os_error(code: int) -> OSError:
+    """What a system call raises."""
     return OSError(code, os.strerror(code))
 
 
@@ -169,7 +159,7 @@ class MemorySocket:
 
     def _begin(self, call: str) -> None:
         if self._closed:
-            raise _os_error(errno.EBADF)
+            raise os_error(errno.EBADF)
         self.calls[call] += 1
         if fault := self._faults.pop((call, self.calls[call]), None):
             raise fault
@@ -182,23 +172,23 @@ class MemorySocket:
                 del self.received[:size]
             return data
         if code := self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise _os_error(code)
+            raise os_error(code)
         if self._fin_received or self._reset:
             return b""
-        raise _os_error(errno.EAGAIN)
+        raise os_error(errno.EAGAIN)
 
     def send(self, data: bytes | memoryview) -> int:
         self._begin("send")
         if code := self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise _os_error(code)
+            raise os_error(code)
         if self._fin_sent or self._reset:
-            raise _os_error(errno.EPIPE)
+            raise os_error(errno.EPIPE)
         if self._peer._closed:
             self.reset()  # the bytes are lost, and a RST answers them
             return len(data)
         taken = min(len(data), self._peer._room())
         if taken <= 0 < len(data):
-            raise _os_error(errno.EAGAIN)
+            raise os_error(errno.EAGAIN)
         self._peer.received += data[:taken]
         return taken
 
@@ -207,7 +197,7 @@ class MemorySocket:
 
     def shutdown(self, how: int) -> None:
         if self._reset or self._closed:
-            raise _os_error(errno.ENOTCONN)
+            raise os_error(errno.ENOTCONN)
         if how != socket.SHUT_RD:
             self._fin_sent = self._peer._fin_received = True
 
@@ -227,7 +217,7 @@ class MemorySocket:
 
     def accept(self) -> tuple[MemorySocket, Any]:
         if not self._backlog:
-            raise _os_error(errno.EAGAIN)
+            raise os_error(errno.EAGAIN)
         end = self._backlog.pop(0)
         return end, end._peer.address
 
@@ -264,7 +254,7 @@ def memory_loop(clock: ManualClock | None = None) -> LoopBase:
 
 def settle(loop: LoopBase) -> None:
     """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
-    poller = _poller_of(loop)
+    poller = poller_of(loop)
     for _ in range(10_000):
         if loop._patience(None) != 0.0 and not poller.ready():
             return
@@ -274,7 +264,7 @@ def settle(loop: LoopBase) -> None:
 
 def advance(loop: LoopBase, seconds: float) -> None:
     """Move the clock of a memory loop on by `seconds`; timers fire on the way, each at its time."""
-    clock = _poller_of(loop).clock
+    clock = poller_of(loop).clock
     until = clock.monotonic() + seconds
     settle(loop)
     # Small steps can add up to a rounding error less than the sum that a timer waits for.
@@ -286,7 +276,8 @@ def advance(loop: LoopBase, seconds: float) -> None:
     settle(loop)
 
 
-def _poller_of(loop: LoopBase) -> MemoryPoller:
+def poller_of(loop: LoopBase) -> MemoryPoller:
+    """Raises: TypeError for a loop that is not in memory"""
     loop._open()
     if not isinstance(loop._poller, MemoryPoller):
         raise TypeError(f"{loop!r} is not a memory loop: memory_loop() makes one")
@@ -314,204 +305,7 @@ def connection_pair(
     buffer_bytes: both sockets' receive buffers; `conn.socket.buffer_bytes` sets one of them
     """
     loop = loop or memory_loop(clock)
-    client: Any = MemorySocket(_poller_of(loop), client_address, None)
-    server: Any = MemorySocket(_poller_of(loop), address, client)
+    client: Any = MemorySocket(poller_of(loop), client_address, None)
+    server: Any = MemorySocket(poller_of(loop), address, client)
     client.buffer_bytes = server.buffer_bytes = buffer_bytes
     return Pair(TcpConnection(client, address, loop), TcpConnection(server, client_address, loop))
-
-
-class MemoryNetwork:
-    """Servers and clients that reach each other in memory, by host and port.
-
-    tcp_client_class, tcp_server_class: a `TcpClient` and a `TcpServer` of this network, for
-        `HttpClient.tcp_client_class` and the like; they use its loop unless another is given
-    pairs: each connection that was accepted, oldest first
-    errors: set `errors[host, port] = (errtype, code)` to have connects fail so, or None to have
-        them never end; where nothing listens they fail with (socket.error, errno.ECONNREFUSED)
-    """
-
-    def __init__(self, loop: LoopBase | None = None) -> None:
-        self.loop = loop or memory_loop()
-        self.pairs: list[Pair] = []
-        self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
-        self._doors: dict[tuple[str, int], MemorySocket] = {}
-        self._clients: dict[MemorySocket, TcpConnection] = {}
-        self._ports = count(50000)
-        self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), {"network": self})
-        self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), {"network": self})
-
-    def connect(self, host: str, port: int) -> TcpConnection:
-        """A bare connection to a server here, for a peer that the test itself plays.
-
-        The server accepts it when the loop runs next. Raises: KeyError if nothing listens
-        """
-        door, poller = self._door((host, port)), _poller_of(self.loop)
-        if door is None or door._backlog is None:
-            raise KeyError((host, port))
-        client: Any = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
-        door._backlog.append(MemorySocket(poller, door.address, client))
-        self._clients[client] = TcpConnection(client, door.address, self.loop)
-        return self._clients[client]
-
-    def _door(self, where: tuple[str, int]) -> MemorySocket | None:
-        door = self._doors.get(where)
-        return None if door is None or door._closed else door
-
-
-def _where(host: str | bytes, port: int | str | None) -> tuple[str, int]:
-    return (host if isinstance(host, str) else host.decode("ascii"), int(port or 0))
-
-
-class _Client(TcpClient):
-    """A `TcpClient` that connects in memory. `check_ip` is asked about the host as it is."""
-
-    network: MemoryNetwork
-
-    def __init__(self, loop: LoopBase | None = None) -> None:
-        TcpClient.__init__(self, loop or self.network.loop)
-
-    def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
-        self.error = None
-        attempt = self._loop._schedule(0, self._try, _where(host, port))
-        self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
-        if timeout is not None:
-            self._timer = self._loop._schedule(timeout, self._timed_out)
-
-    def _try(self, where: tuple[str, int]) -> None:
-        errors = self.network.errors
-        error = errors.get(where, (OSError, errno.ECONNREFUSED))
-        if self.check_ip is not None and not self.check_ip(where[0]):
-            self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
-        elif where not in errors and self.network._door(where) is not None:
-            conn = self.network.connect(*where)
-            try:
-                self._send_header(conn.socket)
-            except OSError as why:
-                conn.abort()
-                self._fail(why)
-            else:
-                self._succeed(conn)
-        elif error is not None:
-            self._fail(error[0](error[1], f"no connection to {where}"))
-
-
-class _Server(TcpServer):
-    """A `TcpServer` in memory. Options of real sockets are accepted, and mean nothing here."""
-
-    network: MemoryNetwork
-
-    def __init__(
-        self,
-        host: Any,
-        port: Any,
-        loop: LoopBase | None = None,
-        *,
-        proxy_protocol: Any = None,
-        **_: Any,
-    ) -> None:
-        network = self.network
-        where = _where(host, int(port) or next(network._ports))
-        if network._door(where) is not None:
-            raise _os_error(errno.EADDRINUSE)
-        door: Any = MemorySocket(_poller_of(network.loop), where, None)
-        network._doors[where] = door
-        TcpServer.__init__(
-            self, None, None, loop or network.loop, sock=door, proxy_protocol=proxy_protocol
-        )
-
-    def _adopt(self, conn: TcpConnection) -> None:
-        end: Any = conn.socket
-        self.network.pairs.append(Pair(self.network._clients.pop(end._peer), conn))
-        TcpServer._adopt(self, conn)
-
-
-class Recorder:
-    """Keeps these events of an emitter, in `events`: tuples `(event, *args)`, in order.
-
-    Bytes that follow each other are joined, since where they are cut is chance.
-    """
-
-    def __init__(self, emitter: EventEmitter, *events: str) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self._record(emitter, events)
-
-    def _record(self, emitter: EventEmitter, events: Iterable[str], *label: str) -> None:
-        for event in events:
-            emitter.on(event, lambda *args, _start=(*label, event): self._add((*_start, *args)))
-
-    def _add(self, entry: tuple[Any, ...]) -> None:
-        last = self.events[-1] if self.events else (None,)
-        if isinstance(entry[-1], bytes) and last[:-1] == entry[:-1]:
-            self.events[-1] = (*entry[:-1], last[-1] + entry[-1])
-        else:
-            self.events.append(entry)
-
-    def take(self) -> list[tuple[Any, ...]]:
-        """What was recorded since the last `take`."""
-        events, self.events = self.events, []
-        return events
-
-
-class Playbook(Recorder):
-    """A conversation, in steps that read one after the other::
-
-        play = Playbook(network.loop).peer("browser", network.connect("localhost", 80))
-        play.send("browser", b"GET / HTTP/1.1...").expect(("browser", "data", ANY))
-
-    Each step is done at once, and the loop runs until nothing is left to do.
-    """
-
-    def __init__(self, loop: LoopBase) -> None:
-        self.events = []
-        self._loop = loop
-        self._peers: dict[str, TcpConnection] = {}
-        self._story: list[str] = []
-
-    def watch(self, name: str, emitter: EventEmitter, *events: str) -> Self:
-        """Record these events of `emitter`, as `(name, event, *args)`."""
-        self._record(emitter, events, name)
-        return self
-
-    def peer(self, name: str, conn: TcpConnection) -> Self:
-        """Play the part of `conn`, which may half-close: record its `data`, `end`, `close`."""
-        self._peers[name] = conn
-        conn.allow_half_open = True
-        conn.pause(False)
-        return self.watch(name, conn, "data", "end", "close")
-
-    def send(self, name: str, data: bytes) -> Self:
-        """The peer sends these bytes."""
-        return self._step(f"{name} sends {data!r}", self._peers[name].write, data)
-
-    def finish(self, name: str) -> Self:
-        """The peer finishes sending (FIN); it still reads."""
-        return self._step(f"{name} finishes", self._peers[name].end_writing)
-
-    def call(self, method: Callable[..., Any], *args: Any) -> Self:
-        """The program calls a method."""
-        return self._step(f"{method.__qualname__}{args!r}", method, *args)
-
-    def advance(self, seconds: float) -> Self:
-        """Time passes."""
-        return self._step(f"{seconds:g} s pass", advance, self._loop, seconds)
-
-    def _step(self, told: str, do: Callable[..., Any], *args: Any) -> Self:
-        self._story.append(told)
-        do(*args)
-        settle(self._loop)
-        return self
-
-    def expect(self, *events: tuple[Any, ...]) -> Self:
-        """Fail, with a diff, unless these events and no others happened since the last `expect`.
-
-        `unittest.mock.ANY` stands for any argument.
-        """
-        settle(self._loop)
-        happened = self.take()
-        self._story.extend(f"    {event!r}" for event in happened)
-        if happened != list(events):
-            # What ANY stands for is no difference.
-            wanted = [next((h for h in happened if h == event), event) for event in events]
-            diff = "\n".join(ndiff([*map(repr, wanted)], [*map(repr, happened)]))
-            raise AssertionError("\n".join([*self._story, "expected (-), happened (+):", diff]))
-        return self

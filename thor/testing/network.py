@@ -1,0 +1,121 @@
+"""A network in memory: servers and clients that reach each other by host and port.
+
+Owns: who listens where, and the client and server classes of the network. Must not know what goes
+over its connections.
+"""
+
+from __future__ import annotations
+
+import errno
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+from thor.loop import LoopBase
+from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
+from thor.testing.memory import MemorySocket, Pair, memory_loop, os_error, poller_of
+
+
+class MemoryNetwork:
+    """Servers and clients that reach each other in memory, by host and port.
+
+    tcp_client_class, tcp_server_class: a `TcpClient` and a `TcpServer` of this network, for
+        `HttpClient.tcp_client_class` and the like; they use its loop unless another is given
+    pairs: each connection that was accepted, oldest first
+    errors: set `errors[host, port] = (errtype, code)` to have connects fail so, or None to have
+        them never end; where nothing listens they fail with (socket.error, errno.ECONNREFUSED)
+    """
+
+    def __init__(self, loop: LoopBase | None = None) -> None:
+        self.loop = loop or memory_loop()
+        self.pairs: list[Pair] = []
+        self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
+        self._doors: dict[tuple[str, int], MemorySocket] = {}
+        self._clients: dict[MemorySocket, TcpConnection] = {}
+        self._ports = count(50000)
+        self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), {"network": self})
+        self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), {"network": self})
+
+    def connect(self, host: str, port: int) -> TcpConnection:
+        """A bare connection to a server here, for a peer that the test itself plays.
+
+        The server accepts it when the loop runs next. Raises: KeyError if nothing listens
+        """
+        door, poller = self._door((host, port)), poller_of(self.loop)
+        if door is None or door._backlog is None:
+            raise KeyError((host, port))
+        client: Any = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
+        door._backlog.append(MemorySocket(poller, door.address, client))
+        self._clients[client] = TcpConnection(client, door.address, self.loop)
+        return self._clients[client]
+
+    def _door(self, where: tuple[str, int]) -> MemorySocket | None:
+        door = self._doors.get(where)
+        return None if door is None or door._closed else door
+
+
+def _where(host: str | bytes, port: int | str | None) -> tuple[str, int]:
+    return (host if isinstance(host, str) else host.decode("ascii"), int(port or 0))
+
+
+class _Client(TcpClient):
+    """A `TcpClient` that connects in memory. `check_ip` is asked about the host as it is."""
+
+    network: MemoryNetwork
+
+    def __init__(self, loop: LoopBase | None = None) -> None:
+        TcpClient.__init__(self, loop or self.network.loop)
+
+    def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
+        self.error = None
+        attempt = self._loop._schedule(0, self._try, _where(host, port))
+        self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
+        if timeout is not None:
+            self._timer = self._loop._schedule(timeout, self._timed_out)
+
+    def _try(self, where: tuple[str, int]) -> None:
+        errors = self.network.errors
+        error = errors.get(where, (OSError, errno.ECONNREFUSED))
+        if self.check_ip is not None and not self.check_ip(where[0]):
+            self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
+        elif where not in errors and self.network._door(where) is not None:
+            conn = self.network.connect(*where)
+            try:
+                self._send_header(conn.socket)
+            except OSError as why:
+                conn.abort()
+                self._fail(why)
+            else:
+                self._succeed(conn)
+        elif error is not None:
+            self._fail(error[0](error[1], f"no connection to {where}"))
+
+
+class _Server(TcpServer):
+    """A `TcpServer` in memory. Options of real sockets are accepted, and mean nothing here."""
+
+    network: MemoryNetwork
+
+    def __init__(
+        self,
+        host: Any,
+        port: Any,
+        loop: LoopBase | None = None,
+        *,
+        proxy_protocol: Any = None,
+        **_: Any,
+    ) -> None:
+        network = self.network
+        where = _where(host, int(port) or next(network._ports))
+        if network._door(where) is not None:
+            raise os_error(errno.EADDRINUSE)
+        door: Any = MemorySocket(poller_of(network.loop), where, None)
+        network._doors[where] = door
+        TcpServer.__init__(
+            self, None, None, loop or network.loop, sock=door, proxy_protocol=proxy_protocol
+        )
+
+    def _adopt(self, conn: TcpConnection) -> None:
+        end: Any = conn.socket
+        self.network.pairs.append(Pair(self.network._clients.pop(end._peer), conn))
+        TcpServer._adopt(self, conn)
