@@ -42,6 +42,7 @@ AIMS = (
     Aim("crowd", "thor", "thor", 1.15, "server"),
     Aim("crowd", PURE, PURE, 1.15, "server"),
     Aim("idle", "thor", "", 1024),
+    Aim("idle", PURE, "", 1024),
     Aim("tls", "thor", "nginx", 1.6),
     Aim("tls", PURE, "granian", 1.0),
     Aim("handshake", "thor", "nginx", 1.5),

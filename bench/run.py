@@ -114,7 +114,7 @@ class Stage:
                     try:
                         found = scenario.sample(self.running[row.peer.name], self.options)
                         row.samples.append(found)
-                    except BenchError as why:
+                    except (BenchError, OSError) as why:  # a process that has gone, for one
                         row.why_not = str(why)
         note("")
         return rows
@@ -219,7 +219,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                         measured = measured or any(row.costs for row in rows)
         if "in-process" in roles and not args.only:
             note("in-process: step by step, and instruction by instruction")
-            for table in [*steps.make_tables(), instructions.make_table()]:
+            try:
+                tables = steps.make_tables()
+            except BenchError as why:
+                tables = []
+                print(f"step by step: {why}", file=sys.stderr)
+            for table in [*tables, instructions.make_table()]:
                 print(as_text(table), flush=True)
                 report.save(table, facts, folder=args.json)
     print(as_text(report.load(args.json).tables[aims.NAME]))

@@ -178,7 +178,7 @@ def _largest_share(server: Server, options: Options) -> float:
     with ExitStack() as stack:
         before = server.sockets()
         clients.open_idle(server, SHARED, stack)
-        shares = [count - before[pid] for pid, count in server.sockets().items()]
+        shares = [count - before.get(pid, 0) for pid, count in server.sockets().items()]
     return 100 * max(shares) / sum(shares)
 
 

@@ -215,11 +215,13 @@ def measure_in(
 ) -> list[tuple[str, float]]:
     """Have a process measure that has these variables set. Raises: BenchError"""
     argv = [sys.executable, "-m", "bench.steps", what, str(fields), str(requests)]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=300, cwd=ROOT, env={**os.environ, **env}
-    )
     try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=300, cwd=ROOT, env={**os.environ, **env}
+        )
         return [(text, us) for text, us in json.loads(done.stdout)]
+    except subprocess.TimeoutExpired:
+        raise BenchError("did not end in time") from None
     except ValueError:
         raise BenchError((done.stderr or done.stdout).strip().split("\n")[-1]) from None
 

@@ -6,13 +6,14 @@ import os
 import select
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench import harness, run, tls_soak, udp
 from bench.harness import BenchError, Server
 from bench.peers import PEERS, Peer, Place
-from bench.scenarios import ROLES, SCENARIOS, Program
+from bench.scenarios import ROLES, SCENARIOS, Options, Program, Scenario
 
 WRK = """\
 Running 3s test @ http://127.0.0.1:8000/
@@ -80,6 +81,22 @@ def test_browser_head_has_the_size_that_is_announced() -> None:
     fields = harness.BROWSER_FIELDS
     assert len(fields) == 11  # and Host
     assert 650 <= sum(len(line) + 2 for line in fields) <= 800
+
+
+def test_peer_that_is_gone_ends_its_own_row_alone(tmp_path: Path) -> None:
+    def sample(server: object, options: Options) -> float:
+        if server == "gone":
+            raise FileNotFoundError(2, "No such file or directory", "/proc/1234567/smaps_rollup")
+        return 7.0
+
+    one, other = (Peer(name, "udp", "", lambda place: []) for name in ("one", "other"))
+    options = Options(seconds=1, connections=1, idle=1, crowd=1, load_core=0)
+    with run.Stage("udp", tmp_path, 0, options) as stage:
+        stage.running = {"one": "gone", "other": "there"}  # type: ignore[dict-item]
+        scenario = Scenario("x", "X", "udp", "us", sample)
+        first, second = stage.measure(scenario, [one, other], repeat=2)
+    assert "smaps_rollup" in str(first.why_not)
+    assert (second.samples, second.why_not) == ([7.0, 7.0], None)
 
 
 def test_choosing_takes_thor_along_unless_peers_are_named() -> None:

@@ -83,6 +83,19 @@ def test_missing_valgrind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "valgrind is not installed" in as_text(instructions.make_table())
 
 
+def test_kind_whose_instructions_are_not_counted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(args: tuple[str, ...], env: dict[str, str], requests: int) -> int:
+        if args[0] == "proxy":
+            raise BenchError("valgrind failed: illegal instruction")
+        return 50_000 * requests
+
+    monkeypatch.setattr(instructions, "program", lambda name: name)
+    monkeypatch.setattr(instructions, "count", count)
+    text = as_text(instructions.make_table())
+    assert "the server, 12 fields" in text
+    assert "the reverse proxy, 1 field: valgrind failed: illegal instruction" in text
+
+
 # -- files and the page --------------------------------------------------------------------------
 
 PAGE = """\

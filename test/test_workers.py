@@ -288,6 +288,22 @@ def test_what_nobody_listens_to_is_logged(
     assert ended.getMessage().endswith(" ended with 3")
 
 
+def test_listeners_that_raise_keep_no_worker_from_starting_and_no_stop_from_coming(
+    supervise: Callable[..., Supervised], loop: LoopBase, expected_logs: Any
+) -> None:
+    def fail(*_: Any) -> None:
+        raise BrokenPipeError("nobody reads what is told")
+
+    loop.on_exception = "log"
+    two = supervise(until_told(loop), 2)
+    two.supervisor.on("worker_started", fail)
+    two.supervisor.on("worker_ended", fail)
+    assert [number for number, _ in two.run("worker_started", 2)] == [1, 2]
+    two.end()
+    assert sorted(number for number, *_ in two.seen("worker_ended")) == [1, 2]
+    assert len(expected_logs.records) == 4
+
+
 # -- ending by force ------------------------------------------------------------------------------
 
 
@@ -359,6 +375,24 @@ def test_a_worker_that_somebody_else_has_waited_for(supervise: Callable[..., Sup
     assert status == 0
 
 
+def test_the_number_of_a_worker_that_is_gone_is_nobody_s_to_kill(
+    supervise: Callable[..., Supervised], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[tuple[int, int]] = []
+    wait = os.waitpid
+
+    def taken(pid: int, options: int) -> tuple[int, int]:
+        wait(pid, 0)
+        raise ChildProcessError
+
+    one = supervise(lambda worker: 3)
+    monkeypatch.setattr(os, "waitpid", taken)
+    monkeypatch.setattr(os, "kill", lambda *args: killed.append(args))
+    one.run("worker_ended", 1)
+    monkeypatch.undo()
+    assert killed == []
+
+
 # -- in the worker --------------------------------------------------------------------------------
 
 
@@ -380,6 +414,25 @@ def test_a_worker_has_no_handlers_of_its_supervisor(
     assert hear() == "['SIG_DFL', 'SIG_DFL', 'SIG_IGN']"
     assert hear() == "set()"
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_new_process_never_goes_on_as_its_supervisor(
+    supervise: Callable[..., Supervised],
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    parent, let_go = os.getpid(), workers._Slot.let_go
+
+    def refuse(slot: Any) -> None:
+        if os.getpid() != parent:
+            raise OSError(9, "Bad file descriptor")
+        let_go(slot)
+
+    monkeypatch.setattr(workers._Slot, "let_go", refuse)
+    [(_, _, status, _)] = supervise(lambda worker: 0).run("worker_ended", 1)
+    assert status == 1
+    assert "Bad file descriptor" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list fds")

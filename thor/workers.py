@@ -30,7 +30,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -151,19 +151,28 @@ class Supervisor(EventEmitter):
 
     def _begin(self) -> None:
         for slot in self._slots:
-            slot.start()
+            self._loop._soon(slot.start)  # one by one: a listener that raises ends only its call
 
     def _stop_if_over(self) -> None:
         if not self._over and all(slot.over for slot in self._slots):
             self._over = True
             self._loop._soon(self.emit, "stop")
 
-    def _become(self, slot: _Slot, tether: int) -> NoReturn:
-        """In a new process: be the worker of a slot, to the end."""
-        for other in self._slots:
-            other.let_go()  # this process has copies of what ties the others to the supervisor
-        self._slots = []
-        _end_with(lambda: self._work(Worker(slot.number, tether)))
+    def _become(self, slot: _Slot, tether: int, others_ends: Iterable[int]) -> NoReturn:
+        """In a new process: be the worker of a slot, to the end.
+
+        others_ends: of its pipes, those that are the supervisor's
+        """
+
+        def work() -> int | None:
+            for fd in others_ends:
+                os.close(fd)
+            for other in self._slots:
+                other.let_go()  # these are copies of what ties the others to the supervisor
+            self._slots = []
+            return self._work(Worker(slot.number, tether))
+
+        _end_with(work)
 
 
 class _Slot(EventSource):
@@ -216,9 +225,7 @@ class _Slot(EventSource):
             with _signals_held():
                 pid = os.fork()
                 if not pid:
-                    os.close(lifeline)
-                    os.close(tether)
-                    self._supervisor._become(self, worker_tether)
+                    self._supervisor._become(self, worker_tether, (lifeline, tether))
         except BaseException:
             for fd in ends:
                 os.close(fd)
@@ -264,25 +271,27 @@ class _Slot(EventSource):
             lived_s = self._loop._exact_now() - self._began
             delay_s = self._start_later(failed=lived_s < SETTLED_S)
         self._loop._soon(self._ended, pid, status, delay_s)
+        self._loop._soon(self._supervisor._stop_if_over)
 
     def _ended(self, pid: int, status: int, delay_s: float | None) -> None:
-        supervisor = self._supervisor
-        if not supervisor.emit("worker_ended", self.number, pid, status, delay_s):
+        if not self._supervisor.emit("worker_ended", self.number, pid, status, delay_s):
             level = logging.INFO if status == 0 else logging.WARNING
             log.log(level, "worker %d (%d) ended with %d", self.number, pid, status)
-        if delay_s is None:
-            supervisor._stop_if_over()
 
     def _wait(self) -> int:
         """Wait for the worker. Returns: how it has ended"""
-        # It closes its lifeline on the way out, when a signal changes nothing any more. One that
-        # has closed it otherwise has cut itself off, and is ended.
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
         try:
-            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            status = 0  # somebody else has waited for it, or SIGCHLD is ignored
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if not ended:
+                # It closes its lifeline on the way out, when a signal changes nothing any more.
+                # One that has closed it otherwise has cut itself off, and is ended.
+                os.kill(self.pid, signal.SIGKILL)
+                status = os.waitpid(self.pid, 0)[1]
+            status = os.waitstatus_to_exitcode(status)
+        except (ChildProcessError, ProcessLookupError):
+            # Somebody else has waited for it, or SIGCHLD is ignored. By now its number may be
+            # another process's, which is not to be killed.
+            status = 0
         self.pid = 0
         self.let_go()
         return status

@@ -438,7 +438,7 @@ static const octet *read_status_line(const octet *p, const octet *end, Span *sta
     return is_crlf(stop, end) ? stop + 2 : NULL;
 }
 
-/* (buf, at, method, max_fields, max_bytes): parse_response_head in wire/head.py. */
+/* (buf, at, limits, method): parse_response_head in wire/head.py. */
 static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
     if (nargs != 4) return wrong_count("parse_response");
