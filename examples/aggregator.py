@@ -73,6 +73,8 @@ def aggregate(exchange):
             question.exchange.cancel()
 
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 host, port, *origins = dict.fromkeys(sys.argv[1:])
 client = thor.HttpClient()
 client.exchange_timeout = TIMEOUT_S

@@ -95,6 +95,8 @@ def socket_error(errtype, error):
     sys.exit(f"{server}: {endpoint.error}")
 
 
+if not 2 <= len(sys.argv) <= 5:
+    sys.exit(__doc__)
 name, *more = sys.argv[1:]
 kind, server, port = [*more, *["A", None, 53][len(more) :]]
 server, port = str(ipaddress.ip_address(server or system_server())), int(port)

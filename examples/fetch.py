@@ -24,6 +24,8 @@ def error(err):
     sys.exit(f"{sys.argv[1]}: {err}")
 
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 client = thor.HttpClient()
 client.connect_timeout = 10
 client.read_timeout = 30

@@ -10,6 +10,8 @@ import sys
 import thor
 from thor.proxy import ReverseProxy, Upstream
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 host, port, *origins = sys.argv[1:]
 balancer = ReverseProxy(host, port, Upstream(origins, name="example"))
 

@@ -26,6 +26,8 @@ def failed(errtype, error):
     sys.exit(f"no connection to {host}:{port}: {client.error}")
 
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 host, port, text = sys.argv[1:]
 client = thor.TcpClient()
 client.on("connect", connected)

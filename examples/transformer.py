@@ -87,6 +87,8 @@ class Transformer:
         self.exchange.response_done([])
 
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()
 client = thor.HttpClient()
 server = thor.HttpServer(host, port)

@@ -126,6 +126,9 @@ def test_there_is_one_worker_or_more() -> None:
         pytest.param(lambda worker: sys.exit(4), 4, id="exit-number"),
         pytest.param(lambda worker: sys.exit("why"), 1, id="exit-words"),
         pytest.param(lambda worker: 1 // 0, 1, id="raises"),
+        pytest.param(lambda worker: "x", 1, id="returns-words"),
+        pytest.param(lambda worker: "", 1, id="returns-no-words"),
+        pytest.param(lambda worker: 1.5, 1, id="returns-a-fraction"),
         pytest.param(lambda worker: os.kill(os.getpid(), signal.SIGTERM), -15, id="signal"),
     ],
 )
@@ -138,6 +141,20 @@ def test_the_status_of_a_worker(
     [(number, pid, found, delay_s)] = one.run("worker_ended", 1)
     assert (number, pid, found) == (*one.seen("worker_started")[0], status)
     assert delay_s == workers.FIRST_DELAY_S
+
+
+def test_a_worker_that_returns_no_status_says_so(
+    supervise: Callable[..., Supervised], capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervise(lambda worker: 1.5).run("worker_ended", 1)
+    assert "TypeError: work returned 1.5: a worker's status is" in capfd.readouterr().err
+
+
+def test_a_worker_that_exits_with_words_says_them(
+    supervise: Callable[..., Supervised], capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervise(lambda worker: sys.exit("no configuration")).run("worker_ended", 1)
+    assert capfd.readouterr().err == "no configuration\n"
 
 
 def test_what_a_worker_raised_is_told_with_its_place(

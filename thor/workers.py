@@ -117,8 +117,8 @@ class Supervisor(EventEmitter):
     ) -> None:
         """
         work: called in each worker, which ends when it returns: with the status that it returned
-            (None is 0), or with 1 if it raised. Functions of `atexit` are not called then: they
-            are the supervisor's.
+            (None is 0), or with 1 if it raised, or returned what is no status. Functions of
+            `atexit` are not called then: they are the supervisor's.
         count: how many workers there are to be
         Raises: ValueError if `count` is not 1 or more
         """
@@ -326,14 +326,28 @@ def _end_with(work: Callable[[], int | None]) -> NoReturn:
     status = 1
     try:
         _forget_handlers()
-        status = work() or 0
+        status = _status(work())
     except SystemExit as why:
-        status = why.code if isinstance(why.code, int) else int(why.code is not None)
+        if why.code is None or isinstance(why.code, int):
+            status = why.code or 0
+        elif sys.stderr is not None:  # as Python does it
+            sys.stderr.write(f"{why.code}\n")
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush()
-        os._exit(status & 0xFF)
+        try:
+            _flush()
+        finally:
+            os._exit(status & 0xFF)
+
+
+def _status(returned: object) -> int:
+    """Raises: TypeError for what is no status"""
+    if returned is None:
+        return 0
+    if not isinstance(returned, int):
+        raise TypeError(f"work returned {returned!r}: a worker's status is an int or None")
+    return returned
 
 
 def _flush() -> None:

@@ -64,6 +64,16 @@ def test_a_port_that_is_none_is_told_its_range(listen: str) -> None:
     complains(here("serve", ".", "--listen", listen), 2, says)
 
 
+def test_the_demo_says_that_it_listens_on_no_unix_socket() -> None:
+    says = "'unix:/run/x': HOST:PORT is needed, not a Unix socket"
+    complains(here("demo", "--listen", "unix:/run/x"), 2, says)
+
+
+def test_the_proxys_help_says_that_the_path_of_an_origins_socket_is_whole() -> None:
+    _, out, _ = here("proxy", "--help")
+    assert b"unix:/PATH, whole" in b" ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [

@@ -22,7 +22,7 @@ class Exchange(PassesBodies):
         self.joined: list[Any] = []
         self.conn: Any = self
 
-    def splice_to(self, dst: Any, passage: Any) -> bool:
+    def _splice_to(self, dst: Any, passage: Any) -> bool:
         """As of its connection."""
         self.joined.append(dst)
         return True

@@ -102,6 +102,29 @@ def test_uri_of_a_unix_socket(uri: str, parts: tuple[str, str, int, str]) -> Non
     assert parse_uri(uri) == (scheme, host, port, b"localhost", target.encode())
 
 
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        pytest.param("http://h:99999/", "a port that is no number from 1 to 65535 in", id="port"),
+        pytest.param("http://[::1]:x/", "a port that is no number from 1 to 65535 in", id="IPv6"),
+        pytest.param("http:///a", "no host in", id="no-host"),
+        pytest.param("http://:80/a", "no host in", id="only-a-port"),
+        pytest.param("http://[::1/", "no valid host in", id="host"),
+        pytest.param("http://u:secret@h/", "Authorization, in 'http://...@h/'", id="user"),
+        pytest.param("http://u:se/cret@h/", "a port that is no number", id="slash"),
+        pytest.param("http://u:se cret@h/", "white space", id="space"),
+        pytest.param("ftp://u:secret@h/", "not an http or https URI", id="scheme"),
+        pytest.param("u:secret@h/", "not an http or https URI: '...@h/'", id="no-scheme"),
+        pytest.param("http+unix://u:secret@%2Fa/", "is no socket", id="socket"),
+    ],
+)
+def test_what_is_wrong_is_said_and_no_password(uri: str, says: str) -> None:
+    with pytest.raises(UrlError) as caught:
+        parse_uri(uri)
+    assert says in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
 def test_uri_of_a_socket_says_what_to_write() -> None:
     with pytest.raises(UrlError, match="%2F for each slash"):
         parse_uri("http+unix:///run/app.sock")

@@ -6,6 +6,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from loop_support import ready_source
@@ -326,3 +327,17 @@ def test_a_loop_that_nobody_holds_is_freed() -> None:
     ref = made()
     gc.collect()
     assert ref() is None
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "print"])
+def test_what_cannot_be_called_is_refused_at_once(loop: LoopBase, wrong: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: loop.schedule(1, wrong),
+        lambda: loop.run_in_loop(wrong),
+        lambda: loop.run_in_thread(wrong),
+        lambda: loop.run_in_thread(int, then=wrong or 0),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="a callback must be callable, not"):
+            call()
+    assert loop.scheduled_events() == []

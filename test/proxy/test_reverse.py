@@ -10,7 +10,7 @@ from proxy_support import Stage, get, got, ok, own, passed
 
 import thor.proxy
 from thor.events import on
-from thor.http.error import ConnectError, HttpError, IncompleteMessageError
+from thor.http.error import ConnectError, HttpError, IncompleteMessageError, OutputStateError
 from thor.proxy import Flow, ReverseProxy, Upstream
 from thor.proxy.accesslog import access_line, refused_line
 from thor.tcp import TcpConnection
@@ -221,9 +221,30 @@ def test_a_listener_that_raises_is_a_500(caplog: pytest.LogCaptureFixture) -> No
             stage.send("a", ok(b"x"))
         data = b"".join(event[2] for event in stage.play.take() if event[:2] == ("browser", "data"))
         assert data.startswith(b"HTTP/1.1 500 ")
-        assert len(done) == 1
+        assert b"Proxy-Status: fred; error=proxy_internal_error\r\n" in data
+        [flow] = done
+        body = data.partition(b"\r\n\r\n")[2]
+        assert (flow.status, flow.response_bytes) == (b"500", len(body))
+        assert repr(flow.error) == repr(OutputStateError("the program failed: LookupError"))
+        assert f'" 500 {len(body)} "-"' in access_line(flow)
         assert "the program's mistake" in caplog.text
         caplog.clear()
+
+
+def test_a_listener_that_aborts_and_raises_sends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage, done = watched()
+    stage.loop.on_exception = "log"
+
+    def fail(flow: Flow) -> None:
+        flow.abort()
+        raise LookupError
+
+    stage.proxy.on("request", fail)
+    stage.send("browser", get()).expect(("browser", "close"))
+    assert [flow.status for flow in done] == [None]
+    assert "LookupError" in caplog.text
 
 
 # -- what a flow tells --------------------------------------------------------------------------
@@ -390,6 +411,8 @@ def test_settings_that_are_none_are_refused() -> None:
     network = MemoryNetwork()
     with pytest.raises(TypeError, match="Upstream"):
         ReverseProxy("proxy", 80, ["http://a"], network.loop)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a list of networks is needed, not '10\.0\.0\.0/8'"):
+        ReverseProxy("proxy", 80, Upstream(["http://a"]), network.loop, trusted="10.0.0.0/8")
     for settings in ({"pseudonym": "a b"}, {"trusted": ["x"]}):
         with pytest.raises(ValueError, match=r"pseudonym|x"):
             ReverseProxy("proxy", 80, Upstream(["http://a"]), network.loop, **settings)

@@ -90,6 +90,15 @@ def test_a_url_that_is_none_says_why(url: str, says: str) -> None:
         Upstream([url])
 
 
+@pytest.mark.parametrize(
+    "url", ["http://u:secret@a", "http://u:secret@a:x", "ftp://u:secret@a", "http://u:se/cret@a"]
+)
+def test_a_password_is_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\.\.\.@a") as caught:
+        Upstream([url])
+    assert "cret" not in str(caught.value)
+
+
 def test_where_a_target_is_at_an_endpoint() -> None:
     endpoint = Endpoint("http://a/app/")
     assert endpoint.origin + endpoint.target_for(b"/x?y") == b"http://a:80/app/x?y"

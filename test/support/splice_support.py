@@ -192,7 +192,7 @@ class Side:
         if joint.dst.tcp_connected:
             joint.dst.write(data)
         if joint.again:
-            joint.src.splice_to(joint.dst, joint)
+            joint.src._splice_to(joint.dst, joint)
 
     def end(self) -> None:
         self.calls.append(("end",))
@@ -241,7 +241,7 @@ class Joint:
         self.then: Callable[[], Any] = lambda: None
         self.arrived = bytearray()
         self.over = False
-        assert self.src.splice_to(self.dst, self)
+        assert self.src._splice_to(self.dst, self)
         self.src.pause(False)
 
     # -- the passage ---------------------------------------------------------------------------

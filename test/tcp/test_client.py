@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tcp_support import REFUSED, Dialler
 
 import thor.dns
 from thor.loop import LoopBase
-from thor.tcp import TcpClient, TcpConnection
+from thor.tcp import AddressRefused, TcpClient, TcpConnection
 from thor.testing import Recorder
 from thor_support import run_loop
 
@@ -114,7 +115,6 @@ def test_a_unix_socket(dialler: Dialler, tmp_path: Path, as_bytes: bool) -> None
     assert dialler.connect(f"unix:{path}", None) == (socket.error, errno.ENOENT)
     with socket.create_server(path, family=socket.AF_UNIX) as sock:
         host: Any = f"unix:{path}".encode() if as_bytes else f"unix:{path}"
-        dialler.client.check_ip = pytest.fail  # it has no IP address
         conn = dialler.connect(host, None)
         peer, _ = sock.accept()
         with peer:
@@ -124,6 +124,26 @@ def test_a_unix_socket(dialler: Dialler, tmp_path: Path, as_bytes: bool) -> None
         assert conn.address == path
     assert dialler.connect(f"unix:{path}", 0) == REFUSED
     assert dialler.connect("unix:/" + "x" * 200, None) == (socket.error, errno.ENAMETOOLONG)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "abstract"])
+def test_a_unix_socket_is_refused_where_addresses_are_checked(
+    dialler: Dialler, tmp_path: Path, kind: str
+) -> None:
+    """Or a host that somebody else typed would lead around the check."""
+    if kind == "abstract" and sys.platform != "linux":
+        pytest.skip("only Linux has abstract names")
+    name = f"@{tmp_path}" if kind == "abstract" else str(tmp_path / "s")
+    host: Any = f"unix:{name}".encode() if kind == "bytes" else f"unix:{name}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(name.replace("@", "\0"))
+        sock.listen()
+        dialler.client.check_ip = lambda ip: True
+        assert dialler.connect(host, None) == (socket.error, errno.EACCES)
+        assert isinstance(dialler.client.error, AddressRefused)
+        assert "a Unix socket has no address that could be checked" in str(dialler.client.error)
+        dialler.client.check_ip = None
+        dialler.connect(host, None).abort()
 
 
 # -- misuse --------------------------------------------------------------------------------------
@@ -138,6 +158,7 @@ def test_a_unix_socket(dialler: Dialler, tmp_path: Path, as_bytes: bool) -> None
         ((None, 80), TypeError),
         ((7, 80), TypeError),
         (("127.0.0.1", 80, -1), ValueError),
+        (("127.0.0.1", 80, "5"), TypeError),
         (("unix:", None), ValueError),
         (("unix:/a\0b", None), ValueError),
     ],

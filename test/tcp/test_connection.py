@@ -203,6 +203,11 @@ def test_bytes_given_back_after_the_end_are_followed_by_the_end_again(
     assert heard.take() == [("data", b"rest"), ("end",)]
 
 
+def test_text_cannot_be_given_back(pair: Pair) -> None:
+    with pytest.raises(TypeError, match="what is given back is bytes, not str"):
+        pair.server.unread("x")  # type: ignore[arg-type]
+
+
 def test_bytes_given_back_are_dropped_by_close(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)

@@ -56,6 +56,11 @@ def test_what_is_no_port_is_refused(port: Any) -> None:
         open_listening("127.0.0.1", port)
 
 
+def test_a_port_that_was_left_out_is_not_a_random_one() -> None:
+    with pytest.raises(TypeError, match="a port is needed"):
+        open_listening("127.0.0.1", None)
+
+
 @pytest.mark.parametrize(
     ("host", "settings"),
     [("unix:s", {"reuse_port": True}), ("127.0.0.1", {"mode": 0o600}), ("", {"mode": 0o600})],

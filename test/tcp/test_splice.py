@@ -383,22 +383,22 @@ def test_there_is_no_splice_where_the_system_has_none(
     joint: Joint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splice_module, "_HAS_SPLICE", False)
-    assert joint.src.splice_to(joint.dst, joint) is False
+    assert joint.src._splice_to(joint.dst, joint) is False
     assert joint.carry(bulk()) == bulk()
     assert joint.went == 0
 
 
 def test_there_is_no_splice_in_memory(memory: LoopBase, joint: Joint) -> None:
     one, other = connection_pair(memory)
-    assert one.splice_to(other, joint) is False
-    assert one.splice_to(joint.dst, joint) is False
-    assert joint.src.splice_to(other, joint) is False
+    assert one._splice_to(other, joint) is False
+    assert one._splice_to(joint.dst, joint) is False
+    assert joint.src._splice_to(other, joint) is False
 
 
 @pytest.mark.parametrize("side", ["src", "dst"])
 def test_there_is_no_splice_for_what_encrypts(joint: Joint, side: str) -> None:
     getattr(joint, side)._encrypts = True
-    assert joint.src.splice_to(joint.dst, joint) is False
+    assert joint.src._splice_to(joint.dst, joint) is False
 
 
 def test_who_listens_for_data_gets_all_that_comes(joint: Joint) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import thor_support
+from thor.http import HttpServer
 from thor.loop import LoopBase, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
 from thor.tcp import TcpConnection
@@ -78,6 +79,17 @@ def test_small_steps_add_up(mem: LoopBase) -> None:
     for _ in range(3):
         advance(mem, 0.3)  # their sum is less than 0.9, by a rounding error
     assert heard == ["fired"]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_advance_does_not_go_back(mem: LoopBase, seconds: float) -> None:
+    with pytest.raises(ValueError, match="cannot go on by"):
+        advance(mem, seconds)
+
+
+def test_a_real_server_on_a_memory_loop_is_told_what_to_use(mem: LoopBase) -> None:
+    with pytest.raises(ValueError, match="MemoryNetwork has servers"):
+        HttpServer("127.0.0.1", 0, mem)
 
 
 def test_run_jumps_from_timer_to_timer(mem: LoopBase) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -110,6 +111,16 @@ def test_check_ip_is_asked(network: MemoryNetwork) -> None:
     assert isinstance(client.error, AddressRefused)
 
 
+def test_check_ip_leaves_no_way_to_a_unix_socket(network: MemoryNetwork) -> None:
+    network.tcp_server_class("unix:/run/app", 0)
+    client = network.tcp_client_class()
+    client.check_ip = lambda ip: True
+    heard = Recorder(client, "connect", "connect_error")
+    client.connect("unix:/run/app", None)
+    settle(network.loop)
+    assert heard.take() == [("connect_error", socket.error, errno.EACCES)]
+
+
 def test_a_server_that_was_closed_is_not_reached(network: MemoryNetwork) -> None:
     server = network.tcp_server_class("example.com", 80)
     heard = Recorder(server, "stop")
@@ -153,3 +164,12 @@ def test_a_port_is_taken_once_and_zero_is_any(network: MemoryNetwork) -> None:
     ports = {network.tcp_server_class("example.com", 0).address[1] for _ in range(3)}
     assert len(ports) == 3
     assert 0 not in ports
+
+
+def test_a_server_takes_the_settings_of_a_real_one_and_no_others(network: MemoryNetwork) -> None:
+    settings = {"backlog": 5, "reuse_port": True, "mode": 0o660, "sock": None}
+    network.tcp_server_class("example.com", 80, **settings)
+    with pytest.raises(TypeError, match="proxy_protocl"):
+        network.tcp_server_class("example.com", 81, proxy_protocl=["127.0.0.1"])
+    for name, parameter in signature(TcpServer).parameters.items():
+        assert parameter.kind == signature(network.tcp_server_class).parameters[name].kind

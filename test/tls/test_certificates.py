@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from tls_support import issued
 
-from thor.tls import DevelopmentCA
+from thor.tls import DevelopmentCA, client_context, server_context
 from thor.tls.certificates import certificate_names, load_certificate, read_pem
 
 
@@ -173,3 +174,16 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\x30\x82\xff\xfe")
     with pytest.raises(ValueError, match="der: not in PEM"):
         read_pem(path)
+
+
+@pytest.mark.parametrize("place", ["certificate", "key", "client_ca", "ca_file"])
+def test_a_pem_as_text_is_refused_without_being_shown(place: str) -> None:
+    own = issued("a")
+    pem = own.key.decode()
+    given: dict[str, Any] = dict(certificate=own.certificate, key=own.key) | {place: pem}
+    make: Any = server_context
+    if place == "ca_file":
+        make, given = client_context, {place: pem}
+    with pytest.raises(ValueError, match="a PEM is given as bytes; a str is the path") as caught:
+        make(**given)
+    assert "-----" not in str(caught.value)

@@ -326,3 +326,22 @@ def test_a_host_that_tls_has_no_word_for_is_told(
 )
 def test_what_is_no_part_of_a_name_is_not_asked_for(loop: LoopBase, host: Any, name: str) -> None:
     assert TlsClient(loop)._name_of(host) == name
+
+
+def test_over_a_unix_socket_too_a_connection_that_ended_well_has_no_error(
+    loop: LoopBase, tmp_path: Path
+) -> None:
+    """The answer to the peer's close_notify meets a socket that is closed already."""
+    path = f"unix:{tmp_path}/socket"
+    server = TlsServer(path, None, loop, context=serving())
+    server.on("connect", lambda conn: (conn.write("hello"), conn.pause(False), conn.close()))
+    client = TlsClient(loop)
+    client.context, client.server_hostname = trusting(), NAME
+    conn = outcome(client, lambda: client.connect(path, None))
+    heard = Recorder(conn, "data", "end", "close", "disconnect")
+    conn.pause(False)
+    run_loop(loop, lambda: ("disconnect",) in heard.events)
+    assert heard.take() == [("data", b"hello"), ("end",), ("close",), ("disconnect",)]
+    assert conn.error is None
+    server.shutdown()
+    run_loop(loop, lambda: loop.fd_count() == 0)

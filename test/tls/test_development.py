@@ -99,3 +99,25 @@ def test_without_cryptography_it_says_what_to_install(monkeypatch: pytest.Monkey
     for make in (lambda: self_signed("a"), DevelopmentCA):
         with pytest.raises(RuntimeError, match=r"python3 -m pip install 'thor\[tls\]'"):
             make()
+
+
+def test_a_key_is_not_in_what_logs_show() -> None:
+    own = self_signed("localhost")
+    for shown in (repr(own), str(own), f"{(own,)}"):
+        assert "Certified" in shown
+        assert "PRIVATE" not in shown
+        assert own.key.splitlines()[1].decode() not in shown
+
+
+@pytest.mark.parametrize("name", ["foo bar", "", "a..b", "http://a", "a:80", "*", "a.*.b"])
+def test_a_certificate_for_what_no_host_is_called_is_refused(name: str) -> None:
+    with pytest.raises(ValueError):
+        self_signed(name)
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_a_certificate_is_valid_for_some_time(days: int) -> None:
+    with pytest.raises(ValueError, match=f"valid for {days} days"):
+        self_signed("a", days=days)
+    with pytest.raises(ValueError, match=f"valid for {days} days"):
+        DevelopmentCA().issue("a", days=days)

@@ -27,7 +27,7 @@ import thor_support
 from thor.loop import LoopBase
 from thor.tcp import ProxyHeader
 from thor.testing import Recorder
-from thor.tls import TlsClient, TlsConnection, TlsServer
+from thor.tls import TlsClient, TlsConnection, TlsServer, self_signed
 from thor_support import run_loop
 
 HELLO = Bytes(trusting(), NAME).shake()
@@ -85,6 +85,16 @@ def test_a_server_needs_a_context(loop: LoopBase, context: Any) -> None:
         TlsServer("127.0.0.1", 0, loop, context=context)
     with pytest.raises(ValueError, match="one for clients; server_context"):
         TlsServer("127.0.0.1", 0, loop, context=ssl.create_default_context())
+
+
+def test_a_key_in_the_place_of_a_context_is_not_shown(loop: LoopBase) -> None:
+    context: Any = self_signed("localhost")
+    for make in (
+        lambda: TlsServer("127.0.0.1", 0, loop, context=context),
+        lambda: thor.HttpServer("127.0.0.1", 0, loop, tls=context),
+    ):
+        with pytest.raises(TypeError, match=r"not Certified$"):
+            make()
 
 
 def test_a_server_makes_one_hand_shake_at_a_time_at_least(loop: LoopBase) -> None:

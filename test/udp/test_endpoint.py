@@ -100,6 +100,17 @@ def test_bind_is_done_when_it_returns_and_start_follows(bench: Bench) -> None:
     assert heard.take() == [("start",)]
 
 
+def test_start_comes_before_what_has_arrived_meanwhile(bench: Bench) -> None:
+    endpoint = UdpEndpoint(bench.loop)
+    bench.stack.callback(endpoint.shutdown)
+    heard = Recorder(endpoint, "start", "datagram")
+    endpoint.bind(V4, 0)
+    endpoint.pause(False)
+    peer = bench.peer()
+    peer.sendto(b"x", (V4, port_of(endpoint)))
+    assert bench.hear(heard, 2) == [("start",), ("datagram", b"x", V4, port_of(peer))]
+
+
 @pytest.mark.parametrize("host", ["", b"", None])
 def test_every_interface_reports_no_mapped_address(bench: Bench, host: Any) -> None:
     endpoint = UdpEndpoint(bench.loop)

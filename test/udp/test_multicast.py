@@ -140,10 +140,10 @@ def test_a_time_to_live_that_is_none_is_refused(bench: Bench, ttl: int) -> None:
 
 
 def test_an_interface_that_there_is_not_is_an_error(bench: Bench) -> None:
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="no interface has this name: 'nonesuch'"):
         UdpEndpoint(bench.loop, multicast_interface="nonesuch")
     endpoint, _ = bench.endpoint()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="nonesuch"):
         endpoint.join(GROUP_V4, "nonesuch")
 
 
@@ -169,7 +169,7 @@ def test_a_group_of_another_family_cannot_be_joined(bench: Bench) -> None:
 
 def test_what_was_not_joined_cannot_be_left(bench: Bench) -> None:
     endpoint, _ = bench.endpoint("0.0.0.0")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=GROUP_V4):
         endpoint.leave(GROUP_V4)
 
 

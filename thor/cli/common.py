@@ -99,6 +99,8 @@ def address(text: str) -> tuple[str, int]:
     if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
     if not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        if host == "unix":
+            raise argparse.ArgumentTypeError(f"{text!r}: HOST:PORT is needed, not a Unix socket")
         raise argparse.ArgumentTypeError(f"{text!r}: the port must be a number from 0 to 65535")
     return host, int(port)
 

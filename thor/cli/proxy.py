@@ -41,8 +41,8 @@ def add_parser(commands: Any) -> None:
         metavar="URL",
         action="append",
         required=True,
-        help="http://HOST[:PORT][/PREFIX], https:// the same, or unix:PATH: where requests go; may "
-        "be given several times",
+        help="http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH, whole: where requests "
+        "go; may be given several times",
     )
     parser.add_argument(
         "--origin-ca",

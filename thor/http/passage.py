@@ -1,7 +1,7 @@
 """A body that goes from one exchange to another without being looked at.
 
 Owns: how much of it may go so, and that both sides count it. Must not know which side is the
-client's, nor how bytes go from one connection to another: `TcpConnection.splice_to` does.
+client's, nor how bytes go from one connection to another: `TcpConnection._splice_to` does.
 
 Theory of operation: of two exchanges that a relay joined, one receives a body of known length, and
 the other sends one of the same length. What lies in its middle is of concern to nobody. Only the
@@ -42,7 +42,7 @@ class PassesBodies:
         if passage.room() >= PASS_FROM_BYTES:
             src, dst = self._transport(), other._transport()
             if src is not None and dst is not None:
-                src.splice_to(dst, passage)
+                src._splice_to(dst, passage)
 
     def _transport(self) -> TcpConnection | None:
         """The connection, while the exchange has it."""

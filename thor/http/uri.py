@@ -15,7 +15,7 @@ from thor.http.error import InvalidHostError, UrlError
 from thor.http.wire.grammar import REG_NAME, TARGET, excerpt
 from thor.http.wire.target import DEFAULT_PORTS, check_host, split_authority
 
-__all__ = ["UrlError", "check_host", "parse_uri"]
+__all__ = ["UrlError", "check_host", "parse_uri", "show_uri"]
 
 _VISIBLE = TARGET + b"#"
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
@@ -40,12 +40,12 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
     """
     octets = _as_bytes(uri)
     if octets.translate(None, _VISIBLE):
-        raise UrlError(f"white space, control or non-ASCII character in {excerpt(octets)}")
+        raise UrlError(f"white space, control or non-ASCII character in {show_uri(octets)}")
     octets = octets.partition(b"#")[0]
     scheme, separator, rest = octets.partition(b"://")
     scheme = scheme.lower()
     if not separator or scheme not in (*DEFAULT_PORTS, *_UNIX_SCHEMES):
-        raise UrlError(f"not an http or https URI: {excerpt(octets)}")
+        raise UrlError(f"not an http or https URI: {show_uri(octets)}")
     end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
     authority, path = rest[:end], rest[end:]
     if path[:1] != b"/":
@@ -55,7 +55,7 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
     try:
         host, port = split_authority(authority)
     except InvalidHostError:
-        raise UrlError(f"authority of {excerpt(octets)}") from None
+        raise UrlError(f"{_fault_of(authority)} in {show_uri(octets)}") from None
     if port is None:
         port = DEFAULT_PORTS[scheme]
         authority = host
@@ -63,17 +63,40 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
     return scheme.decode("ascii"), name, port, authority, path
 
 
+def show_uri(uri: bytes) -> str:
+    """The beginning of a URI for people, printable. What may be a user and a password is left out,
+    also where it is not where it belongs."""
+    before, at, after = uri.rpartition(b"@")
+    if not at:
+        return excerpt(uri)
+    scheme, slashes, _ = before.partition(b"//")
+    return excerpt((scheme + slashes if slashes else b"") + b"...@" + after)
+
+
+def _fault_of(authority: bytes) -> str:
+    """What is wrong with an authority, and nothing of what is in it: it may be a password."""
+    if b"@" in authority:
+        return "user information, which has its place in the field Authorization,"
+    name, colon, port = authority.rpartition(b":")
+    host = name if colon and b"]" not in port else authority
+    try:
+        split_authority(host)
+    except InvalidHostError:
+        return "no valid host" if host else "no host"
+    return "a port that is no number from 1 to 65535"
+
+
 def _socket_path(encoded: bytes) -> str:
     """The path of a socket, or its abstract name behind an `@`. Raises: UrlError"""
     path = unquote_to_bytes(encoded)
     if _PERCENT.sub(b"", encoded).translate(None, REG_NAME) or path[:1] not in (b"/", b"@"):
         raise UrlError(
-            f"{excerpt(encoded)} is no socket: write its whole path with %2F for each slash"
+            f"{show_uri(encoded)} is no socket: write its whole path with %2F for each slash"
         )
     if b"\0" in path or len(path) < 2:
-        raise UrlError(f"{excerpt(encoded)} is the path of no socket")
+        raise UrlError(f"{show_uri(encoded)} is the path of no socket")
     if path[:1] == b"@" and sys.platform != "linux":
-        raise UrlError(f"{excerpt(encoded)}: only Linux has abstract socket names")
+        raise UrlError(f"{show_uri(encoded)}: only Linux has abstract socket names")
     return os.fsdecode(path)
 
 

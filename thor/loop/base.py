@@ -1,6 +1,6 @@
 """The loop: what one turn does, in order.
 
-Owns: the table of fds, the timers, the queue of deferred calls, the list of connections to flush
+Owns: the timers, the queue of deferred calls, the list of connections to flush
 and of sockets to close. Must not know what its sources are.
 
 Theory of operation. A turn has these stages:
@@ -23,7 +23,6 @@ What an exception that comes out of a call does is said in `calls.py`. `Keyboard
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import threading
@@ -34,15 +33,16 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
-from thor.loop.calls import Caller, Clock
+from thor.loop.calls import Clock, not_callable
 from thor.loop.deadlines import Deadlines
 from thor.loop.poller import READABLE, Poller
 from thor.loop.threads import Job, Threads
 from thor.loop.timers import ScheduledEvent, Timers
 from thor.loop.wakeup import Wakeup
+from thor.loop.watching import Watching
 
 if TYPE_CHECKING:
-    from thor.loop.source import EventSource
+    pass
 
 #: Most rounds of stage 6: a listener that writes in answer to its own write must not starve fds.
 MAX_ROUNDS = 16
@@ -62,7 +62,7 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class LoopBase(Caller):
+class LoopBase(Watching):
     """An event loop.
 
     Emits:
@@ -92,11 +92,10 @@ class LoopBase(Caller):
         self._threads = Threads(self)
         # Names have threads of their own: a resolver that hangs must not hold up files.
         self._resolvers = Threads(self)
-        self._poller: Poller | None = None
-        self._wakeup: Wakeup | None = None
-        self._table: dict[int, EventSource] = {}
-        # Fds watched since the last poll: an event of this batch with such a number is not theirs.
-        self._fresh: set[int] = set()
+        self._poller = None
+        self._wakeup = None
+        self._table = {}
+        self._fresh = set()
         self._soon_calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._thread_calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._to_flush: list[Flushable] = []
@@ -285,8 +284,10 @@ class LoopBase(Caller):
         """Call `callback(*args)` `delta` seconds from now, in the present `contextvars` context.
 
         Returns: an object whose `delete()` takes the call back
-        Raises: ValueError if `delta` is negative or not a number
+        Raises: ValueError if `delta` is negative or not a number; TypeError for a bad callback
         """
+        if not callable(callback):
+            raise not_callable(callback)
         if not delta >= 0:
             raise ValueError(f"delta is {delta!r} seconds; it must be 0 or more")
         context: Context | None = copy_context()
@@ -313,7 +314,12 @@ class LoopBase(Caller):
         self._soon_calls.append((callback, args))
 
     def run_in_loop(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Call `callback(*args)` on the loop's thread, at once. Any thread may call this."""
+        """Call `callback(*args)` on the loop's thread, at once. Any thread may call this.
+
+        Raises: TypeError if it cannot be called
+        """
+        if not callable(callback):
+            raise not_callable(callback)
         self._thread_calls.append((callback, args))
         wakeup = self._wakeup
         if wakeup is not None:
@@ -328,6 +334,7 @@ class LoopBase(Caller):
             be that of a thread that could not be made; without it an exception is logged like
             that of any callback
         Returns: an object whose `cancel()` keeps `then` from being called
+        Raises: TypeError if `f` or `then` cannot be called
         """
         return self._hire(self._threads, f, args, then)
 
@@ -377,49 +384,6 @@ class LoopBase(Caller):
         self._wakeup.drain()
         if self._thread_calls:
             self._run_calls(self._thread_calls)
-
-    def _watch_fd(self, fd: int, source: EventSource, bits: int) -> None:
-        self._open()
-        assert self._poller is not None
-        if self._table.get(fd, source) is not source:
-            raise ValueError(f"fd {fd} is watched for another source")
-        if fd in self._table:
-            self._poller.modify(fd, bits)
-        else:
-            self._poller.register(fd, bits)
-            if self._in_turn:
-                self._fresh.add(fd)
-        self._table[fd] = source
-
-    def _modify_fd(self, fd: int, bits: int) -> None:
-        if self._poller is not None:
-            try:
-                self._poller.modify(fd, bits)
-            except OSError as why:
-                if why.errno != errno.ENOMEM:
-                    raise
-                # kqueue's. What is not watched would wait for ever: its source has failed.
-                self._soon(self._report, self._table[fd]._ready, why)
-
-    def _forget_fd(self, fd: int, source: EventSource) -> None:
-        if self._table.get(fd) is source:
-            del self._table[fd]
-            if self._poller is not None:
-                self._poller.unregister(fd)
-
-    def _mute_fd(self, fd: int) -> None:
-        """Hear no more of `fd`; its source stays in the table, where `stop()` finds it."""
-        if self._poller is not None:
-            self._poller.unregister(fd)
-
-    def fd_count(self) -> int:
-        """How many fds of sources the loop watches (its own wake-up pipe aside)."""
-        return len(self._table) - (self._wakeup is not None)
-
-    def registered_fd_handlers(self) -> list[EventSource]:
-        """The sources whose fds the loop watches (its own wake-up pipe aside)."""
-        own = self._wakeup.fileno() if self._wakeup is not None else None
-        return [source for fd, source in self._table.items() if fd != own]
 
     def scheduled_events(self) -> list[tuple[float, ScheduledEvent]]:
         """The timers that are pending: [(seconds from now, event)], in no particular order."""

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from thor.loop.calls import not_callable
+
 if TYPE_CHECKING:
     from thor.loop.base import LoopBase
 
@@ -36,6 +38,10 @@ class Job:
         args: tuple[Any, ...],
         then: Callable[..., Any] | None,
     ) -> None:
+        if not callable(f):
+            raise not_callable(f)
+        if then is not None and not callable(then):
+            raise not_callable(then)
         self._epoch = epoch
         self._f = f
         self._args = args

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thor.http.error import OutputSyntaxError
+from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
 from thor.proxy.answers import Answered, failure_for
 from thor.proxy.relay import Caller, Relay, is_open, reset
 
@@ -182,6 +182,11 @@ class WatchedRelay(Relay):
         flow._phase = event
         try:
             self.proxy.emit(event, flow)
+        except Exception as why:
+            # In `response`, the upstream's exchange fails with that.
+            if event == "request" and is_open(self.inbound):
+                self._refuse(OutputStateError(f"the program failed: {type(why).__name__}"))
+            raise
         finally:
             flow._phase = ""
         answered = flow._answer
@@ -206,11 +211,15 @@ class WatchedRelay(Relay):
         try:
             self.method, self.target = _checked_line(flow.method, flow.path)
         except OutputSyntaxError as why:
-            flow.error = why
-            self.answer(failure_for(why, connected=False))
+            self._refuse(why)
             return
         self.fields = flow.request_headers
         Relay.send(self)
+
+    def _refuse(self, error: OutputError) -> None:
+        """The program's mistake: nothing goes upstream."""
+        self.flow.error = error
+        self.answer(failure_for(error, connected=False))
 
     def attempt(self, endpoint: Endpoint) -> None:
         """One more attempt."""

@@ -19,6 +19,7 @@ from typing import TypeAlias
 from thor.http.error import TransferCodeError
 from thor.http.wire.fields import WireFields
 from thor.proxy.answers import Answered
+from thor.tcp.address import network_list
 from thor.types import RawHeaders
 
 #: This process's name in Via and Proxy-Status, if none is given. Made when the process starts, so
@@ -121,13 +122,14 @@ class Policy:
         drop_underscore_twins: bool = True,
         secure: bool = False,
     ) -> None:
-        """Raises: ValueError for a pseudonym that is not a token, or a network that is none"""
+        """Raises: ValueError for a pseudonym that is not a token, or a network that is none;
+        TypeError for a single string of networks"""
         if not pseudonym[:1].isalpha() or not pseudonym.isascii():
             raise ValueError(f"pseudonym is {pseudonym!r}; it must begin with a letter")
         if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
             raise ValueError(f"pseudonym is {pseudonym!r}; it must be letters, digits, '-_.'")
         self.pseudonym = pseudonym.encode("ascii")
-        networks = list(trusted)
+        networks = network_list(trusted)
         self.trusts_unix = "unix:" in networks
         self.trusted = [ipaddress.ip_network(n, strict=False) for n in networks if n != "unix:"]
         self.proto: Field = _HTTPS if secure else (b"x-forwarded-proto", b"http")

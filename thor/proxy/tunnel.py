@@ -113,7 +113,7 @@ class _Side:
         if self.to.tcp_connected:
             self.to.write(data)
             if len(data) >= PIECE_BYTES:
-                self.opposite.to.splice_to(self.to, self)
+                self.opposite.to._splice_to(self.to, self)
 
     def room(self) -> int:
         """How much may go across unseen."""

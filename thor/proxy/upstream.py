@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+from thor.http.uri import show_uri
+
 #: How long an endpoint is avoided that could not be connected to, in seconds (nginx's
 #: fail_timeout is 10, HAProxy's default check finds it again within 2 to 6).
 AVOID_S = 5.0
@@ -97,18 +99,19 @@ def parse_endpoint(url: str) -> Place:
     """
     if url[:5].lower() == "unix:":
         return _unix_place("http", url[5:], "", url)
+    shown = show_uri(url.encode("ascii", "backslashreplace"))  # there may be a password in it
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}") from None
+        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}") from None
     prefix = parts.path.rstrip("/")
     scheme, _, kind = parts.scheme.partition("+")
     if scheme not in _DEFAULT_PORTS or kind not in ("", "unix") or not parts.netloc:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
-        raise ValueError(f"{url!r} must have neither user, query nor fragment: {_SHAPE}")
+        raise ValueError(f"{shown} must have neither user, query nor fragment: {_SHAPE}")
     if kind:
         path = os.fsdecode(unquote_to_bytes(parts.netloc))
         return _unix_place(scheme, path, prefix, url)
@@ -117,10 +120,10 @@ def parse_endpoint(url: str) -> Place:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(f"{url!r}: the port must be a number from 1 to 65535")
+        raise ValueError(f"{shown}: the port must be a number from 1 to 65535")
     host = parts.hostname
     if not host:
-        raise ValueError(f"{url!r} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
     port = port or _DEFAULT_PORTS[scheme]
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return Place(scheme, host, port, authority, f"{scheme}://{authority}", prefix)

@@ -18,8 +18,11 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import TypeVar
 
 from thor.types import Address
+
+T = TypeVar("T")
 
 #: RFC 6052 section 2.1: the well-known prefix of addresses that a NAT64 turns into IPv4 ones.
 NAT64 = IPv6Address("64:ff9b::").packed[:12]
@@ -79,6 +82,14 @@ def unmapped(address: Address) -> Address:
     return address
 
 
+def network_list(networks: Iterable[T]) -> list[T]:
+    """What a program passes as networks. Raises: TypeError for a single string, whose letters would
+    be taken for them"""
+    if isinstance(networks, (str, bytes)):
+        raise TypeError(f"a list of networks is needed, not {networks!r}")
+    return list(networks)
+
+
 class Networks:
     """The peers that are trusted: `address in networks`."""
 
@@ -87,9 +98,7 @@ class Networks:
 
         Raises: ValueError for what is no network, TypeError for a single string
         """
-        if isinstance(networks, (str, bytes)):
-            raise TypeError(f"a list of networks is needed, not {networks!r}")
-        given = list(networks)
+        given = network_list(networks)
         self._unix = "unix:" in given
         self._networks = [ip_network(n, strict=False) for n in given if n != "unix:"]
 

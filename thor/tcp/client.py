@@ -68,7 +68,8 @@ class TcpClient(EventEmitter):
 
     check_ip: a function that is given each IP address (`str`) before it is tried, and says
         whether it may be; IPv4-mapped and NAT64 addresses are given as the IPv4 address inside.
-        An address that is refused is an attempt that failed, with EACCES. None: all may be.
+        An address that is refused is an attempt that failed, with EACCES, and so is a Unix socket:
+        it has no address that could be checked. None: all may be.
     proxy_header: the `ProxyHeader` that each connection begins with, or a function that is asked
         for it when a connection is there. None: there is none.
     error: the exception behind the last `connect_error`, None without one; `AddressRefused` if
@@ -124,10 +125,14 @@ class TcpClient(EventEmitter):
     # -- the steps -----------------------------------------------------------------------------
 
     def _check_free(self, timeout: float | None) -> None:
-        """Raises: RuntimeError if this client is connecting already; ValueError"""
+        """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
         if self._race is not None and self._race.epoch == self._loop._epoch:
             raise RuntimeError("this client is connecting already")
-        if timeout is not None and not timeout >= 0:
+        if timeout is None:
+            return
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"a time-out is a number of seconds, not {type(timeout).__name__}")
+        if not timeout >= 0:
             raise ValueError(f"a time-out of {timeout!r} seconds")
 
     def _begin(self, race: _Race, timeout: float | None) -> None:
@@ -236,7 +241,7 @@ class _Race:
         while self._places:
             place = self._places.popleft()
             try:
-                self._check(*place)
+                self._check(place[1])
                 if not self._over:
                     self._attempts.append(_Attempt(self, self._loop, *place))
             except OSError as why:
@@ -248,10 +253,13 @@ class _Race:
         if not self._attempts and not self._over:
             self._client._fail(pick_error([why for _, why in self.errors]))
 
-    def _check(self, family: int, address: Address) -> None:
+    def _check(self, address: Address) -> None:
         check = self._client.check_ip
-        if check is None or family == socket.AF_UNIX:
+        if check is None:
             return
+        if not isinstance(address, tuple):
+            told = "a Unix socket has no address that could be checked"
+            raise AddressRefused(errno.EACCES, told, os.fsdecode(address))
         ip = plain_ip(str(address[0]))
         try:
             allowed = check(ip)

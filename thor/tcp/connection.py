@@ -147,14 +147,17 @@ class TcpConnection(WritingSide):
         """Give bytes back: they are emitted as `data` before what arrives later.
 
         For the one who hands the connection on: what is not paused gets them again at once.
+        Raises: TypeError
         """
+        if not isinstance(data, bytes):
+            raise TypeError(f"what is given back is bytes, not {type(data).__name__}")
         if data and self._reading is not CLOSED:
             self._unread = data + self._unread
             self._set_interest(self._interest & ~READABLE)
             if not self._paused:
                 self._loop._soon(self._resume)
 
-    def splice_to(self, dst: TcpConnection, passage: Passage) -> bool:
+    def _splice_to(self, dst: TcpConnection, passage: Passage) -> bool:
         """From the next readiness on, have what arrives go to `dst` without being looked at.
 
         It is as if each piece came as `data` and was written to `dst`; `passage` says how much may

@@ -47,7 +47,9 @@ def open_listening(
         return [open_unix(path, backlog, mode)]
     if mode is not None:
         raise ValueError("mode is for socket files: a port has no permissions")
-    number = dns.port_number(0 if port is None else port)
+    if port is None:
+        raise TypeError("a port is needed; 0 is one of the kernel's choice")
+    number = dns.port_number(port)
     return binding.open_all(
         binding.find_places(host, socket.SOCK_STREAM),
         number,

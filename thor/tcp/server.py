@@ -116,7 +116,8 @@ class TcpServer(EventEmitter):
 
         host: a literal address, a name (looked up at once), "" or None for every interface (IPv4
             and IPv6, on one port), `unix:PATH`, or `unix:@NAME` for an abstract name (Linux)
-        port: a number or its decimal digits; 0 is one of the kernel's choice
+        port: a number or its decimal digits; 0 is one of the kernel's choice; None where there is
+            none, with `unix:` and `sock`
         sock: a bound stream socket to listen on instead; the server owns it from now on
         backlog: most connections that wait to be accepted; None is 4,096
         reuse_port: share the port with other processes that ask for it too

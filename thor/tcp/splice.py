@@ -287,7 +287,7 @@ def pipes_of(loop: LoopBase) -> Pipes:
 
 
 def begin_splice(src: TcpConnection, dst: TcpConnection, passage: Passage) -> bool:
-    """Have what arrives on `src` go to `dst`: see `TcpConnection.splice_to`."""
+    """Have what arrives on `src` go to `dst`: see `TcpConnection._splice_to`."""
     if src._splice is not None:
         src._splice.end()
     plain = _HAS_SPLICE and not (src._encrypts or dst._encrypts)

@@ -72,6 +72,11 @@ class MemoryPoller:
         self._interest.pop(fd, None)
 
     def register(self, fd: int, bits: int) -> None:
+        if 0 <= fd < FIRST_FD:
+            raise ValueError(
+                f"fd {fd} is the kernel's, and a memory loop watches what is in memory alone: "
+                "MemoryNetwork has servers and clients for it"
+            )
         if fd in self._interest or fd not in self._state:
             raise os_error(errno.EEXIST if fd in self._interest else errno.EBADF)
         self._interest[fd] = bits
@@ -263,8 +268,13 @@ def settle(loop: LoopBase) -> None:
 
 
 def advance(loop: LoopBase, seconds: float) -> None:
-    """Move the clock of a memory loop on by `seconds`; timers fire on the way, each at its time."""
+    """Move the clock of a memory loop on by `seconds`; timers fire on the way, each at its time.
+
+    Raises: ValueError if `seconds` is negative or not a number
+    """
     clock = poller_of(loop).clock
+    if not seconds >= 0:
+        raise ValueError(f"time cannot go on by {seconds!r} seconds")
     until = clock.monotonic() + seconds
     settle(loop)
     # Small steps can add up to a rounding error less than the sum that a timer waits for.

@@ -59,7 +59,8 @@ def _where(host: str | bytes, port: int | str | None) -> tuple[str, int]:
 
 
 class _Client(TcpClient):
-    """A `TcpClient` that connects in memory. `check_ip` is asked about the host as it is."""
+    """A `TcpClient` that connects in memory. `check_ip` is asked about the host as it is, but for
+    a Unix socket's, which is refused."""
 
     network: MemoryNetwork
 
@@ -76,7 +77,8 @@ class _Client(TcpClient):
     def _try(self, where: tuple[str, int]) -> None:
         errors = self.network.errors
         error = errors.get(where, (OSError, errno.ECONNREFUSED))
-        if self.check_ip is not None and not self.check_ip(where[0]):
+        check, in_files = self.check_ip, where[0].startswith("unix:")
+        if check is not None and (in_files or not check(where[0])):
             self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
         elif where not in errors and self.network._door(where) is not None:
             conn = self.network.connect(*where)
@@ -92,7 +94,7 @@ class _Client(TcpClient):
 
 
 class _Server(TcpServer):
-    """A `TcpServer` in memory. Options of real sockets are accepted, and mean nothing here."""
+    """A `TcpServer` in memory. Options of real sockets mean nothing here."""
 
     network: MemoryNetwork
 
@@ -102,8 +104,11 @@ class _Server(TcpServer):
         port: Any,
         loop: LoopBase | None = None,
         *,
+        sock: Any = None,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        mode: int | None = None,
         proxy_protocol: Any = None,
-        **_: Any,
     ) -> None:
         network = self.network
         where = _where(host, int(port) or next(network._ports))

@@ -61,6 +61,7 @@ def load_certificate(
 
 def _path_of(part: Pem, stack: ExitStack) -> str:
     if not isinstance(part, bytes):
+        _check_path(part)
         with open(part, "rb"):
             return os.fspath(part)  # an error of OpenSSL's would not name the file
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="thor-"))
@@ -69,14 +70,30 @@ def _path_of(part: Pem, stack: ExitStack) -> str:
     return str(path)
 
 
+def _check_path(part: object) -> None:
+    """Raises: ValueError for a PEM, which may be a key: as a path it would be in an error's text"""
+    if _is_pem_text(part):
+        raise ValueError("a PEM is given as bytes; a str is the path of a file")
+
+
+def _is_pem_text(part: object) -> bool:
+    return isinstance(part, str) and "-----BEGIN" in part
+
+
 def name_of(part: Pem) -> str:
     """What to call it in a message."""
-    return "the PEM given" if isinstance(part, bytes) else os.fspath(part)
+    if isinstance(part, bytes) or _is_pem_text(part):
+        return "the PEM given"
+    return os.fspath(part)
 
 
 def read_pem(part: Pem) -> str:
     """The text of a PEM file. Raises: OSError; ValueError if it is not text"""
-    data = part if isinstance(part, bytes) else Path(part).read_bytes()
+    if isinstance(part, bytes):
+        data = part
+    else:
+        _check_path(part)
+        data = Path(part).read_bytes()
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

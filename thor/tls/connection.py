@@ -375,6 +375,10 @@ class TlsConnection(TcpConnection):
                 self._flush_due = True
                 self._set_interest(self._interest | WRITABLE)
                 return
+        except BrokenPipeError:
+            # All data has left. How the peer took its leave is what it said, which is read next.
+            self._break(None)
+            return
         except OSError as why:
             self._break(why)
             return

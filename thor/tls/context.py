@@ -120,7 +120,8 @@ def check_context(context: object, *, server_side: bool) -> None:
     """Raises: TypeError for what is no context; ValueError for one of the other side, as
     `ssl.create_default_context()` is for a server: no hand-shake could ever begin"""
     if not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"context must be an ssl.SSLContext, not {context!r}")
+        # Its type alone: what it holds may be a key.
+        raise TypeError(f"context must be an ssl.SSLContext, not {type(context).__name__}")
     if server_side and context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("the context is one for clients; server_context() makes one for servers")
     if not server_side and context.protocol == ssl.PROTOCOL_TLS_SERVER:

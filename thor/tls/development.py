@@ -8,6 +8,7 @@ What is made here is for machines of one's own: keys are not encrypted, and noth
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -19,6 +20,8 @@ from typing import Any, NamedTuple
 DAYS = 397
 #: How long an authority's own certificate is valid, in days.
 CA_DAYS = 3650
+#: What names of hosts are made of; `_` is in some of those that are not for the public.
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 #: A clock that is a little late must not find a certificate that is not yet valid.
 BACKDATED = timedelta(hours=1)
 
@@ -28,6 +31,9 @@ class Certified(NamedTuple):
 
     certificate: bytes
     key: bytes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self.certificate)} bytes and a key>"  # logs get it
 
     def write(self, folder: str | os.PathLike[str], name: str = "server") -> tuple[str, str]:
         """Write `NAME.pem` and `NAME.key` into `folder`; the key for this user alone.
@@ -45,8 +51,9 @@ def self_signed(names: str | Iterable[str], *, days: int = DAYS) -> Certified:
     """Make a certificate that nobody has signed but itself.
 
     names: of hosts (`localhost`, `*.example.com`) and IP addresses
-    days: how long it is valid
-    Raises: RuntimeError if `cryptography` is not installed; ValueError if there is no name
+    days: how long it is valid, more than 0
+    Raises: RuntimeError if `cryptography` is not installed; ValueError if there is no name, or one
+        that no host can have
     """
     return _Maker().make(_listed(names), days=days)
 
@@ -73,8 +80,9 @@ class DevelopmentCA:
 
         names: of hosts (`localhost`, `*.example.com`) and IP addresses; of a client, whatever it
             is called by
+        days: how long it is valid, more than 0
         client: whether it is for a client to show, and not for a server
-        Raises: ValueError if there is no name
+        Raises: ValueError if there is no name, or one that no host can have
         """
         return self._maker.make(_listed(names), days=days, client=client, issuer=self._own)
 
@@ -130,6 +138,8 @@ class _Maker:
         issuer: Certified | None = None,
     ) -> Certified:
         """Make a key, and a certificate for it that `issuer` signs; None: the key itself."""
+        if not days > 0:
+            raise ValueError(f"a certificate that is valid for {days!r} days")
         x509 = self._x509
         key = self._ec.generate_private_key(self._ec.SECP256R1())
         signer: Any = key
@@ -206,4 +216,6 @@ class _Maker:
         except ValueError:
             star = "*." if name.startswith("*.") else ""
             host = name.removeprefix(star).encode("idna").decode("ascii")
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{name!r} is not the name of a host") from None
             return self._x509.DNSName(star + host)

@@ -76,7 +76,8 @@ class Channel(EventSource):
 
     def watch(self) -> None:
         """Have the loop watch for what there is something to do about."""
-        readable = 0 if self._endpoint._paused else READABLE
+        endpoint = self._endpoint
+        readable = 0 if endpoint._paused or endpoint._starting else READABLE
         self._set_interest(readable | (WRITABLE if self.queue else 0))
 
     def close(self) -> None:

@@ -103,6 +103,8 @@ class UdpEndpoint(EventEmitter):
         self.dropped = 0
         self._paused = True
         self._closed = False
+        # It is bound, and `start` was not emitted yet: datagrams wait.
+        self._starting = False
         self._epoch: int | None = None
         self._channels: list[Channel] = []
         # Hosts that are literal addresses, and what sends to them.
@@ -154,10 +156,12 @@ class UdpEndpoint(EventEmitter):
         sockets = binding.open_all(places, number, opener)
         try:
             self.address = sockets[0].getsockname()
+            self._starting = True
             for sock in sockets:
                 self._channels.append(Channel(self, sock))
         except BaseException:
             self.address = None
+            self._starting = False
             channels, self._channels = self._channels, []
             for channel in channels:
                 channel.close()
@@ -185,6 +189,9 @@ class UdpEndpoint(EventEmitter):
 
     def _started(self) -> None:
         if not self._closed:
+            self._starting = False
+            for channel in self._channels:
+                channel.watch()
             self.emit("start")
 
     # -- receiving -----------------------------------------------------------------------------
@@ -219,7 +226,11 @@ class UdpEndpoint(EventEmitter):
         index = opening.interface_index(interface)
         if self.address is None:
             raise RuntimeError("bind comes first: a group has no port of its own")
-        opening.set_membership(self._channel_for(family).socket, group, index, joins=joins)
+        sock = self._channel_for(family).socket
+        try:
+            opening.set_membership(sock, group, index, joins=joins)
+        except OSError as why:
+            raise about(why, group) from None
 
     # -- sending -------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ Some facts about kernels, and what they mean for us:
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -119,7 +120,10 @@ def interface_index(interface: str | int | None) -> int:
     Raises: OSError if there is none of that name
     """
     if isinstance(interface, str):
-        return socket.if_nametoindex(interface)
+        try:
+            return socket.if_nametoindex(interface)
+        except OSError as why:
+            raise OSError(errno.ENODEV, "no interface has this name", interface) from why
     return interface or 0
 
 

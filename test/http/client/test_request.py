@@ -269,6 +269,22 @@ def test_a_bad_uri_is_an_error_event(stage: Stage, method: str, uri: str) -> Non
     assert (len(stage.peers), stage.idle) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("method", "uri"),
+    [
+        pytest.param("GET", "http://u:secret@origin/", id="user"),
+        pytest.param("GET", "http://u:secret\xe9@origin/", id="non-ascii"),
+        pytest.param("CONNECT", "u:secret@origin:80", id="connect"),
+    ],
+)
+def test_no_password_is_shown(stage: Stage, method: str, uri: str) -> None:
+    watched = stage.start(method, uri)
+    watched.exchange.request_done([])
+    assert isinstance(watched.error, UrlError)
+    assert "...@origin" in str(watched.error)
+    assert "secret" not in f"{watched.error} {watched.exchange}"
+
+
 # -- what is wrong with it ------------------------------------------------------------------------
 
 

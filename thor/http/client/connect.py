@@ -49,7 +49,7 @@ class Connecting:
             tcp_client = settings.tcp_client_class(loop)
         else:
             tcp_client = self._make_tls_client(name)
-        if settings.check_ip is not None:
+        if settings.check_ip is not None and not way.host.startswith("unix:"):
             tcp_client.check_ip = self._is_allowed
         self._step: Any = tcp_client
         tcp_client.on("connect", self._tunnel if way.tunnel else self._connected)

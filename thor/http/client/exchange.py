@@ -31,6 +31,7 @@ from thor.http.error import (
     OutputStateError,
 )
 from thor.http.passage import PassesBodies
+from thor.http.uri import show_uri
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ClientReading
 
@@ -137,9 +138,9 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         self._length = -1
 
     def __repr__(self) -> str:
-        method, uri = self.method.decode("latin-1"), self.uri[:60].decode("latin-1")
+        method, uri = self.method.decode("latin-1"), show_uri(self.uri)
         return (
-            f"<HttpClientExchange {method} {uri!r} "
+            f"<HttpClientExchange {method} {uri} "
             f"request {self._writing.name}, response {self._reading.name}>"
         )
 

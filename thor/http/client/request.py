@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes
 from thor.http.error import HttpError, OutputStateError, OutputSyntaxError, UrlError
+from thor.http.uri import show_uri
 from thor.http.wire.framing import CHUNKED, NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.http.wire.writer import last_chunk, request_head
@@ -362,4 +363,5 @@ def _ascii(text: Any, what: str, error: type[HttpError]) -> bytes:
     try:
         return text.encode("ascii")
     except UnicodeEncodeError:
-        raise error(f"{what} {text!r} is not ASCII") from None
+        shown = show_uri(text.encode("ascii", "backslashreplace"))
+        raise error(f"{what} {shown} is not ASCII") from None

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from thor.http.error import AccessError, InvalidHostError, UrlError
-from thor.http.uri import parse_uri
-from thor.http.wire.grammar import excerpt
+from thor.http.uri import parse_uri, show_uri
 from thor.http.wire.limits import Limits
 from thor.http.wire.target import split_authority
 from thor.tls.context import check_context
@@ -194,5 +193,5 @@ def split_connect(uri: bytes) -> tuple[str, int]:
     except InvalidHostError:
         port = None
     if port is None:
-        raise UrlError(f"CONNECT needs host:port, not {excerpt(uri)}")
+        raise UrlError(f"CONNECT needs host:port, not {show_uri(uri)}")
     return host.decode("ascii").lower().removeprefix("[").removesuffix("]"), port
