@@ -174,8 +174,8 @@ def test_limits_are_allowed_and_no_more() -> None:
     for found, allowed in (
         (native_request(data, limits=Limits(max_head_fields=3)), True),
         (native_request(data, limits=Limits(max_head_fields=2)), False),
-        (native_request(data, limits=Limits(max_target_bytes=size)), True),
-        (native_request(data, limits=Limits(max_target_bytes=size - 1)), False),
+        (native_request(data, limits=Limits(max_head_bytes=size + 4)), True),
+        (native_request(data, limits=Limits(max_head_bytes=size + 3)), False),
         (native_request(request(b"Content-Length: 9"), limits=Limits(max_body_bytes=9)), True),
         (native_request(request(b"Content-Length: 9"), limits=Limits(max_body_bytes=8)), False),
     ):
@@ -193,22 +193,25 @@ def test_more_than_128_fields_are_left_to_the_twin() -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        (bytearray(request()), 0, (128, 8192, None)),
-        (OwnBytes(request()), 0, (128, 8192, None)),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, (128, 8192, None)),
-        (request(), -1, (128, 8192, None)),
-        (request(), 1000, (128, 8192, None)),
-        (request(), 2**80, (128, 8192, None)),
-        (request(), 0, (2**80, 8192, None)),
-        (request(), 0, (-1, 8192, None)),
-        (request(), 0, (128, 2**80, None)),
-        (request(), 0, (128, -1, None)),
-        (request(), 0, (128, -sys.maxsize - 1, None)),
-        (request(), 0, (128.0, 8192, None)),
-        (request(), 0, (128, 8192, 2**80)),
-        (request(), 0, (True, 8192, None)),
+        (bytearray(request()), 0, (128, 8192, None, 8192, 8192)),
+        (OwnBytes(request()), 0, (128, 8192, None, 8192, 8192)),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, (128, 8192, None, 8192, 8192)),
+        (request(), -1, (128, 8192, None, 8192, 8192)),
+        (request(), 1000, (128, 8192, None, 8192, 8192)),
+        (request(), 2**80, (128, 8192, None, 8192, 8192)),
+        (request(), 0, (2**80, 8192, None, 8192, 8192)),
+        (request(), 0, (-1, 8192, None, 8192, 8192)),
+        (request(), 0, (128, 2**80, None, 8192, 8192)),
+        (request(), 0, (128, -1, None, 8192, 8192)),
+        (request(), 0, (128, -sys.maxsize - 1, None, 8192, 8192)),
+        (request(), 0, (128.0, 8192, None, 8192, 8192)),
+        (request(), 0, (128, 8192, 2**80, 8192, 8192)),
+        (request(), 0, (True, 8192, None, 8192, 8192)),
         (request(), 0, (128, 8192)),
-        (request(), 0, [128, 8192, None]),
+        (request(), 0, [128, 8192, None, 8192, 8192]),
+        (request(), 0, (128, 8192, None, 8192)),
+        (request(), 0, (128, 8192, None, 8192.0, 8192)),
+        (request(), 0, (128, 8192, None, 8192, None)),
         (request(), 0, None),
     ],
     ids=repr,
@@ -218,10 +221,32 @@ def test_unusual_arguments_are_left_to_the_twin(args: tuple[Any, ...]) -> None:
     assert native.parse_request(*args) is None
 
 
+LONG = b"x" * 4000
+
+
+@pytest.mark.parametrize(
+    ("head", "limits", "plain"),
+    [
+        (request(*[b"A: " + LONG] * 3), Limits(), True),
+        (request(*[b"A: " + LONG] * 3), Limits(max_head_bytes=12_000), False),
+        (request(b"A: " + LONG), Limits(max_field_bytes=4003), True),
+        (request(b"A: " + LONG), Limits(max_field_bytes=4002), False),
+        (request(line=b"GET /%b HTTP/1.1" % LONG), Limits(max_target_bytes=4014), True),
+        (request(line=b"GET /%b HTTP/1.1" % LONG), Limits(max_target_bytes=4013), False),
+    ],
+    ids=["large", "head", "at field", "over field", "at start line", "over start line"],
+)
+def test_what_is_within_every_limit_is_plain(head: bytes, limits: Limits, plain: bool) -> None:
+    assert (native_request(head, 0, limits) is not None) is plain
+    line, _, rest = head.partition(b"\r\n")
+    answer = b"HTTP/1.1 200 ".ljust(len(line), b"x") + b"\r\n" + rest
+    assert (native_response(answer, 0, limits) is not None) is plain
+
+
 @pytest.mark.parametrize("end", [sys.maxsize, 8192])
 def test_offset_at_the_very_end_finds_nothing(end: int) -> None:
     assert native.parse_request is not None
-    assert native.parse_request(request(), len(request()), (128, end, None)) is None
+    assert native.parse_request(request(), len(request()), (128, end, None, end, end)) is None
     assert native_response(b"", 0) is None
 
 

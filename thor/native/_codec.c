@@ -303,14 +303,16 @@ static PyObject *wrong_count(const char *name) {
 
 /* Limits.of_plain_heads of wire/limits.py. */
 typedef struct {
-    Py_ssize_t fields, bytes, body;
+    Py_ssize_t fields, bytes, body, start, line;
 } Limits;
 
 static int take_limits(PyObject *object, Limits *most) {
-    return PyTuple_CheckExact(object) && PyTuple_Size(object) == 3 &&
+    return PyTuple_CheckExact(object) && PyTuple_Size(object) == 5 &&
            is_size(PyTuple_GetItem(object, 0), &most->fields) &&
            is_size(PyTuple_GetItem(object, 1), &most->bytes) &&
-           is_limit(PyTuple_GetItem(object, 2), &most->body) && most->bytes >= 0;
+           is_limit(PyTuple_GetItem(object, 2), &most->body) &&
+           is_size(PyTuple_GetItem(object, 3), &most->start) &&
+           is_size(PyTuple_GetItem(object, 4), &most->line) && most->bytes >= 0;
 }
 
 /* The bytes of a buffer from an offset on, in which a head within the limits has to end. */
@@ -355,8 +357,8 @@ static int note_arriving(Fields *all, const Field *field, int request) {
 
 /* Read field lines from `p` to the empty line. Returns: what follows it; NULL if not plain. */
 static const octet *read_fields(const State *state, const octet *p, const octet *end,
-                                Py_ssize_t most, Fields *all, int request) {
-    if (most > MAX_FIELDS) most = MAX_FIELDS;
+                                const Limits *limits, Fields *all, int request) {
+    Py_ssize_t most = limits->fields < MAX_FIELDS ? limits->fields : MAX_FIELDS;
     begin_fields(all);
     while (!is_crlf(p, end)) {
         Field *field = &all->fields[all->count];
@@ -365,7 +367,7 @@ static const octet *read_fields(const State *state, const octet *p, const octet 
         field->name = span_of(p, stop);
         p = stop + 1;
         stop = find_control(p, end);
-        if (!is_crlf(stop, end)) return NULL;
+        if (!is_crlf(stop, end) || stop - field->name.at > limits->line) return NULL;
         field->value = stripped(p, stop);
         p = stop + 2;
         field->known = find_known(state, field->name, &field->object);
@@ -403,7 +405,8 @@ static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize
     const octet *end = head.at + head.size;
     const octet *p = read_request_line(head.at, end, &method, &target);
     Fields all;
-    if (p != NULL) p = read_fields(state, p, end, most.fields, &all, 1);
+    if (p != NULL && p - head.at - 2 > most.start) p = NULL;
+    if (p != NULL) p = read_fields(state, p, end, &most, &all, 1);
     if (p == NULL || all.host.at == NULL || all.length > most.body) return none();
     int framing = all.chunked ? CHUNKED : all.length >= 0 ? LENGTH : NO_BODY;
     PyObject *parts[] = {
@@ -450,7 +453,8 @@ static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssiz
     const octet *end = head.at + head.size;
     const octet *p = read_status_line(head.at, end, &status, &phrase);
     Fields all;
-    if (p != NULL) p = read_fields(state, p, end, most.fields, &all, 0);
+    if (p != NULL && p - head.at - 2 > most.start) p = NULL;
+    if (p != NULL) p = read_fields(state, p, end, &most, &all, 0);
     if (p == NULL || equals(method, "CONNECT", 7)) return none();
     int code = (int)decimal(status);
     int framing = all.chunked ? CHUNKED : all.length >= 0 ? LENGTH : UNTIL_CLOSE;

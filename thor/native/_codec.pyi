@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 _Fields = list[tuple[bytes, bytes]]
-#: `Limits.of_plain_heads`: fields, bytes but for the empty line, Content-Length (None: any).
-_Limits = tuple[int, int, int | None]
+#: `Limits.of_plain_heads`: fields; bytes in all, but for the empty line; Content-Length (None:
+#: any); bytes of the start line, and of each field line.
+_Limits = tuple[int, int, int | None, int, int]
 
 def parse_request(
     buf: bytes | bytearray, at: int, limits: _Limits, /

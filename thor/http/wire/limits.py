@@ -76,7 +76,13 @@ class Limits:
         #: A head up to this size keeps to all limits in bytes without a closer look.
         self.plain_head_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
         #: What the native codec has to know, in its order.
-        self.of_plain_heads = (max_head_fields, self.plain_head_bytes, max_body_bytes)
+        self.of_plain_heads = (
+            max_head_fields,
+            max_head_bytes - 4,
+            max_body_bytes,
+            max_target_bytes,  # of the whole start line: one that is longer is looked at closely
+            max_field_bytes,
+        )
 
 
 #: The defaults.
