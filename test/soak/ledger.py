@@ -65,6 +65,10 @@ class Ledger:
         """Whether an origin was down at some time in between."""
         return any(down <= ended and began <= up for down, up in reversed(self.outages))
 
+    def since_outage(self, began: float) -> float:
+        """How long before `began` the last outage, as far as it may be felt, had ended."""
+        return began - max((up for _, up in self.outages), default=-inf)
+
     # -- the other side
 
     def compare(self, origins: Path, direct: Path) -> None:

@@ -81,7 +81,8 @@ class Client:
     async def failed(self, kind: str, began: float, why: Exception | None) -> None:
         """What is due is lost. That is in order only behind a proxy whose origin was down."""
         if why is not None and not (self.door.relayed and self.ledger.may_fail(began, now())):
-            self.ledger.fault(f"{kind} {self.due} at {self.door}: {why!r}")
+            since = self.ledger.since_outage(began)
+            self.ledger.fault(f"{kind} {self.due} at {self.door}, {since:.1f} s after: {why!r}")
         self.settle(FAILED)
         await self.leave()
 
@@ -119,7 +120,7 @@ class Client:
         if not reply.keeps:
             await self.leave()
         if reply.status in (502, 503, 504):
-            raise Refusal(reply.status)
+            raise Refusal(reply.status, reply.fields.get(b"proxy-status"))
         return reply
 
     def answered(self, good: bool, reply: Reply) -> None:
@@ -288,7 +289,7 @@ async def half_close(client: Client, kind: str) -> None:
         client.wire = wire  # one that is told to close reads what is left first
         reply = await wire.response()
         if reply.status in (502, 503, 504):
-            raise Refusal(reply.status)
+            raise Refusal(reply.status, reply.fields.get(b"proxy-status"))
         client.answered(is_body(reply, number, size), reply)
     if not client.door.tls and not await wire.at_end():
         client.ledger.fault("more than was asked for")
