@@ -72,7 +72,7 @@ class HttpClientConnection(ClientPatience):
         self._written = 0
         # From which size on a piece may not be all that the kernel had, and whether the last one
         # was of that size. Of how much was read to be decrypted nothing is known here.
-        self._full_bytes = 1 if hasattr(tcp_conn, "tls_version") else RECV_BYTES
+        self._full_bytes = 1 if tcp_conn._encrypts else RECV_BYTES
         self._full = False
         self._deadline_at = self._deadline_entry = inf
         tcp_conn._owner = self
