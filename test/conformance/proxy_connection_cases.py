@@ -98,10 +98,10 @@ GONE_CLIENT = [
         sends("client", asks(CHUNKED, method=b"POST", body=b"5\r\nhello\r\n")),
         gets("a", got(method=b"POST", last=(CHUNKED,), body=b"5\r\nhello\r\n")),
         sends("a", answers(b"Connection: close"), FIN),
-        gets("client", passed()),
+        gets("client", passed(last=(b"Connection: close",))),
         ends("a"),
         sends("client", b"0\r\n\r\n"),
-        ends("client", OPEN),
+        ends("client"),
     ),
     talk(
         "client-goes",

@@ -249,7 +249,8 @@ _CONNECTIONS = [
         "early-answer",
         "9.6",
         "After an answer that came before the body, the body is read and dropped, up to "
-        "``drain_bytes``; else the connection is closed.",
+        "``drain_bytes``. If more is to come, or nobody knows how much, and the program does not "
+        "read it, the answer says that the connection will be closed.",
         "http/server/connection.py",
     ),
     Rule(

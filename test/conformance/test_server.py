@@ -110,6 +110,7 @@ class Program:
         exchange.on("request_done", lambda _: self.answer(exchange))
 
     def _early(self, exchange: HttpServerExchange) -> None:
+        exchange.remove_listeners("request_body")  # it does not read
         exchange.on("request_start", lambda *_: self.answer(exchange))
 
     def _mute(self, exchange: HttpServerExchange) -> None:

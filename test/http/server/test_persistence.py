@@ -221,6 +221,29 @@ def test_a_rest_that_is_too_long_ends_the_connection_and_not_the_answer() -> Non
     assert stage.server.connections == []
 
 
+def answering_unread(exchange: HttpServerExchange) -> None:
+    exchange.remove_listeners("request_body")
+    answering(exchange)
+
+
+@pytest.mark.parametrize(
+    ("framing", "says"),
+    [
+        ("Content-Length: 10000", HELLO),
+        ("Content-Length: 10001", HELLO_CLOSE),
+        ("Transfer-Encoding: chunked", HELLO_CLOSE),
+    ],
+)
+def test_an_answer_says_whether_a_rest_that_nobody_reads_is_too_long(
+    framing: str, says: bytes
+) -> None:
+    """A client that has sent all of it needs to know, before it sends its next request."""
+    stage = Stage(answering_unread, drain_bytes=10_000)
+    client = stage.client().send(request("/", framing, method="POST"))
+    assert client.take() == says
+    assert client.ended is (says is HELLO_CLOSE)
+
+
 def test_an_early_answer_in_pieces_lets_the_body_come_meanwhile() -> None:
     stage = Stage()
     client = stage.client().send(CHUNKED)

@@ -302,6 +302,11 @@ class HttpServerConnection(Ending):
             return False  # it may be meant for a tunnel
         if exchange._must_continue and not reader.complete and not reader.buffered:
             return False  # or the body that the client has announced, or not
+        read = exchange._owner is None and exchange._hears("request_body")
+        if not read and reader.body_left > self.server.drain_bytes:
+            # The rest is too long to be dropped: a client that has sent all of it must know that
+            # its next request would come too late.
+            return False
         return not self._half_closed or reader.buffered > 0
 
     def _response_broken(self, exchange: HttpServerExchange, error: OutputStateError) -> None:

@@ -122,7 +122,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             return
         conn = self.http_conn
         keep_alive = self._keep_alive
-        if conn._unsettled or self._must_continue or self.method == b"CONNECT":
+        if conn._unsettled or not conn._reader.complete or self.method == b"CONNECT":
             keep_alive = keep_alive and conn._may_persist(self)
         date_line = conn.server._date_line()
         out = response_head(

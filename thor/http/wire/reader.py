@@ -15,6 +15,7 @@ decoded before it is given out first, so that the cuts between the pieces change
 
 from __future__ import annotations
 
+from math import inf
 from typing import NoReturn
 
 from thor import native
@@ -158,6 +159,11 @@ class MessageReader:
     def body_due(self) -> int:
         """Bytes that are to come of a body of known length, if all that came was pulled; else 0."""
         return self._left if self._body == LENGTH and not self.held else 0
+
+    @property
+    def body_left(self) -> float:
+        """Bytes of the body that were not pulled; infinite if nobody knows how many there are."""
+        return self._left if self._body == LENGTH else 0 if self._body == NO_BODY else inf
 
     def skip_body(self, count: int) -> None:
         """So many bytes of `body_due`, but not all, came and are not fed: they went elsewhere."""
