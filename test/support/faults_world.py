@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from math import inf
 from typing import Any, NamedTuple
 
 from faults_kernel import Boom, Interrupted, Kernel, Point
@@ -321,7 +320,7 @@ class World:
         loop = self.loop
         timer = loop._deadlines._timer
         timers = {event for _, event in loop.scheduled_events()} - self._own_timers - {timer}
-        armed = [holder for *_, holder in loop._deadlines._heap if holder._deadline_at < inf]
+        armed = loop._deadlines.holders()
         left: list[Any] = [
             *loop.registered_fd_handlers(),
             *timers,

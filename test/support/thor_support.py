@@ -19,7 +19,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def run_loop(
 def left_on(loop: Any) -> list[str]:
     """What a loop still has to do: timers, dead-lines, watched fds. The library's own sweep of
     dead-lines is none of it: its timer is left to run out when the dead-lines have moved on."""
-    armed = [holder for *_, holder in loop._deadlines._heap if holder._deadline_at < inf]
+    armed = loop._deadlines.holders()
     timers = [e for _, e in loop.scheduled_events() if e is not loop._deadlines._timer]
     watched = loop.registered_fd_handlers()
     return [
