@@ -52,6 +52,26 @@ def test_bodies_arrive_whole_however_they_are_cut(way: str) -> None:
     assert bodies == [b"x" * 1000, b"yyz"]
 
 
+def test_clients_that_send_in_turns_are_not_mixed_up() -> None:
+    """A reader passes from one connection to the next, empty."""
+    stage = Stage(answering_done)
+    clients = [stage.client() for _ in range(3)]
+    data = [
+        request(f"/{n}", f"X-Client: {n}") + request(f"/{n}/body", method="PUT", body=b"%d" % n * 9)
+        for n in range(3)
+    ]
+    for at in range(max(map(len, data))):
+        for client, mine in zip(clients, data, strict=True):
+            client.send(mine[at : at + 1])
+    for client in clients:
+        assert client.take() == HELLO * 2
+    seen = {(exchange.http_conn, exchange.uri) for exchange in stage.exchanges}
+    conns = {exchange.http_conn: exchange.uri for exchange in stage.exchanges[:3]}
+    assert seen == {(conn, uri + rest) for conn, uri in conns.items() for rest in (b"", b"/body")}
+    bodies = [dict(e[:2] for e in h.events).get("request_body") for h in stage.heard]
+    assert bodies == [None] * 3 + [b"0" * 9, b"1" * 9, b"2" * 9]
+
+
 def test_an_exchange_knows_its_request_before_it_starts() -> None:
     seen: list[Any] = []
 

@@ -10,6 +10,9 @@ one before is complete and the client has taken enough of it; what a client pipe
 waits in the reader, up to a bound, then reading pauses. When a response is complete before its
 request, there is no exchange any more, and the rest of the request is dropped.
 
+A connection has a reader while there is anything to read. One whose request is answered leaves it
+to its server, empty, for the next that hears something: most are idle.
+
 How long the connection waits for what is in `patience.py`, how it ends in `ending.py`.
 """
 
@@ -27,6 +30,7 @@ from thor.http.error import (
 from thor.http.server.ending import Ending, log
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.server.patience import BEGUN, DONE, HEAD, IDLE, NEW, QUIET, READ_BODY
+from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerReading, ServerWriting
 from thor.http.wire.writer import response_head, switching_head
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from thor.types import HeadersIn
 
 READ_DONE = ServerReading.DONE
+#: Stands for the reader of a connection that has none: nothing has come. It is only looked at.
+NO_READER = RequestReader(Limits())
 BODY, UPGRADED, FAILED = ServerWriting.BODY, ServerWriting.UPGRADED, ServerWriting.FAILED
 
 
@@ -52,7 +58,7 @@ class HttpServerConnection(Ending):
         self.server = server
         self.address = tcp_conn.address
         self._loop = tcp_conn._loop
-        self._reader = RequestReader(server._limits)
+        self._reader = NO_READER
         # What changes in the life of most is set here: an attribute that comes later makes the
         # instance's dict a table of its own, at twice the size. The rest are the class's defaults.
         # So does what is looked at for every request: a class's default costs more to read.
@@ -78,15 +84,22 @@ class HttpServerConnection(Ending):
 
     def data(self, data: bytes) -> None:
         """Bytes arrived."""
+        if self._lingering:
+            self._discard(len(data))
+            return
         reader = self._reader
-        if reader.held or self._lingering:
-            if self._lingering:
-                self._discard(len(data))
-                return
+        if reader is NO_READER:
+            server = self.server
+            spare = server._spare_reader
+            server._spare_reader = None
+            reader = self._reader = RequestReader(server._limits) if spare is None else spare
+            reader.held = data  # all that `feed` would do
+        elif reader.held:
             reader.feed(data)
         else:
-            reader.held = data  # all that `feed` would do
+            reader.held = data
         self._pump()
+        reader = self._reader
         if (
             reader.held
             and reader.buffered > self.server.read_ahead_bytes
@@ -97,6 +110,8 @@ class HttpServerConnection(Ending):
     def end(self) -> None:
         """The client finished sending: what it asked for is still answered."""
         self._half_closed = self._unsettled = True
+        if self._reader is NO_READER:
+            self._reader = RequestReader(self.server._limits)
         tcp_conn = self.tcp_conn
         exchange = self._exchange
         if tcp_conn is None or self._closing:
@@ -344,6 +359,11 @@ class HttpServerConnection(Ending):
             self._deadline_at = when = now + idle_timeout
             if when < self._deadline_entry:
                 self._loop._deadlines.arm(self, when)
+        if not (unread or self._unsettled):
+            server = self.server
+            self._reader = NO_READER
+            if reader._limits is server._limits:
+                server._spare_reader = reader
         return unread
 
     def _finish_early(self, exchange: HttpServerExchange) -> bool:

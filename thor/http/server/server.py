@@ -19,6 +19,7 @@ from thor.tls import TlsServer, reason_of
 if TYPE_CHECKING:
     import ssl
 
+    from thor.http.wire.reader import RequestReader
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
     from thor.types import Address
@@ -145,7 +146,7 @@ class HttpServer(EventEmitter):
         self._stopped = False
         self._listening = True
         self._limits_of: tuple[Any, ...] = ()
-        self._made_limits = self._limits
+        self._renew_limits()
         self.tls = tls
         if tls is None:
             server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
@@ -173,14 +174,14 @@ class HttpServer(EventEmitter):
         """The connections that are open. Those that were upgraded are the program's."""
         return list(self._connections)
 
-    @property
-    def _limits(self) -> Limits:
-        """The settings that the wire needs; made anew when one of them was set meanwhile."""
+    def _renew_limits(self) -> None:
+        """Make the settings that the wire needs anew, if one of them was set meanwhile."""
         now = tuple(getattr(self, name) for name in LIMITS)
         if now != self._limits_of:
-            self._made_limits = Limits(**dict(zip(LIMITS, now, strict=True)))
             self._limits_of = now
-        return self._made_limits
+            self._limits = Limits(**dict(zip(LIMITS, now, strict=True)))
+            #: One that no connection needs at present; empty, and with these limits.
+            self._spare_reader: RequestReader | None = None
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
@@ -239,6 +240,7 @@ class HttpServer(EventEmitter):
         self._stop_if_over()
 
     def _accepted(self, tcp_conn: TcpConnection) -> None:
+        self._renew_limits()
         self._connections.add(HttpServerConnection(tcp_conn, self))
 
     def _disconnected(self, connection: Any) -> None:
