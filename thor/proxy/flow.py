@@ -155,6 +155,8 @@ class _WatchedCaller(Caller):
 
     __slots__ = ()
 
+    hears_done = True
+
     def done(self, error: HttpError | None) -> None:
         """The last byte of the response has left, or the exchange is lost."""
         relay = self.relay

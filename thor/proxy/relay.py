@@ -81,6 +81,8 @@ class Caller:
 
     __slots__ = ("relay",)
 
+    hears_done = False
+
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
 
@@ -163,6 +165,10 @@ class Relay:
         inbound = self.inbound
         inbound._owner = inbound._sink = self.caller_class(self)
         target, fields = inbound.uri, inbound.req_hdrs
+        conn = inbound.http_conn
+        if conn.client is None:
+            conn.client = peer_of(inbound), came_by_tls(inbound)
+        peer, by_tls = conn.client
         try:
             if self.method in _UNUSUAL_METHODS:
                 fields = self._look_at_method(fields)
@@ -171,9 +177,9 @@ class Relay:
                 fields,
                 inbound.req_version != b"1.0",
                 inbound.host,
-                peer_of(inbound),
+                peer,
                 self.proxy.policy,
-                came_by_tls(inbound),
+                by_tls,
             )
         except Answered as answered:
             self.answer(answered)

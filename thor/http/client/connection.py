@@ -337,8 +337,9 @@ class HttpClientConnection(ClientPatience):
         """The response is complete."""
         tcp_conn = self.tcp_conn
         assert tcp_conn is not None
-        trailers = self._reader.trailers
-        extra = self._reader.buffered
+        reader = self._reader
+        trailers = reader.trailers
+        extra = reader.buffered if reader.held else 0
         exchange._transfer_bytes = (
             tcp_conn.bytes_read - self._read_before - self._head_bytes - extra
         )

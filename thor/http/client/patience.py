@@ -73,9 +73,13 @@ class ClientPatience:
         client = exchange.client
         # Outside of a turn the loop's own reading of the clock may be old.
         self._since = self._sent_at = now = self._loop.clock.monotonic()
-        patience = min(client.read_timeout or inf, client.response_timeout or inf)
         # The earliest that may be due; which one it is, is found out when it is.
-        self._deadline_at = when = min(now + patience, exchange._expires_at)
+        when = exchange._expires_at
+        if (timeout := client.read_timeout) and now + timeout < when:
+            when = now + timeout
+        if (timeout := client.response_timeout) and now + timeout < when:
+            when = now + timeout
+        self._deadline_at = when
         if when < self._deadline_entry:
             self._loop._deadlines.arm(self, when)
 

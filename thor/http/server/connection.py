@@ -19,7 +19,7 @@ How long the connection waits for what is in `patience.py`, how it ends in `endi
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thor.http.error import (
     ConnectError,
@@ -51,7 +51,10 @@ class HttpServerConnection(Ending):
     """A connection of an `HttpServer`.
 
     tcp_conn: None once it is gone, or another protocol has it; address: the client's
+    client: what a layer above knows of the client, the same for each of its requests
     """
+
+    client: Any = None
 
     def __init__(self, tcp_conn: TcpConnection, server: HttpServer) -> None:
         self.tcp_conn = tcp_conn
@@ -89,10 +92,8 @@ class HttpServerConnection(Ending):
             return
         reader = self._reader
         if reader is NO_READER:
-            server = self.server
-            spare = server._spare_reader
-            server._spare_reader = None
-            reader = self._reader = RequestReader(server._limits) if spare is None else spare
+            spare = self.server._spare_readers
+            reader = self._reader = spare.pop() if spare else RequestReader(self.server._limits)
             reader.held = data  # all that `feed` would do
         elif reader.held:
             reader.feed(data)
@@ -329,11 +330,31 @@ class HttpServerConnection(Ending):
         if exchange is self._exchange:
             self._gone(error)
 
+    def _answered(self, exchange: HttpServerExchange) -> None:
+        """The program has ended the response."""
+        if self._pumping:
+            return  # it is looked at there
+        reader = self._reader
+        if (
+            reader.complete
+            and not reader.held
+            and exchange is self._exchange
+            and exchange._keep_alive
+            and not self._unsettled
+        ):
+            self._finish(exchange)  # nothing follows from it but the wait for the next request
+        else:
+            self._loop._soon(self._pump)
+
     def _finish(self, exchange: HttpServerExchange) -> bool:
         """The response is complete. Returns: whether to look for the next request now"""
         listeners = exchange._listeners
-        if exchange._sink is None and (listeners is None or "done" not in listeners):
+        if listeners is not None and "done" in listeners:
+            self._settle(exchange)
+        elif (sink := exchange._sink) is None:
             self._exchange = exchange._listeners = None
+        elif sink is exchange._owner and not sink.hears_done:
+            self._exchange = exchange._listeners = exchange._sink = exchange._owner = None
         else:
             self._settle(exchange)
         reader = self._reader
@@ -363,7 +384,7 @@ class HttpServerConnection(Ending):
             server = self.server
             self._reader = NO_READER
             if reader._limits is server._limits:
-                server._spare_reader = reader
+                server._spare_readers.append(reader)
         return unread
 
     def _finish_early(self, exchange: HttpServerExchange) -> bool:

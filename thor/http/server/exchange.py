@@ -67,7 +67,8 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
     def __init__(self, conn: HttpServerConnection, head: RequestParts) -> None:
         self._listeners = self._sink = None
         #: The layer above, if there is one. It is called directly for what each request has:
-        #: `request_body(chunk)` and `request_done(trailers)`; it is the sink as well.
+        #: `request_body(chunk)` and `request_done(trailers)`; it is the sink as well, and its
+        #: `hears_done` says whether for `done`, too.
         self._owner: Any = None
         self.http_conn = conn
         #: host: the authority that the request is for (RFC 9110 section 7.1); empty if unknown.
@@ -124,7 +125,9 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         keep_alive = self._keep_alive
         if conn._unsettled or not conn._reader.complete or self.method == b"CONNECT":
             keep_alive = keep_alive and conn._may_persist(self)
-        date_line = conn.server._date_line()
+        server = conn.server
+        current = server.send_date and conn._loop._now < server._date_until
+        date_line = server._dated if current else server._date_line()
         out = response_head(
             status, phrase, headers, self.method, self._http11, keep_alive, date_line
         )
@@ -224,9 +227,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             raise
         if close:
             self._keep_alive = False
-        conn = self.http_conn
-        if not conn._pumping:
-            conn._loop._soon(conn._pump)
+        self.http_conn._answered(self)
 
     def upgrade(self, protocol: str | bytes, headers: HeadersIn = ()) -> TcpConnection:
         """Switch to another protocol: 101, or 200 to CONNECT, and the connection is the program's.

@@ -180,8 +180,9 @@ class HttpServer(EventEmitter):
         if now != self._limits_of:
             self._limits_of = now
             self._limits = Limits(**dict(zip(LIMITS, now, strict=True)))
-            #: One that no connection needs at present; empty, and with these limits.
-            self._spare_reader: RequestReader | None = None
+            #: Those that no connection needs at present; empty, and with these limits. There are
+            #: never more than there were requests under way at once.
+            self._spare_readers: list[RequestReader] = []
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
