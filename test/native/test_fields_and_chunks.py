@@ -22,6 +22,7 @@ from native_support import (
 )
 
 from thor import native
+from thor.http.wire.fields import WireFields
 
 if not native.loaded:
     pytest.skip("the native codec is not loaded", allow_module_level=True)
@@ -33,11 +34,19 @@ class OwnStr(str):
     __slots__ = ()
 
 
+class OwnList(list[Any]):
+    """A list that is iterated in another way."""
+
+    def __iter__(self) -> Any:
+        return iter([("X", "y")])
+
+
 # -- fields that are sent
 
 PLAIN_FIELDS: dict[str, Any] = {
     "none": [],
     "a tuple": (("A", "b"),),
+    "those of a message that is passed on": WireFields([(b"A", b"b"), (b"Via", b"c")]),
     "str and bytes": [("A", b"b"), (b"C", "d")],
     "white space around": [("A", "  b c  ")],
     "empty": [("A", ""), ("B", b""), ("C", " ")],
@@ -57,6 +66,7 @@ PLAIN_FIELDS: dict[str, Any] = {
 OTHER_FIELDS: dict[str, Any] = {
     "generator": (field for field in FIELDS),
     "dictionary": {"A": "b"},
+    "a list with a way of its own": OwnList([("A", "b")]),
     "nothing": None,
     "list in the list": [["A", "b"]],
     "three": [("A", "b", "c")],
@@ -175,7 +185,7 @@ OTHER_HEADS: dict[str, tuple[Any, ...]] = {
     **{
         name: ([LENGTH_12, *fields],)
         for name, fields in OTHER_FIELDS.items()
-        if isinstance(fields, list)
+        if type(fields) is list
     },
 }
 

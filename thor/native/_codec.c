@@ -535,11 +535,18 @@ static octet *put(octet *out, const void *from, Py_ssize_t size) {
     return out + size;
 }
 
+/* Whether it is a list, or of a kind that is iterated as one. */
+static int is_plain_list(PyObject *object) {
+    if (PyList_CheckExact(object)) return 1;
+    return PyList_Check(object) && PyType_GetSlot(Py_TYPE(object), Py_tp_iter) ==
+                                       PyType_GetSlot(&PyList_Type, Py_tp_iter);
+}
+
 /* Take the fields that a program passes, and of these the ones that are sent.
  * Returns: the size of their lines, each behind a CRLF; -1 if not all is plain */
 static Py_ssize_t take_fields(const State *state, PyObject *fields, int keep_length, int request,
                               Fields *all) {
-    int is_list = PyList_CheckExact(fields);
+    int is_list = is_plain_list(fields);
     if (!is_list && !PyTuple_CheckExact(fields)) return -1;
     Py_ssize_t size = 0, count = is_list ? PyList_Size(fields) : PyTuple_Size(fields);
     if (count > MAX_FIELDS) return -1;

@@ -20,7 +20,6 @@ finished its request although all of it was sent, counts against nobody.
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.http.error import ExchangeTimeoutError, HttpError, ReadTimeoutError

@@ -130,7 +130,7 @@ def response_head(
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
     line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
-    if keep_alive and http11 and _render_response and headers.__class__ is not WireFields:
+    if keep_alive and http11 and _render_response:
         rendered = _render_response(line, headers, method, date_line)
         if rendered is not None:
             return rendered
@@ -299,13 +299,13 @@ def _render(
     Returns: (start and fields without the last CRLF, Content-Length or -1, whether Date is among
         them, [(action, value)] of Connection, Upgrade and Host, which are not)
     """
-    if headers.__class__ is WireFields and (keep_length or headers.length < 0):
-        data = b"\r\n".join([start, *map(b": ".join, headers)])
-        return data, headers.length, headers.dated, _NOTHING_SPECIAL
     if _render_fields is not None:
         rendered = _render_fields(start, headers, keep_length, request)
         if rendered is not None:
             return rendered
+    if headers.__class__ is WireFields and (keep_length or headers.length < 0):
+        data = b"\r\n".join([start, *map(b": ".join, headers)])
+        return data, headers.length, headers.dated, _NOTHING_SPECIAL
     return _render_each(start, headers, keep_length, request)
 
 
