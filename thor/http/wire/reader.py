@@ -145,9 +145,19 @@ class MessageReader:
         if body == CHUNKED:
             if self.held:
                 data = self._decode_chunks()
-        elif self.held:
-            data = self._take(self._left if body == LENGTH else len(self.held))
-            if body == LENGTH:
+        elif held := self.held:
+            at = self._at
+            if body != LENGTH:
+                data = self._take(len(held))
+            elif held.__class__ is bytes and len(held) - at == self._left:
+                # All of it, and nothing else: as below, without the calls.
+                data = held[at:]
+                self.held = b""
+                self._at = self._left = 0
+                self._stuck = -1
+                self._finish()
+            else:
+                data = self._take(self._left)
                 self._left -= len(data)
                 if not self._left:
                     self._finish()
@@ -448,4 +458,5 @@ class ResponseReader(MessageReader):
 
     def _finish(self) -> None:
         self._method = None
-        super()._finish()
+        self._body = NO_BODY
+        self.complete = True
