@@ -331,9 +331,7 @@ class HttpServerConnection(Ending):
             self._gone(error)
 
     def _answered(self, exchange: HttpServerExchange) -> None:
-        """The program has ended the response."""
-        if self._pumping:
-            return  # it is looked at there
+        """The program has ended the response, later than in a listener of the request."""
         reader = self._reader
         if (
             reader.complete

@@ -64,6 +64,13 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
     exchange that is lost accepts `response_*` calls and drops them.
     """
 
+    method: bytes
+    uri: bytes
+    req_version: bytes
+    req_hdrs: RawHeaders
+    #: The authority that the request is for (RFC 9110 section 7.1); empty if unknown.
+    host: bytes
+
     def __init__(self, conn: HttpServerConnection, head: RequestParts) -> None:
         self._listeners = self._sink = None
         #: The layer above, if there is one. It is called directly for what each request has:
@@ -71,12 +78,6 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         #: `hears_done` says whether for `done`, too.
         self._owner: Any = None
         self.http_conn = conn
-        #: host: the authority that the request is for (RFC 9110 section 7.1); empty if unknown.
-        self.method: bytes
-        self.uri: bytes
-        self.req_version: bytes
-        self.req_hdrs: RawHeaders
-        self.host: bytes
         # fmt: off
         (
             self.method, self.uri, self.req_version, self._http11, self.req_hdrs, _, _,
@@ -227,7 +228,9 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             raise
         if close:
             self._keep_alive = False
-        self.http_conn._answered(self)
+        conn = self.http_conn
+        if not conn._pumping:  # else it is looked at there
+            conn._answered(self)
 
     def upgrade(self, protocol: str | bytes, headers: HeadersIn = ()) -> TcpConnection:
         """Switch to another protocol: 101, or 200 to CONNECT, and the connection is the program's.
