@@ -13,6 +13,7 @@ from thor.cli.listen import (
     Servers,
     add_server_arguments,
     certificates,
+    idle_drain_s,
     listen_address,
     listen_all,
     listening,
@@ -131,6 +132,13 @@ def test_several_places(tmp_path: Any) -> None:
     servers, where = make("--listen", "127.0.0.1:1", "--listen", f"unix:{tmp_path}/x")
     assert [server.address for server in servers] == [("127.0.0.1", 1), f"{tmp_path}/x"]
     assert where == f"http://127.0.0.1:1/, unix:{tmp_path}/x"
+
+
+@pytest.mark.parametrize(("drain", "idle"), [("30", 5.0), ("4", 2.0), ("0", 0.0)])
+def test_idle_connections_are_over_before_requests_are_given_up(drain: str, idle: float) -> None:
+    parser = argparse.ArgumentParser()
+    add_server_arguments(parser, "127.0.0.1:8000")
+    assert idle_drain_s(parser.parse_args(["--drain", drain])) == idle
 
 
 def test_the_mode_is_that_of_unix_sockets() -> None:

@@ -153,6 +153,7 @@ def test_workers_serve_until_a_signal(site: str, number: int) -> None:
         for _ in range(8):
             three.ask(stack)
         three.command.signal(number)
+        stack.close()
         ended = {f"thor: worker {number} ({pid}) ended" for number, pid in three.pids.items()}
         assert three.end() == (0, ended)
 
@@ -255,6 +256,7 @@ def test_a_killed_worker_is_replaced_and_nothing_else_is_lost(site: str) -> None
         for _ in range(20):
             two.ask(stack)
         two.command.signal(signal.SIGTERM)
+        stack.close()
         ended = {(1, successor), (2, two.pids[2])}
         assert two.end() == (0, {f"thor: worker {n} ({pid}) ended" for n, pid in ended})
 
@@ -265,6 +267,7 @@ def test_workers_end_when_their_supervisor_is_killed(site: str) -> None:
             two.ask(stack)
         with watched(*two.pids.values()) as wait:
             two.command.signal(signal.SIGKILL)
+            stack.close()
             wait()
         with pytest.raises(ConnectionRefusedError):
             two.connect()

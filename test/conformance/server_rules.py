@@ -235,7 +235,8 @@ _CONNECTIONS = [
     Rule(
         "graceful",
         "9.6",
-        "A graceful shutdown answers what is in flight with ``Connection: close``.",
+        "A graceful shutdown answers what is in flight with ``Connection: close``. An idle client "
+        "has ``drain_idle_timeout`` for one more request, which is answered so, too.",
         "http/server/ending.py",
     ),
     Rule(
@@ -249,8 +250,8 @@ _CONNECTIONS = [
         "early-answer",
         "9.6",
         "After an answer that came before the body, the body is read and dropped, up to "
-        "``drain_bytes``. If more is to come, or nobody knows how much, and the program does not "
-        "read it, the answer says that the connection will be closed.",
+        "``drain_bytes``. If more is to come, or nobody knows how much, the answer says that the "
+        "connection will be closed, unless the program reads.",
         "http/server/connection.py",
     ),
     Rule(

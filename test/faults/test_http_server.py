@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from faults_peer import Peer
 from faults_programs import GET, answer, echo, http_server, switch
-from faults_sweep import Scenario, pairs, sweep
+from faults_sweep import Scenario, noticing, pairs, sweep
 from faults_table import FAULTS
 from faults_world import World
 
@@ -88,21 +88,26 @@ def not_reading(world: World) -> None:
     world.advance(20)
 
 
+@noticing("accept")  # who is not accepted before the end is not served
 def draining(world: World) -> None:
-    """A graceful shutdown while one request is answered, another is sent, and one is idle."""
+    """A graceful shutdown while one request is answered, another is sent, two clients are idle, of
+    which one goes on, and one waits to be accepted."""
 
     def met(exchange: HttpServerExchange) -> None:
         world.watch("exchange", exchange, request_done=lambda _: world.later(3.0, answer, exchange))
 
     server = http_server(world, met)
-    first, second, _third = browser(world), browser(world), browser(world)
+    first, second, third, _fourth = (browser(world) for _ in range(4))
     world.advance(1)
     first.send(GET)
     second.send((POST % 1)[:-2])
+    late = browser(world)
     server.graceful_shutdown()
     world.advance(2)
     second.send(b"de")
-    world.advance(5)
+    third.send(GET)
+    late.send(GET)
+    world.advance(10)
 
 
 def refusing(world: World) -> None:

@@ -182,8 +182,10 @@ def closing_server(world: World) -> None:
     server = serve(world, take)
     peers = [world.peer(), world.peer()]
     world.advance(1)
+    peers.append(world.peer())  # it waits to be accepted
     peers[0].send(b"x")
-    peers.append(world.peer())
+    world.advance(1)
+    peers.append(world.peer())  # it is refused
     world.advance(1)
     for peer in peers:
         peer.close()

@@ -97,6 +97,9 @@ def test_requests_in_flight_are_finished(setting: Setting) -> None:
 
     setting.stop()
     assert setting.proxy.process.poll() is None
+    idle.send(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")  # nobody has told it not to
+    assert rest.head().start == b"GET /again HTTP/1.1"
+    rest.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nidle")
     far.send(PATTERN[HALF:])
     output, _ = client.communicate(timeout=LIMIT_S)
     assert (client.returncode, output) == (0, PATTERN[1:])
@@ -104,14 +107,12 @@ def test_requests_in_flight_are_finished(setting: Setting) -> None:
     assert up.read(len(PATTERN) - HALF) == PATTERN[HALF:]
     up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup")
     late.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlate\r\n0\r\n\r\n")
-    for wire, body in ((upload, b"up"), (waiting, b"late")):
+    for wire, body in ((upload, b"up"), (waiting, b"late"), (idle, b"idle")):
         answer = wire.message()
         assert (answer.start, answer.body) == (b"HTTP/1.1 200 OK", body)
         assert answer.fields[b"connection"] == b"close"
         assert wire.at_end()
         wire.close()
-    assert idle.at_end()
-    idle.close()
     assert setting.proxy.end() == (0, b"", "")
 
 

@@ -439,6 +439,8 @@ def test_a_graceful_end_finishes_what_is_in_flight() -> None:
     stage.connect("idle")
     stage.send("browser", get()).expect(("a", "data", got()))
     stage.play.call(stage.proxy.graceful_shutdown)
+    stage.expect()
+    stage.play.advance(5)
     stage.expect(("idle", "end"))
     assert stopped == []
     stage.send("a", ok(b"x"))

@@ -6,11 +6,14 @@ Owns: raw sockets and what is done with them from outside a loop. Must not know 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+import pytest
 
 from thor.loop import LoopBase
 from thor.tcp import TcpClient, TcpConnection, TcpServer
@@ -78,6 +81,28 @@ def read_all(sock: socket.socket) -> bytes:
     while piece := sock.recv(1 << 20):
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def fail_accepts(
+    monkeypatch: pytest.MonkeyPatch, *codes: int, for_ever: bool = False, after: int = 0
+) -> list[None]:
+    """Have `accept` fail with these errors, then work again; what is returned counts the calls.
+
+    after: so many calls work before
+    """
+    left = list(codes)
+    calls: list[None] = []
+    real = socket.socket.accept
+
+    def accept(sock: socket.socket) -> Any:
+        calls.append(None)
+        if left and len(calls) > after:
+            code = left[0] if for_ever else left.pop(0)
+            raise OSError(code, os.strerror(code))
+        return real(sock)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    return calls
 
 
 class Owner:

@@ -169,7 +169,8 @@ class Page:
             printed += line
 
     def _end_background(self) -> None:
-        for block, process in self.background:
+        # A server waits for its clients, which began later.
+        for block, process in reversed(self.background):
             process.send_signal(signal.SIGINT)
             printed, _ = process.communicate(timeout=60)
             ended_well = process.returncode in (0, -signal.SIGINT)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tcp_support import SERVER_EVENTS, Party
+from tcp_support import SERVER_EVENTS, Party, fail_accepts
 
 from thor.loop import LoopBase
 from thor.tcp import TcpClient, TcpServer
@@ -276,25 +276,6 @@ def test_a_storm_of_connections_is_accepted_in_batches(
         party.loop.run_once()
         counts.append(len(party.conns))
     assert counts == [4, 8, 10, 10]
-
-
-def fail_accepts(
-    monkeypatch: pytest.MonkeyPatch, *codes: int, for_ever: bool = False
-) -> list[None]:
-    """Have `accept` fail with these errors, then work again; what is returned counts the calls."""
-    left = list(codes)
-    calls: list[None] = []
-    real = socket.socket.accept
-
-    def accept(sock: socket.socket) -> Any:
-        calls.append(None)
-        if left:
-            code = left[0] if for_ever else left.pop(0)
-            raise OSError(code, os.strerror(code))
-        return real(sock)
-
-    monkeypatch.setattr(socket.socket, "accept", accept)
-    return calls
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETUNREACH])

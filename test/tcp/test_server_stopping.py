@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tcp_support import Party, reset
+from tcp_support import PEER_LIMIT_S, Party, fail_accepts, reset
 
 from thor.tcp import TcpConnection
 from thor_support import run_loop
@@ -127,17 +131,155 @@ def test_stop_is_emitted_once_whatever_is_called(party: Party, first: str, secon
     assert party.heard.take() == [("stop",)]
 
 
-@pytest.mark.parametrize("method", ["close", "shutdown", "graceful_shutdown"])
-def test_a_server_can_be_stopped_inside_any_event(party: Party, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "accepted"), [("close", 1), ("shutdown", 1), ("graceful_shutdown", 3)]
+)
+def test_a_server_can_be_stopped_inside_any_event(party: Party, method: str, accepted: int) -> None:
     clients = [party.dial() for _ in range(3)]
     party.server.on("connect", lambda conn: getattr(party.server, method)())
     party.turns()
-    assert party.names()[:2] == ["start", "connect"]
-    assert len(party.conns) == 1
+    assert party.names() == ["start", *["connect"] * accepted, *["stop"] * (accepted == 1)]
+    assert len(party.conns) == accepted
     for conn in party.conns:
         conn.abort()
     party.turns()
-    assert party.names() == ["start", "connect", "stop"]
+    assert party.names() == ["start", *["connect"] * accepted, "stop"]
     for client in clients:
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+# -- who waits to be accepted --------------------------------------------------------------------
+
+
+def all_are_served(party: Party, clients: list[socket.socket]) -> bool:
+    """Whether each of the clients has a connection that works."""
+    for conn in party.conns:
+        conn.write(b"welcome")
+        conn.close()
+    party.turns()
+    return [client.recv(100) for client in clients] == [b"welcome"] * len(clients)
+
+
+@pytest.mark.parametrize("count", [1, 150])
+def test_a_graceful_shutdown_accepts_who_waits(party: Party, count: int) -> None:
+    party.turns()
+    clients = [party.dial() for _ in range(count)]
+    party.server.graceful_shutdown()
+    run_loop(party.loop, lambda: len(party.conns) == count)
+    party.turns()
+    with pytest.raises(ConnectionRefusedError):
+        party.dial()
+    assert "stop" not in party.names()
+    assert all_are_served(party, clients)
+    run_loop(party.loop, lambda: "stop" in party.names())
+    assert party.names().count("stop") == 1
+
+
+def test_a_graceful_shutdown_before_the_start_accepts_who_waits(party: Party) -> None:
+    clients = [party.dial()]
+    party.server.graceful_shutdown()
+    party.turns()
+    assert party.names() == ["start", "connect"]
+    assert all_are_served(party, clients)
+    assert party.names() == ["start", "connect", "stop"]
+
+
+def test_a_graceful_shutdown_accepts_on_every_interface_and_on_unix_sockets(
+    party: Party, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/s"
+    inside, unix = party.serve("", 0), party.serve(f"unix:{path}", None)
+    party.turns()
+    clients = [party.dial(unix)]
+    for host in ("127.0.0.1", "::1") if socket.has_ipv6 else ("127.0.0.1",):
+        address = (host, inside.address[1])
+        clients.append(party.stack.enter_context(socket.create_connection(address, PEER_LIMIT_S)))
+    unix.graceful_shutdown()
+    assert not os.path.exists(path)
+    inside.graceful_shutdown()
+    party.turns()
+    assert all_are_served(party, clients)
+
+
+def test_those_that_go_on_coming_do_not_put_off_the_end(party: Party) -> None:
+    """There is always one that waits."""
+    server = party.serve("127.0.0.1", 0, backlog=1)
+    refused: list[ConnectionError] = []
+
+    def bring_another(conn: TcpConnection) -> None:
+        try:
+            party.dial(server)
+        except ConnectionRefusedError as why:
+            refused.append(why)
+
+    server.on("connect", bring_another)
+    party.turns()
+    party.dial(server)
+    server.graceful_shutdown()
+    for _ in range(5):
+        party.turns(1)
+    with pytest.raises(ConnectionRefusedError):
+        party.dial(server)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
+def test_accepting_that_fails_once_at_the_end_is_tried_again(
+    party: Party, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    party.meet()
+    clients = [party.dial() for _ in range(3)]
+    fail_accepts(monkeypatch, code, after=1)
+    party.server.graceful_shutdown()
+    party.turns()
+    assert party.names() == ["start", "connect", "connect", "accept_paused"]
+    party.conns[0].abort()  # its descriptor is free
+    party.turns()
+    assert party.names()[4:] == ["accept_resumed", "connect", "connect"]
+    party.conns[:1] = []
+    assert all_are_served(party, clients)
+    assert party.names()[7:] == ["stop"]
+
+
+def test_accepting_that_goes_on_failing_does_not_put_off_the_end(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party.meet()
+    first, second = party.dial(), party.dial()
+    fail_accepts(monkeypatch, errno.EMFILE, after=1, for_ever=True)
+    party.server.graceful_shutdown()
+    party.turns()
+    party.conns[0].abort()
+    party.turns()
+    with pytest.raises(ConnectionResetError):
+        second.recv(1)
+    del party.conns[0]
+    assert all_are_served(party, [first])
+    assert party.names() == ["start", "connect", "connect", "accept_paused", "stop"]
+    assert party.loop.scheduled_events() == []
+
+
+def test_what_another_process_listens_on_is_accepted_empty_too(party: Party) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        theirs.settimeout(PEER_LIMIT_S)
+        server = party.serve(None, None, sock=theirs.dup())
+        party.turns()
+        clients = [party.dial(server)]
+        server.graceful_shutdown()
+        party.turns()
+        assert all_are_served(party, clients)
+        later = party.dial(server)
+        theirs.accept()[0].close()
+        assert later.recv(1) == b""
+
+
+@pytest.mark.parametrize("method", ["close", "shutdown"])
+def test_who_waits_is_reset_by_other_ends_even_of_a_graceful_one(party: Party, method: str) -> None:
+    party.turns()
+    client = party.dial()
+    party.server.graceful_shutdown()
+    getattr(party.server, method)()
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    party.turns()
+    assert party.names() == ["start", "stop"]

@@ -88,6 +88,7 @@ class Demo:
             self.proxy = ReverseProxy(*listen, Upstream(urls, name="demo"), loop)
         self.proxy.on("done", self._seen)
         self.proxy.on("stop", loop.stop)
+        self.proxy.server.drain_idle_timeout = None  # nobody's requests are worth a wait here
 
     def _make_origin(self, name: str) -> HttpServer:
         def answer(exchange: HttpServerExchange) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thor.cli.common import DRAIN_S, MISUSED, CommandError, address, network, seconds
+from thor.http import HttpServer
 from thor.http.client.connect import ALPN
 from thor.tcp import listen_fds
 from thor.tls import server_context
@@ -136,6 +137,12 @@ def listening(where: Any) -> Iterator[None]:
     except (OSError, ValueError) as why:
         reason = getattr(why, "strerror", None) or str(why)
         raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
+
+
+def idle_drain_s(args: argparse.Namespace) -> float:
+    """How long idle connections may take for a request after the first signal to stop, in
+    seconds: so much less than `--drain` that they are never what is left then."""
+    return min(HttpServer.drain_idle_timeout or 0.0, float(args.drain) / 2)
 
 
 class Servers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor import dns
 from thor.cli.common import MISUSED, CommandError
-from thor.cli.listen import add_server_arguments, certificates, peers
+from thor.cli.listen import add_server_arguments, certificates, idle_drain_s, peers
 from thor.cli.serving import serve_until_told
 from thor.http.client.connect import ALPN
 from thor.loop import LoopBase, make
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     def forward(host: Any, port: Any, **settings: Any) -> ReverseProxy:
         proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust, **settings)
+        proxy.server.drain_idle_timeout = idle_drain_s(args)
         proxy.client.tls_context = context
         if log is not None:
             log_access(proxy, log)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from thor.cli.common import CommandError
-from thor.cli.listen import add_server_arguments
+from thor.cli.listen import add_server_arguments, idle_drain_s
 from thor.cli.serving import serve_until_told
 from thor.files import StaticFiles
 from thor.http import HttpServer
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     def serve(host: str | None, port: int | None, **settings: Any) -> HttpServer:
         server = HttpServer(host, port, loop, **settings)
+        server.drain_idle_timeout = idle_drain_s(args)
         server.on("exchange", files)
         return server
 

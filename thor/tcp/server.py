@@ -12,6 +12,12 @@ are not watched, or the loop would spin, and connections wait in the kernel's qu
 tried again when a connection of this server has closed, and from time to time; it has resumed when
 an accept did not fail.
 
+A graceful end accepts what waits before the listening sockets are closed: who is in the kernel's
+queue is connected, for all it knows, and has mostly sent its request, and a close would reset it.
+So a socket is closed the moment that `accept` says that nobody waits, not at the end of the turn.
+One that another process has, too (a worker's supervisor), is treated alike: nobody can tell who
+is the last to close it, and who was accepted is served in any case.
+
 An accepted socket goes through `_accepted`, `_open`, `_introduce`. Between them there are steps
 that take time: the PROXY header before `_open`, and TLS's hand-shake, which a subclass puts before
 `_introduce`. What is in one of them is `_arriving`, and in `_connections` already: it counts as
@@ -24,8 +30,8 @@ import errno
 import logging
 import os
 import socket as socket_module
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thor.events import EventEmitter
 from thor.loop import EventSource
@@ -133,12 +139,17 @@ class TcpServer(EventEmitter):
         self._draining = False
         self._accept_error = 0
         self._retry: ScheduledEvent | None = None
+        #: Called when the last listening socket was closed: for the layer above.
+        self._when_deaf: Callable[[], Any] | None = None
         self._path: str | bytes | None = None
         self._trusted = None if proxy_protocol is None else Networks(proxy_protocol)
+        backlog = BACKLOG if backlog is None else backlog
+        self._backlog = max(backlog, 0)
+        self._batches = 0
         if sock is not None:
             if reuse_port or mode is not None:
                 raise ValueError("reuse_port and mode are for a socket that the server opens")
-            sockets = [listen_on(sock, BACKLOG if backlog is None else backlog)]
+            sockets = [listen_on(sock, backlog)]
         else:
             sockets = open_listening(host, port, backlog=backlog, reuse_port=reuse_port, mode=mode)
             self._path = unix_path(host)
@@ -151,6 +162,7 @@ class TcpServer(EventEmitter):
                 self._doors.append(_Door(self, each))
         except BaseException:
             self._close_doors()
+            self._remove_file()
             for each in sockets if sock is None else ():
                 each.close()
             raise
@@ -161,7 +173,7 @@ class TcpServer(EventEmitter):
         return len(self._connections)
 
     def __repr__(self) -> str:
-        state = "listening" if self._doors else "draining" if self._draining else "closed"
+        state = "draining" if self._draining else "listening" if self._doors else "closed"
         return f"<{type(self).__name__} {self.address!r} {state}>"
 
     def _started(self) -> None:
@@ -179,6 +191,8 @@ class TcpServer(EventEmitter):
             try:
                 sock, address = accept()
             except BlockingIOError:
+                if self._draining:
+                    self._close_door(door)
                 break
             except OSError as why:
                 if why.errno in _PASSING:
@@ -275,35 +289,39 @@ class TcpServer(EventEmitter):
     def _uncount(self, conn: TcpConnection | Incoming) -> None:
         """It is none of the server's connections any more."""
         self._connections.discard(conn)
-        if self._draining and not self._connections:
-            self._draining = False
-            self._loop._soon(self._stopped)
+        self._stop_if_drained()
 
     # -- out of descriptors --------------------------------------------------------------------
 
     def _pause_accepting(self, code: int) -> None:
-        if self._retry is not None:
-            self._retry.delete()
+        self._stop_retrying()
         self._retry = self._loop._schedule(RETRY_S, self._try_again)
-        if self._accept_error:
-            return  # told already
-        self._accept_error = code
-        for door in self._doors:
-            door._set_interest(0)
-        if not self.emit("accept_paused", code):
-            log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
+        told, self._accept_error = self._accept_error, code
+        if not told:
+            for door in self._doors:
+                door._set_interest(0)
+            if not self.emit("accept_paused", code):
+                log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
+        elif self._draining:
+            self._close_doors()  # an end waits for better times but once: who is not in yet is lost
 
     def _try_again(self) -> None:
         self._retry = None
+        if self._draining:
+            self._accept_rest()
+            return
         for door in list(self._doors):
             if self._accept_error and self._retry is None:
                 self._accept_some(door)
 
-    def _resume_accepting(self) -> None:
-        self._accept_error = 0
+    def _stop_retrying(self) -> None:
         if self._retry is not None:
             self._retry.delete()
             self._retry = None
+
+    def _resume_accepting(self) -> None:
+        self._accept_error = 0
+        self._stop_retrying()
         for door in self._doors:
             door._set_interest(READABLE)
         self.emit("accept_resumed")
@@ -312,7 +330,9 @@ class TcpServer(EventEmitter):
 
     def close(self) -> None:
         """Accept no more; `stop` follows. The connections that the program has go on."""
-        if self._doors:
+        if self._draining:
+            self._close_doors()  # `stop` follows as it would have
+        elif self._doors:
             self._close_doors()
             self._drop_arriving()
             self._loop._soon(self._stopped)
@@ -324,16 +344,39 @@ class TcpServer(EventEmitter):
         self.close()
 
     def graceful_shutdown(self) -> None:
-        """Accept no more; `stop` follows when the last connection has closed.
+        """Accept those that wait already, and no more; `stop` follows when the last connection has
+        closed.
 
         Nothing is done to the connections: what is to be said on them only the program knows.
+        Where no more can be accepted (EMFILE, say), not even on a second try, those that still wait
+        are reset.
         `shutdown()` puts an end to the wait.
         """
-        if self._doors and self._connections:
-            self._close_doors()
+        if self._doors and not self._draining:
             self._draining = True
+            self._remove_file()  # nobody can come any more, while those that have are accepted
+            # As many as can wait now: an end is not put off by those that come after it has begun.
+            self._batches = self._backlog // ACCEPT_BATCH + 1
+            self._stop_retrying()
+            self._loop._soon(self._accept_rest)
+
+    def _accept_rest(self) -> None:
+        """Accept who waits, a batch a turn; doors close when nobody does, or after the last one."""
+        for door in list(self._doors):
+            if self._retry is None and door in self._doors:  # which a listener may have closed
+                self._accept_some(door)
+        self._batches -= 1
+        if self._retry is not None:
+            pass  # accepting pauses; this goes on when it is tried again
+        elif self._doors and self._batches > 0:
+            self._loop._schedule(0, self._accept_rest)
         else:
-            self.close()
+            self._close_doors()
+
+    def _stop_if_drained(self) -> None:
+        if self._draining and not self._doors and not self._connections:
+            self._draining = False
+            self._loop._soon(self._stopped)
 
     def _drop_arriving(self) -> None:
         """Reset what the program has not been given yet."""
@@ -341,16 +384,24 @@ class TcpServer(EventEmitter):
             conn.abort()
 
     def _close_doors(self) -> None:
-        doors, self._doors = self._doors, []
-        for door in doors:
-            door.close()
-        self._end_listening()
+        for door in list(self._doors):
+            self._close_door(door)
+
+    def _close_door(self, door: _Door) -> None:
+        self._doors.remove(door)
+        door.close()
+        if not self._doors:
+            self._end_listening()
+            self._stop_if_drained()
+            if self._when_deaf is not None:
+                self._loop._soon(self._when_deaf)
 
     def _end_listening(self) -> None:
         self._accept_error = 0
-        if self._retry is not None:
-            self._retry.delete()
-            self._retry = None
+        self._stop_retrying()
+        self._remove_file()
+
+    def _remove_file(self) -> None:
         if self._path is not None:
             remove_file(self._path, self._file)
 
@@ -397,7 +448,7 @@ class _Door(EventSource):
     def close(self) -> None:
         """Listen no more."""
         self.unregister_fd()
-        self._loop._close_later(self.socket)
+        self.socket.close()  # at once: who comes in between is not accepted any more
 
     def _forgotten(self) -> None:
         EventSource._forgotten(self)

@@ -113,7 +113,9 @@ def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
     assert idle.take() == HELLO
     stage.server.graceful_shutdown()
     assert stage.server_events.take() == [("start",)]
-    stage.settle()
+    stage.advance(4.9)
+    assert (idle.closed, new.closed, busy.closed) == (False, False, False)
+    stage.advance(0.2)
     assert (idle.ended, new.ended, busy.closed) == (True, True, False)
     answer(stage.exchanges[0])
     assert busy.take() == HELLO_CLOSE
@@ -124,15 +126,26 @@ def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
         stage.client()
 
 
-def test_a_graceful_shutdown_closes_a_response_that_had_begun_after_its_end() -> None:
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_client_whose_answer_has_begun_in_a_graceful_shutdown_may_go_on(goes_on: bool) -> None:
     stage = Stage()
     client = stage.client().send(request())
     stage.exchange.response_start(200, "OK", [("Content-Length", "5")])
     stage.server.graceful_shutdown()
+    stage.advance(20)
     stage.exchange.response_body("hello")
     stage.exchange.response_done([])
-    assert client.take() == HELLO
+    assert client.take() == HELLO  # which says that the connection persists
+    stage.advance(4.9)
+    assert not client.closed
+    if goes_on:
+        client.send(request())
+        answer(stage.exchange)
+        assert client.take() == HELLO_CLOSE
+    else:
+        stage.advance(0.2)
     assert client.ended
+    client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
@@ -142,7 +155,11 @@ def test_an_empty_line_behind_a_request_does_not_hold_up_a_graceful_shutdown() -
     stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
     stage.server.graceful_shutdown()
     stage.exchange.response_done([])
-    stage.settle()
+    stage.advance(3)
+    client.send(b"\r\n")
+    stage.advance(1.9)
+    assert not client.closed
+    stage.advance(0.2)
     assert client.ended
     assert stage.server_events.events == [("start",), ("stop",)]
 
@@ -183,9 +200,11 @@ def test_a_graceful_shutdown_waits_for_the_last_byte() -> None:
     stage.settle()
     assert stage.server_events.events == [("start",)]
     client.read_on()
-    assert client.take() in (HELLO, HELLO_CLOSE)
-    assert stage.server_events.events == [("start",), ("stop",)]
+    assert client.take() == HELLO
     assert stage.events()[-1] == ("done", None)
+    assert stage.server_events.events == [("start",)]
+    client.close()
+    assert stage.server_events.events == [("start",), ("stop",)]
 
 
 def test_a_graceful_shutdown_without_connections_stops_after_the_callback() -> None:
@@ -210,6 +229,9 @@ def test_a_client_that_drops_its_rest_is_closed_in_a_graceful_shutdown() -> None
     client = stage.client().send(CHUNKED)
     stage.server.graceful_shutdown()
     assert client.take() == HELLO
+    stage.advance(4.9)
+    assert not client.closed
+    stage.advance(0.2)
     assert client.ended
     client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
@@ -302,6 +324,7 @@ def test_an_interrupt_leaves_a_server_that_can_be_drained() -> None:
         client.send(request())
     stage.server.graceful_shutdown()
     assert client.take() == HELLO
+    client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
     assert stage.events()[-1] == ("done", None)
 

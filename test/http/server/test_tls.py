@@ -255,6 +255,27 @@ def test_a_graceful_shutdown_answers_a_client_whose_hand_shake_is_under_way(site
     assert site.heard == [("stop",)]
 
 
+@pytest.mark.parametrize("arrived", [False, True], ids=["in the queue", "idle"])
+def test_a_graceful_shutdown_answers_a_client_that_was_there_before(
+    site: Site, arrived: bool
+) -> None:
+    server = site.serve(ADDRESS, 0, tls=serving())
+    site.loop.run_once()
+    with site.connect(server) as sock:
+
+        def shake() -> ssl.SSLSocket:
+            return trusting().wrap_socket(sock, server_hostname=NAME, do_handshake_on_connect=True)
+
+        secure = site.call(shake) if arrived else None
+        server.graceful_shutdown()
+        with secure or site.call(shake) as secure:
+            got = site.call(lambda: converse(secure, 1))
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in got
+    site.run_loop(site.loop, lambda: site.heard)
+    assert site.heard == [("stop",)]
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["PROXY header", "hand-shake"])
 def test_a_graceful_shutdown_ends_when_the_last_client_has_failed_to_come(
     site: Site, secure: bool

@@ -30,6 +30,7 @@ from thor.http.error import (
 from thor.http.server.ending import Ending, log
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.server.patience import BEGUN, DONE, HEAD, IDLE, NEW, QUIET, READ_BODY
+from thor.http.wire.framing import CHUNKED
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerReading, ServerWriting
@@ -210,12 +211,9 @@ class HttpServerConnection(Ending):
                 self._refuse(why.with_traceback(None))
             else:
                 self._close()
-        elif self._reader.started:
-            if self._head != BEGUN:  # its first bytes: the clock of the whole head starts
-                self._head = BEGUN
-                self._begin_wait()
-        elif self.server._draining:
-            self._close()
+        elif self._head != BEGUN and self._reader.started:
+            self._head = BEGUN  # its first bytes: the clock of the whole head starts
+            self._begin_wait()
 
     def _begin_body(self, exchange: HttpServerExchange) -> None:
         """The head is through, the body is due."""
@@ -318,12 +316,18 @@ class HttpServerConnection(Ending):
             return False  # it may be meant for a tunnel
         if exchange._must_continue and not reader.complete and not reader.buffered:
             return False  # or the body that the client has announced, or not
-        read = exchange._owner is None and exchange._hears("request_body")
-        if not read and reader.body_left > self.server.drain_bytes:
-            # The rest is too long to be dropped: a client that has sent all of it must know that
-            # its next request would come too late.
-            return False
         return not self._half_closed or reader.buffered > 0
+
+    def _may_drain(self, exchange: HttpServerExchange, framing: int) -> bool:
+        """Whether the rest of the request will be read, or can be dropped: a client that has sent
+        all of it must know, for its next request would come too late.
+
+        framing: of the response. Who passes messages on reads as long as its response lasts; one
+            of known length is mostly an error that ends the upload
+        """
+        if self._reader.body_left <= self.server.drain_bytes:
+            return True
+        return (exchange._owner is None or framing == CHUNKED) and exchange._hears("request_body")
 
     def _response_broken(self, exchange: HttpServerExchange, error: OutputStateError) -> None:
         """The program wrote more or less than it declared: the client must see that it is wrong."""
@@ -369,7 +373,7 @@ class HttpServerConnection(Ending):
             return False
         self._since = now = self._loop._now
         if self._unsettled:
-            if not unread and (self._half_closed or self.server._draining):
+            if not unread and self._half_closed:
                 self._close()
                 return False
             self._wait()

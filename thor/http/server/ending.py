@@ -28,7 +28,7 @@ from thor.http.error import (
     MessageError,
     OutputStateError,
 )
-from thor.http.server.patience import DONE, IDLE, READ_BODY, Patience
+from thor.http.server.patience import BEGUN, DONE, IDLE, READ_BODY, Patience
 from thor.http.wire.framing import UNTIL_CLOSE
 from thor.http.wire.grammar import END_OF_HEAD
 from thor.http.wire.state import ServerWriting
@@ -220,7 +220,8 @@ class Ending(Patience):
         self._lose_exchange(ConnectError("the server was shut down"))
 
     def drain(self) -> None:
-        """Close when idle: now, or after the response in progress."""
+        """Close when it is over: after the response in progress, if it can say so, else when no
+        request comes for a while. One that is on its way would be lost."""
         self._unsettled = True
         if self._closing:
             return
@@ -229,7 +230,5 @@ class Ending(Patience):
                 self._gone(ConnectError("the client closed its side"))
             else:
                 self._loop._soon(self._pump)  # an interrupt may have left it half-way
-        elif self._reading is READ_BODY:
-            self._close_lingering()
-        elif not self._reader.started:
-            self._close()
+        elif self._head != BEGUN:
+            self._begin_wait()

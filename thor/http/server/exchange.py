@@ -124,7 +124,8 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             return
         conn = self.http_conn
         keep_alive = self._keep_alive
-        if conn._unsettled or not conn._reader.complete or self.method == b"CONNECT":
+        early = not conn._reader.complete
+        if early or conn._unsettled or self.method == b"CONNECT":
             keep_alive = keep_alive and conn._may_persist(self)
         server = conn.server
         current = server.send_date and conn._loop._now < server._date_until
@@ -132,6 +133,10 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         out = response_head(
             status, phrase, headers, self.method, self._http11, keep_alive, date_line
         )
+        if early and out[3] and not conn._may_drain(self, out[1]):
+            out = response_head(
+                status, phrase, headers, self.method, self._http11, False, date_line
+            )
         if out[1] == NO_BODY:
             out = self._check_bodiless(out, date_line)
         data, self._framing, self._left, self._keep_alive = out

@@ -14,6 +14,7 @@ setting.
 |---|---|---|---|
 | new, no byte of a request | a request | idle_timeout, head_timeout | close |
 | no byte of the next request | a request | idle_timeout | close |
+| no byte of a request, in a drain | a request | drain_idle_timeout | close |
 | part of a head | the rest of it | head_timeout | 408 |
 | request not complete, not paused | more of the body | body_timeout, min_body_rate | 408 |
 | request complete, no response | the program | response_timeout | 504 |
@@ -91,6 +92,9 @@ class Patience:
     def _close(self) -> None:
         raise AssertionError
 
+    def _close_lingering(self) -> None:
+        raise AssertionError
+
     # -- waiting -------------------------------------------------------------------------------
 
     def _wait(self) -> None:
@@ -147,14 +151,20 @@ class Patience:
         """There is no exchange: until when a request has to be there."""
         server = self.server
         if self._reading is READ_BODY:  # the rest of one that is answered
-            return self._body_deadline()
-        if self._head == BEGUN:
+            when, then = self._body_deadline()
+        elif self._head == BEGUN:
             when = self._since + server.head_timeout if server.head_timeout else inf
             return when, self._time_out_head
-        patience = server.idle_timeout or inf
-        if self._head == NEW and server.head_timeout:
-            patience = min(patience, server.head_timeout)
-        return self._since + patience, self._time_out_quiet
+        else:
+            patience = server.idle_timeout or inf
+            if self._head == NEW and server.head_timeout:
+                patience = min(patience, server.head_timeout)
+            when, then = self._since + patience, self._time_out_quiet
+        if server._draining:
+            until = self._since + (server.drain_idle_timeout or 0.0)
+            if until <= when:
+                when, then = until, self._time_out_drain
+        return when, then
 
     def _exchange_deadline(self, exchange: HttpServerExchange) -> tuple[float, Any]:
         """Until when the client or the program has to go on with this exchange."""
@@ -201,6 +211,25 @@ class Patience:
         """The client does nothing; if it could not know yet that it is its turn, wait anew."""
         if self.tcp_conn is not None and self.tcp_conn._buffer.size:
             self._begin_wait()
+        else:
+            self._close()
+
+    def _time_out_drain(self) -> None:
+        """The server drains, and nothing came. What has come by now is yet to be read."""
+        self._loop._soon(self._end_drain)
+
+    def _end_drain(self) -> None:
+        tcp_conn = self.tcp_conn
+        if tcp_conn is None or self._closing:
+            return
+        server = self.server
+        when, then = self._next_deadline()
+        if then != self._time_out_drain or when > self._loop._now:
+            self._wait()  # something came
+        elif tcp_conn._buffer.size and server.drain_idle_timeout:
+            self._begin_wait()  # it could not know yet that it is its turn
+        elif self._reading is READ_BODY:
+            self._close_lingering()
         else:
             self._close()
 

@@ -67,6 +67,10 @@ class HttpServer(EventEmitter):
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
+    #: How long a connection may be idle once the server shuts down gracefully: a request may be on
+    #: its way, and a close would destroy it. It is answered with `Connection: close`. None or 0 is
+    #: not at all.
+    drain_idle_timeout: float | None = 5.0
     #: How long a whole head may take from its first byte. nginx's client_header_timeout is 60,
     #: Apache's 20 to 40.
     head_timeout: float | None = 30
@@ -157,6 +161,7 @@ class HttpServer(EventEmitter):
         server.on("start", self._started)
         server.on("connect", self._accepted)
         server.on("stop", self._deafened)
+        server._when_deaf = self._stop_if_over
         server.on("proxy_refused", lambda *_: self._stop_if_over())
         server.on("accept_paused", lambda code: self.emit("accept_paused", code))
         server.on("accept_resumed", lambda: self.emit("accept_resumed"))
@@ -196,18 +201,24 @@ class HttpServer(EventEmitter):
     def graceful_shutdown(self) -> None:
         """Stop accepting, answer what is in flight with `Connection: close`, then `stop`.
 
-        A client whose hand-shake is under way, or whose PROXY header, is answered once, too.
+        Who waits to be accepted is accepted before. A client that has no request in flight has
+        `drain_idle_timeout` seconds for one; so has one whose hand-shake is under way, or whose
+        PROXY header, when that is through. Called again, it changes nothing.
         """
+        if self._draining:
+            return
+        self._draining = True
         if self._listening:
             self._listening = False
             self.tcp_server.graceful_shutdown()
-        self._draining = True
         for connection in self.connections:
             connection.drain()
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:
-        if self._draining and not self._connections and not self.tcp_server._arriving:
+        tcp_server = self.tcp_server
+        on_the_way = tcp_server._doors or tcp_server._arriving
+        if self._draining and not self._connections and not on_the_way:
             self._stop_soon()
 
     def _stop_soon(self) -> None:
