@@ -358,7 +358,7 @@ LINGERING = [
     case("lingering", "of-an-answer", (get(), b"more"), (200,), CLOSED, program="close"),
     case("lingering", "for-a-while", (BAD, Wait(3)), (400,), GONE, (), error=LF),
     case(
-        "lingering", "for-some-bytes", (BAD, b"x" * 70_000), (400,), GONE, (), error=LF, cut=False
+        "lingering", "for-some-bytes", (BAD, b"x" * 70_000), (400,), CLOSED, (), error=LF, cut=False
     ),
     case("lingering", "until-the-client-closes", (BAD, FIN), (400,), GONE, (), error=LF),
     case(

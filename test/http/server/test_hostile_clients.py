@@ -77,13 +77,18 @@ def test_a_rest_that_dribbles_is_not_read_for_ever() -> None:
 
 
 def flood(client: Client, head: bytes, again: bytes, megabytes: int = 20) -> int:
-    """Send `again` and again until the server has ended it. Returns: the bytes that it has read"""
+    """Send `again` and again until the server has answered and reads no more of it, and ends it in
+    time. Returns: the bytes that it has read"""
     client.send(head)
     again *= PIECE // len(again)
     for _ in range(megabytes * 1024 * 1024 // len(again)):
-        if not client.stage.server.connections:
-            break
+        read = client.server_side.bytes_read
         client.send(again)
+        if client.server_side.bytes_read == read:
+            break
+    assert client.ended
+    assert not client.lost
+    client.stage.advance(client.stage.server.linger_timeout)
     assert client.stage.server.connections == []
     return client.server_side.bytes_read
 

@@ -30,11 +30,23 @@ def test_a_client_that_closes_is_waited_for_no_longer() -> None:
     assert stage.server.connections == []
 
 
-def test_a_client_that_goes_on_sending_is_closed_at_a_bound() -> None:
+def test_a_client_that_goes_on_sending_is_read_up_to_a_bound_and_then_closed_in_time() -> None:
+    """It may be about to read its answer, which a reset would destroy."""
+    stage = Stage(linger_bytes=1000, linger_timeout=2)
+    client = refused(stage).send(b"x" * 1000, b"x")
+    read = client.server_side.bytes_read
+    client.send(b"x" * 1000)
+    assert client.server_side.bytes_read == read
+    assert not client.lost
+    stage.advance(2)
+    assert stage.server.connections == []
+
+
+def test_a_client_that_reads_its_answer_late_and_closes_is_waited_for_no_longer() -> None:
     stage = Stage(linger_bytes=1000)
-    client = refused(stage).send(b"x" * 1000)
-    assert len(stage.server.connections) == 1
-    client.send(b"x")
+    client = refused(stage).send(b"x" * 1001, b"x" * 1000)
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    client.close()
     assert stage.server.connections == []
 
 

@@ -218,6 +218,8 @@ def test_a_rest_that_is_too_long_ends_the_connection_and_not_the_answer() -> Non
     client.send(b"x" * 9_000)
     assert stage.server.connections != []  # it still reads, so that no reset destroys the answer
     client.send(b"x" * 1_001)
+    assert not client.lost
+    stage.advance(2)
     assert stage.server.connections == []
 
 

@@ -201,8 +201,10 @@ class Ending(Patience):
 
     def _discard(self, count: int) -> None:
         self._discarded += count
-        if self._discarded > self.server.linger_bytes:
-            self._close()
+        if self._discarded > self.server.linger_bytes and self.tcp_conn is not None:
+            # A close would be a reset, and might overtake the answer. The client is left to read
+            # that; what it goes on sending waits in the kernel's buffers, and then with itself.
+            self.tcp_conn.pause(True)
 
     def shutdown(self) -> None:
         """Close now: what is queued is sent, an exchange in progress is lost."""

@@ -88,7 +88,7 @@ class HttpServer(EventEmitter):
     #: How long a client that was answered may take to close (nginx: 5, Apache: 2); None or 0 is
     #: not at all.
     linger_timeout: float | None = 2.0
-    #: What is read and dropped meanwhile, in bytes, before the connection is closed all the same.
+    #: What is read and dropped meanwhile, in bytes; no more is read after that.
     linger_bytes = 64 * 1024
     #: The rest of a request that is read after its response, in bytes, for the sake of keeping the
     #: connection (Go: 256 KiB).
