@@ -414,7 +414,7 @@ class TcpConnection(WritingSide):
         self._buffer.clear()
         self.socket.close()
         if self._server is not None:
-            self._server._connections.discard(self)
+            self._server._strand(self)
 
     def failed(self, exc: BaseException) -> None:
         """A listener raised `exc`: what it left undone is unknown, so the connection is reset."""

@@ -57,7 +57,7 @@ class Incoming(EventSource):
         except OSError as why:
             self._server._turn_away(self._socket, why)
             return
-        self._server._connections.add(self)
+        self._server._connections[self] = None
         self._server._arriving.add(self)
         self._loop._deadlines.arm(self, self._loop._now + self._limit_s)
 
@@ -129,5 +129,5 @@ class Incoming(EventSource):
         """The loop was stopped."""
         EventSource._forgotten(self)
         self._socket.close()
-        self._server._connections.discard(self)
+        self._server._connections.pop(self, None)
         self._server._arriving.discard(self)

@@ -134,8 +134,11 @@ class TcpServer(EventEmitter):
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
         self._loop: LoopBase = loop or default_loop()
-        self._connections: set[TcpConnection | Incoming] = set()
+        #: In the order in which they came; as a set, which would take twice the memory.
+        self._connections: dict[TcpConnection | Incoming, None] = {}
         self._arriving: set[TcpConnection | Incoming] = set()
+        #: Those of a loop that was stopped, whose owners have still to tell their programs.
+        self._stranded: list[TcpConnection] = []
         self._draining = False
         self._accept_error = 0
         self._retry: ScheduledEvent | None = None
@@ -269,7 +272,7 @@ class TcpServer(EventEmitter):
     def _adopt(self, conn: TcpConnection) -> None:
         """Count `conn` as one of this server's, until it has closed."""
         conn._server = self
-        self._connections.add(conn)
+        self._connections[conn] = None
 
     def _introduce(self, conn: TcpConnection) -> None:
         """Hand `conn` to the program; but if the server was closed meanwhile, it is reset."""
@@ -288,7 +291,7 @@ class TcpServer(EventEmitter):
 
     def _uncount(self, conn: TcpConnection | Incoming) -> None:
         """It is none of the server's connections any more."""
-        self._connections.discard(conn)
+        self._connections.pop(conn, None)
         self._stop_if_drained()
 
     # -- out of descriptors --------------------------------------------------------------------
@@ -404,6 +407,12 @@ class TcpServer(EventEmitter):
     def _remove_file(self) -> None:
         if self._path is not None:
             remove_file(self._path, self._file)
+
+    def _strand(self, conn: TcpConnection) -> None:
+        """The loop was stopped, and has closed `conn`."""
+        self._connections.pop(conn, None)
+        if conn._owner is not None:
+            self._stranded.append(conn)
 
     def _stopped(self) -> None:
         self.emit("stop")

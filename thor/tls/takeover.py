@@ -127,7 +127,7 @@ def _replace(conn: TcpConnection) -> TlsConnection:
     secure.proxy_header = conn.proxy_header
     secure._local_address = conn._local_address
     if server is not None:
-        server._connections.discard(conn)
-        server._connections.add(secure)
+        server._connections.pop(conn, None)
+        server._connections[secure] = None
         secure._server = server
     return secure

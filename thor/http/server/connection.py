@@ -443,7 +443,7 @@ class HttpServerConnection(Ending):
         tcp_conn.unread(rest)
         if self._half_closed and not rest:
             self._loop._soon(_end_again, tcp_conn)
-        self.server._disconnected(self)
+        self.server._disconnected()
 
 
 def _end_again(tcp_conn: TcpConnection) -> None:

@@ -71,7 +71,7 @@ class Ending(Patience):
     def disconnect(self) -> None:
         """The socket is closed."""
         self._gone(ConnectError("the connection was closed"))
-        self.server._disconnected(self)
+        self.server._disconnected()
 
     def failed(self, exc: BaseException) -> None:
         """A listener raised: the client gets a 500 if nothing was answered yet."""

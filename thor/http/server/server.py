@@ -13,7 +13,7 @@ from thor.http.server.connection import HttpServerConnection
 from thor.http.server.ending import log
 from thor.http.wire.limits import Limits
 from thor.loop.source import default_loop
-from thor.tcp import TcpServer
+from thor.tcp import TcpConnection, TcpServer
 from thor.tls import TlsServer, reason_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from thor.http.wire.reader import RequestReader
     from thor.loop import LoopBase
-    from thor.tcp import TcpConnection
     from thor.types import Address
 
 #: The settings that are the wire's.
@@ -139,7 +138,8 @@ class HttpServer(EventEmitter):
         Raises: OSError if that cannot be listened on, ValueError for a setting
         """
         self.loop = loop or default_loop()
-        self._connections: set[HttpServerConnection] = set()
+        #: How many connections are open; which ones knows the TCP server.
+        self._open = 0
         # Read for every request, and cheaper to read here than through the class.
         self.idle_timeout = self.idle_timeout
         self.send_date = self.send_date
@@ -167,7 +167,7 @@ class HttpServer(EventEmitter):
         server.on("accept_resumed", lambda: self.emit("accept_resumed"))
 
     def __repr__(self) -> str:
-        return f"<HttpServer {self.address!r} with {len(self._connections)} connections>"
+        return f"<HttpServer {self.address!r} with {self._open} connections>"
 
     @property
     def address(self) -> Address:
@@ -177,7 +177,9 @@ class HttpServer(EventEmitter):
     @property
     def connections(self) -> list[HttpServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
-        return list(self._connections)
+        conns = [*self.tcp_server._connections, *self.tcp_server._stranded]
+        owners = [conn._owner for conn in conns if isinstance(conn, TcpConnection)]
+        return [owner for owner in owners if isinstance(owner, HttpServerConnection)]
 
     def _renew_limits(self) -> None:
         """Make the settings that the wire needs anew, if one of them was set meanwhile."""
@@ -218,7 +220,7 @@ class HttpServer(EventEmitter):
     def _stop_if_over(self) -> None:
         tcp_server = self.tcp_server
         on_the_way = tcp_server._doors or tcp_server._arriving
-        if self._draining and not self._connections and not on_the_way:
+        if self._draining and not self._open and not on_the_way:
             self._stop_soon()
 
     def _stop_soon(self) -> None:
@@ -253,8 +255,9 @@ class HttpServer(EventEmitter):
 
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._renew_limits()
-        self._connections.add(HttpServerConnection(tcp_conn, self))
+        self._open += 1
+        HttpServerConnection(tcp_conn, self)
 
-    def _disconnected(self, connection: Any) -> None:
-        self._connections.discard(connection)
+    def _disconnected(self) -> None:
+        self._open -= 1
         self._stop_if_over()
