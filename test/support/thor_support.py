@@ -9,6 +9,7 @@ Environment: `THOR_TEST_POLLERS=default` runs each test on the machine's default
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -71,6 +72,18 @@ def run_loop(
         limit.delete()
     if late and until is None:
         pytest.fail(f"the loop still ran after {timeout_s:g} s")
+
+
+def left_to_the_collector() -> list[str]:
+    """What of Thor's the collector finds now. Others may have left something meanwhile: whatever
+    runs the tests has threads of its own."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return [repr(type(it)) for it in gc.garbage if type(it).__module__.startswith("thor")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 def left_on(loop: Any) -> list[str]:

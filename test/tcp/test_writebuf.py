@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thor.tcp.writebuf import JOIN_BELOW, MAX_PIECES, WriteBuffer, to_bytes
+from thor.tcp.writebuf import JOIN_BELOW, MAX_PIECES, NOTHING, WriteBuffer, to_bytes
 
 BIG = b"b" * JOIN_BELOW
 
@@ -45,6 +45,15 @@ def drain(buffer: WriteBuffer, wire: Wire) -> bytes:
     while buffer.size:
         buffer.send_to(wire)
     return wire.got
+
+
+def test_nobody_s_queue_takes_nothing() -> None:
+    queue: Any = NOTHING
+    with pytest.raises(AssertionError):
+        queue.append(b"x")
+    with pytest.raises(AssertionError):
+        queue += [b"x"]
+    assert (list(NOTHING), NOTHING.size) == ([], 0)
 
 
 def test_one_chunk_is_sent_as_it_is() -> None:

@@ -49,6 +49,22 @@ def test_what_is_no_data_cannot_be_written(pair: Pair, data: Any) -> None:
         pair.client.write(data)
 
 
+def test_connections_that_write_in_the_same_turn_send_each_their_own(memory: LoopBase) -> None:
+    """A queue passes from one connection to the next, empty."""
+    pairs = [connection_pair(memory) for _ in range(3)]
+    for turn in range(5):
+        for number, pair in enumerate(pairs):
+            pair.client.write(b"%d" % number * turn)
+            pair.server.write(b"%d" % (9 - number))
+        settle(memory)
+        for number, pair in enumerate(pairs):
+            pair.client.write(b"%d" % number)
+    settle(memory)
+    for number, pair in enumerate(pairs):
+        assert pair.server.socket.received == b"%d" % number * 15
+        assert pair.client.socket.received == b"%d" % (9 - number) * 5
+
+
 def test_what_is_written_in_one_callback_leaves_in_one_call(pair: Pair, memory: LoopBase) -> None:
     settle(memory)
     for piece in (b"start ", b"body ", b"done"):

@@ -99,7 +99,7 @@ def write_together(tcp_conn: TcpConnection, *pieces: bytes) -> bool:
     Returns: False when the connection's queue is above its high mark
     """
     if tcp_conn._writing is OPEN and not tcp_conn._broken:
-        buffer = tcp_conn._buffer
+        buffer = tcp_conn._own_buffer()
         buffer += pieces[:-1]
         buffer.size += sum(map(len, pieces[:-1]))
     return tcp_conn.write(pieces[-1])

@@ -32,7 +32,7 @@ from thor.tcp.address import unmapped
 from thor.tcp.proxy_protocol import ProxyHeader
 from thor.tcp.splice import Passage, Splice, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
-from thor.tcp.writebuf import WriteBuffer
+from thor.tcp.writebuf import NOTHING, WriteBuffer
 from thor.tcp.writing import WritingSide
 from thor.types import Address
 
@@ -91,7 +91,7 @@ class TcpConnection(WritingSide):
         self._write_paused = False
         self._flush_due = False
         self._after_flush = False
-        self._buffer = WriteBuffer()
+        self._buffer: WriteBuffer = NOTHING
         self._splice: Splice | None = None
         self._register(sock.fileno(), 0)
 

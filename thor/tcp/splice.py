@@ -187,8 +187,9 @@ class PipeBuffer(WriteBuffer):
                 raise
             self.insert(0, os.read(source, self._held))
             self._give_way()
-            sent = self._before.send_to(way)
-            self.size = self._before.size  # the one who called asks this one
+            rest = self._conn._buffer
+            sent = rest.send_to(way)
+            self.size = rest.size  # the one who called asks this one
             return sent
         self.size -= sent
         self._held -= sent
@@ -200,9 +201,11 @@ class PipeBuffer(WriteBuffer):
         """The pipe is empty."""
         self._held = 0
         self._pipes.give(self._pipe)
-        self._before += self
-        self._before.size = self.size
         self._conn._buffer = self._before
+        if self:
+            rest = self._conn._own_buffer()
+            rest += self
+            rest.size = self.size
 
     def clear(self) -> None:
         """Drop everything."""

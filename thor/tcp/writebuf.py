@@ -10,7 +10,7 @@ kept as a view of it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from thor.types import Data
 
@@ -31,10 +31,7 @@ class Way(Protocol):
 
 
 class WriteBuffer(list["bytes | memoryview"]):
-    """What is to be sent: its chunks in order, `size` bytes in all.
-
-    It is the list itself, for each idle connection has one.
-    """
+    """What is to be sent: its chunks in order, `size` bytes in all."""
 
     __slots__ = ("size",)
 
@@ -79,6 +76,26 @@ class WriteBuffer(list["bytes | memoryview"]):
         """Drop everything."""
         list.clear(self)
         self.size = 0
+
+
+class Nothing(WriteBuffer):
+    """Stands for the queue of a connection that has nothing to send: it takes nothing."""
+
+    __slots__ = ()
+
+    def append(self, chunk: bytes | memoryview, /) -> None:
+        """Raises: AssertionError, or one connection's bytes would be everybody's"""
+        raise AssertionError("written to nobody's queue")
+
+    def __iadd__(self, chunks: Any, /) -> NoReturn:  # type: ignore[misc]
+        raise AssertionError("written to nobody's queue")
+
+
+NOTHING = Nothing()
+
+#: Queues that no connection needs at present. Whoever takes one must do it in one step: loops may
+#: run in several threads.
+spare: list[WriteBuffer] = []
 
 
 def to_bytes(data: Data) -> bytes:

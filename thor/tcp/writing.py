@@ -15,7 +15,7 @@ from typing import Any
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.tcp.state import FLUSHING, OPEN, State
-from thor.tcp.writebuf import WriteBuffer, to_bytes
+from thor.tcp.writebuf import NOTHING, WriteBuffer, spare, to_bytes
 from thor.types import Data
 
 #: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
@@ -70,6 +70,11 @@ class WritingSide(EventSource):
             raise ValueError(f"write on a connection that is {self._writing.value}")
         buffer = self._buffer
         if data and not self._broken:
+            if buffer is NOTHING:
+                try:
+                    buffer = self._buffer = spare.pop()  # as `_own_buffer`, without the call
+                except IndexError:
+                    buffer = self._own_buffer()
             buffer.append(data)
             buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
@@ -78,6 +83,15 @@ class WritingSide(EventSource):
             if size > self.high_water:
                 return self._write_through()
         return not self._write_paused
+
+    def _own_buffer(self) -> WriteBuffer:
+        """The queue, to put something into: a connection has one only while it is needed."""
+        if self._buffer is NOTHING:
+            try:
+                self._buffer = spare.pop()
+            except IndexError:
+                self._buffer = WriteBuffer()
+        return self._buffer
 
     def _write_through(self) -> bool:
         """The queue is above its high mark: send at once, and if that is not enough, say so."""
@@ -128,22 +142,25 @@ class WritingSide(EventSource):
                 self._set_interest(self._interest | WRITABLE)
                 if self._owner is not None:
                     self._owner.stuck()
-        elif self._interest & WRITABLE:
-            self._set_interest(self._interest & ~WRITABLE)
+        else:
+            if self._interest & WRITABLE:
+                self._set_interest(self._interest & ~WRITABLE)
+            if buffer.__class__ is WriteBuffer:
+                self._buffer = NOTHING
+                spare.append(buffer)
         if self._after_flush:
             self._flushed()
 
     def _flushed(self) -> None:
         """After a send: who waits for the queue to get shorter?"""
-        buffer = self._buffer
         marks = self._sent_marks
         while marks and marks[0][0] <= self.bytes_written:
             self._loop._soon(marks.pop(0)[1])
-        if self._write_paused and buffer.size <= self.low_water:
+        if self._write_paused and self._buffer.size <= self.low_water:
             self._write_paused = False
             if self._writing is OPEN:
                 self._tell_pause(False)
-        if not buffer.size and self._writing is FLUSHING:
+        if not self._buffer.size and self._writing is FLUSHING:
             self._ended_writing()
         self._after_flush = bool(marks) or self._write_paused or self._writing is FLUSHING
 

@@ -26,6 +26,7 @@ from thor.http.wire.state import (
     ServerReading,
     ServerWriting,
 )
+from thor_support import left_to_the_collector
 
 # -- requests -----------------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ def test_exchanges_leave_no_reference_cycles(how: str) -> None:
         once(clients)
         for client in clients:
             client.stage = client.server_side = None  # type: ignore[assignment]
-        assert gc.collect() == 0
+        assert left_to_the_collector() == []
     finally:
         gc.enable()
 

@@ -67,7 +67,7 @@ class HttpServerConnection(Ending):
         # instance's dict a table of its own, at twice the size. The rest are the class's defaults.
         # So does what is looked at for every request: a class's default costs more to read.
         self._exchange = None
-        self._lingering = self._closing = self._half_closed = self._stuck = False
+        self._closing = False
         self._unsettled = server._draining
         self._reading = HEAD
         self._head = NEW
@@ -88,8 +88,9 @@ class HttpServerConnection(Ending):
 
     def data(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self._lingering:
-            self._discard(len(data))
+        if self._closing:
+            if self._lingering:
+                self._discard(len(data))
             return
         reader = self._reader
         if reader is NO_READER:
