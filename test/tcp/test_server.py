@@ -89,6 +89,20 @@ def test_every_interface_reports_no_mapped_address(party: Party, host: Any) -> N
             assert party.conns[-1].address[0] == peer
 
 
+def test_connections_from_a_host_share_its_text_and_few_hosts_are_remembered(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MAX_HOSTS", 2)
+    server = party.serve("127.0.0.1", 0)
+    for peer in ("127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.4"):
+        with socket.create_connection(server.address, source_address=(peer, 0)) as client:
+            count = len(party.conns)
+            run_loop(party.loop, lambda count=count: len(party.conns) > count)
+            assert party.conns[-1].address == client.getsockname()
+    assert party.conns[0].address[0] is party.conns[1].address[0]
+    assert len(server._hosts) == 1
+
+
 def test_ipv6(party: Party) -> None:
     server = party.serve("::1", 0)
     assert server.address[0] == "::1"

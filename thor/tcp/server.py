@@ -58,6 +58,8 @@ C = TypeVar("C", bound=TcpConnection)
 
 #: Most connections that are accepted from one socket in one turn.
 ACCEPT_BATCH = 64
+#: Hosts that are remembered, to be shared by the connections from them.
+MAX_HOSTS = 1024
 #: How long accepting pauses before it is tried again, in seconds; nginx waits as long.
 RETRY_S = 0.5
 #: Errors of a connection that is gone before it was accepted: on Linux, `accept` tells the
@@ -137,6 +139,7 @@ class TcpServer(EventEmitter):
         #: In the order in which they came; as a set, which would take twice the memory.
         self._connections: dict[TcpConnection | Incoming, None] = {}
         self._arriving: set[TcpConnection | Incoming] = set()
+        self._hosts: dict[str, str] = {}
         #: Those of a loop that was stopped, whose owners have still to tell their programs.
         self._stranded: list[TcpConnection] = []
         self._draining = False
@@ -254,7 +257,7 @@ class TcpServer(EventEmitter):
     ) -> C | None:
         """Make a connection of an accepted socket; None if it was turned away."""
         try:
-            conn = kind(sock, address, self._loop)
+            conn = kind(sock, self._shared(address), self._loop)
         except OSError as why:
             self._turn_away(sock, why)
             return None
@@ -262,6 +265,16 @@ class TcpServer(EventEmitter):
             conn.proxy_header = header
         self._adopt(conn)
         return conn
+
+    def _shared(self, address: Address) -> Address:
+        """The address with its host as an earlier one had it: most clients have more connections
+        than one, and an idle one is not much larger than its host's text."""
+        if not isinstance(address, tuple):
+            return address
+        if len(self._hosts) >= MAX_HOSTS:
+            self._hosts.clear()
+        host = self._hosts.setdefault(address[0], address[0])
+        return (host, *address[1:])
 
     def _turn_away(self, sock: socket_module.socket, why: OSError) -> None:
         """The loop can watch no more fds: close this connection, and let the others wait."""
