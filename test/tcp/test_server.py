@@ -89,6 +89,7 @@ def test_every_interface_reports_no_mapped_address(party: Party, host: Any) -> N
             assert party.conns[-1].address[0] == peer
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 def test_connections_from_a_host_share_its_text_and_few_hosts_are_remembered(
     party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
