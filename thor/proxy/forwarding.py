@@ -219,7 +219,7 @@ def forward_request(
         by_tls: whether this client came by TLS, where it is not all of them that do
     Raises: Answered for a request that has been here before (508)
     """
-    kept = WireFields(host=host)
+    kept = WireFields((), host)
     special: list[tuple[int, Field]] = []
     # Host is dropped: it is what `host` says.
     has_body = twins = expects = False

@@ -71,7 +71,8 @@ class ClientPatience:
         assert exchange is not None
         client = exchange.client
         # Outside of a turn the loop's own reading of the clock may be old.
-        self._since = self._sent_at = now = self._loop.clock.monotonic()
+        loop = self._loop
+        self._since = self._sent_at = now = loop._now if loop._in_turn else loop.clock.monotonic()
         # The earliest that may be due; which one it is, is found out when it is.
         when = exchange._expires_at
         if (timeout := client.read_timeout) and now + timeout < when:

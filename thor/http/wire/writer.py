@@ -198,7 +198,6 @@ def request_head(
     method: str | bytes,
     target: str | bytes,
     headers: FieldsIn,
-    *,
     host: bytes,
     has_body: bool | None,
     upgrade: str | bytes | None,
@@ -222,7 +221,7 @@ def request_head(
         host = headers.host or host
     elif not target or target.translate(None, TARGET):
         raise OutputSyntaxError(f"target {target!r}")
-    fields, length, _, special = _render(b"", headers, method != b"CONNECT", request=True)
+    fields, length, _, special = _render(b"", headers, method != b"CONNECT", True)
     if special:
         host = _one_host([value for kind, value in special if kind == _HOST], host)
     elif host not in valid_hosts:
@@ -290,7 +289,7 @@ def error_response(error: HttpError) -> bytes:
 
 
 def _render(
-    start: bytes, headers: FieldsIn, keep_length: bool, *, request: bool = False
+    start: bytes, headers: FieldsIn, keep_length: bool, request: bool = False
 ) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]]:
     """Put a message's fields behind its start.
 
