@@ -94,8 +94,9 @@ class Nothing(WriteBuffer):
 NOTHING = Nothing()
 
 #: Queues that no connection needs at present. Whoever takes one must do it in one step: loops may
-#: run in several threads.
-spare: list[WriteBuffer] = []
+#: run in several threads. Some are made at once: a list that goes from none to one and back asks
+#: for memory each time.
+spare = [WriteBuffer() for _ in range(8)]
 
 
 def to_bytes(data: Data) -> bytes:

@@ -145,7 +145,7 @@ class WritingSide(EventSource):
         else:
             if self._interest & WRITABLE:
                 self._set_interest(self._interest & ~WRITABLE)
-            if buffer.__class__ is WriteBuffer:
+            if buffer is not NOTHING and buffer is self._buffer:  # else it gave way already
                 self._buffer = NOTHING
                 spare.append(buffer)
         if self._after_flush:

@@ -12,6 +12,7 @@ from thor.http.connection import READ_AHEAD_BYTES, date_value
 from thor.http.server.connection import HttpServerConnection
 from thor.http.server.ending import log
 from thor.http.wire.limits import Limits
+from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
 from thor.tcp import TcpConnection, TcpServer
 from thor.tls import TlsServer, reason_of
@@ -19,7 +20,6 @@ from thor.tls import TlsServer, reason_of
 if TYPE_CHECKING:
     import ssl
 
-    from thor.http.wire.reader import RequestReader
     from thor.loop import LoopBase
     from thor.types import Address
 
@@ -188,8 +188,9 @@ class HttpServer(EventEmitter):
             self._limits_of = now
             self._limits = Limits(**dict(zip(LIMITS, now, strict=True)))
             #: Those that no connection needs at present; empty, and with these limits. There are
-            #: never more than there were requests under way at once.
-            self._spare_readers: list[RequestReader] = []
+            #: never more than there were requests under way at once. Some are made at once: a list
+            #: that goes from none to one and back asks for memory each time.
+            self._spare_readers = [RequestReader(self._limits) for _ in range(8)]
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
