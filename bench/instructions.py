@@ -84,4 +84,6 @@ def make_table() -> Table:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     print(as_text(make_table()))

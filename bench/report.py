@@ -162,7 +162,9 @@ def write_page(
     page: Path = PAGE, folder: Path = RESULTS, say: Callable[[str], None] = print
 ) -> None:
     """Write the documentation's tables from what is kept. Raises: BenchError, OSError"""
-    tables, facts, _ = load(folder)
+    tables, facts, medians = load(folder)
+    if not medians:  # or a slip would empty the whole page
+        raise BenchError(f"nothing was measured: there are no results in {folder}")
     text = page.read_text()
     page.write_text(fill(text, tables, facts))
     wanted = {name for found in _BLOCK.findall(text) for name in found.split()} - {FACTS}
@@ -173,6 +175,8 @@ def write_page(
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     try:
         write_page()
     except BenchError as why:

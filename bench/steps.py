@@ -228,11 +228,13 @@ def measure_in(
 
 def main(argv: Sequence[str]) -> None:
     """Print the tables, or the figures of one."""
-    if argv:
-        what, fields, *requests = argv
-        print(json.dumps(measure(what, int(fields), *map(int, requests))))
-    else:
-        print("\n".join(map(as_text, make_tables())))
+    match argv:
+        case []:
+            print("\n".join(map(as_text, make_tables())))
+        case ["server" | "proxy" as what, "1" | "12" as fields, *requests]:
+            print(json.dumps(measure(what, int(fields), *map(int, requests))))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from bench import aims, instructions, report, steps, tracing
+from bench import aims, harness, instructions, report, steps, tracing
 from bench.harness import BenchError, Sample
 from bench.peers import PEERS, Peer
 from bench.report import Row, make_table
@@ -134,6 +137,21 @@ def test_results_are_kept_and_written_into_the_blocks_that_name_them(tmp_path: P
     assert "After." in text
     assert "old" not in text
     assert said == ["not measured: crowd", "not in page.rst: aims", "not in page.rst: other"]
+
+
+def test_page_stays_as_it_is_where_nothing_was_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.rst"
+    page.write_text(PAGE)
+    with pytest.raises(BenchError, match=r"nothing was measured: .*none"):
+        report.write_page(page, tmp_path / "none")
+    assert page.read_text() == PAGE
+
+
+@pytest.mark.parametrize("program", [steps, instructions], ids=lambda it: it.__name__)
+def test_programs_say_how_they_are_called(program: ModuleType) -> None:
+    argv = [sys.executable, "-m", program.__name__, "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=harness.ROOT, timeout=60)
+    assert (done.stdout, done.stderr) == ("", f"{program.__doc__}\n")
 
 
 def test_page_is_the_same_when_it_is_written_again(tmp_path: Path) -> None:

@@ -170,7 +170,6 @@ class PipeBuffer(WriteBuffer):
 
     def __init__(self, conn: TcpConnection, pipes: Pipes, pipe: Pipe, held: int) -> None:
         """conn: has nothing queued; held: how many bytes are in the pipe"""
-        WriteBuffer.__init__(self)
         self._conn = conn
         self._before = conn._buffer
         self.size = self._held = held

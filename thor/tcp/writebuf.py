@@ -35,9 +35,8 @@ class WriteBuffer(list["bytes | memoryview"]):
 
     __slots__ = ("size",)
 
-    def __init__(self) -> None:
-        list.__init__(self)
-        self.size = 0
+    #: Set by who makes one: a step of its own would take as long as all the rest.
+    size: int
 
     def send_to(self, way: Way) -> int:
         """Make one call to send as much as the kernel takes, and drop that.
@@ -92,11 +91,7 @@ class Nothing(WriteBuffer):
 
 
 NOTHING = Nothing()
-
-#: Queues that no connection needs at present. Whoever takes one must do it in one step: loops may
-#: run in several threads. Some are made at once: a list that goes from none to one and back asks
-#: for memory each time.
-spare = [WriteBuffer() for _ in range(8)]
+NOTHING.size = 0
 
 
 def to_bytes(data: Data) -> bytes:

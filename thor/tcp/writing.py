@@ -15,7 +15,7 @@ from typing import Any
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.tcp.state import FLUSHING, OPEN, State
-from thor.tcp.writebuf import NOTHING, WriteBuffer, spare, to_bytes
+from thor.tcp.writebuf import NOTHING, WriteBuffer, to_bytes
 from thor.types import Data
 
 #: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
@@ -71,10 +71,8 @@ class WritingSide(EventSource):
         buffer = self._buffer
         if data and not self._broken:
             if buffer is NOTHING:
-                try:
-                    buffer = self._buffer = spare.pop()  # as `_own_buffer`, without the call
-                except IndexError:
-                    buffer = self._own_buffer()
+                buffer = self._buffer = WriteBuffer()
+                buffer.size = 0
             buffer.append(data)
             buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
@@ -87,10 +85,8 @@ class WritingSide(EventSource):
     def _own_buffer(self) -> WriteBuffer:
         """The queue, to put something into: a connection has one only while it is needed."""
         if self._buffer is NOTHING:
-            try:
-                self._buffer = spare.pop()
-            except IndexError:
-                self._buffer = WriteBuffer()
+            self._buffer = WriteBuffer()
+            self._buffer.size = 0
         return self._buffer
 
     def _write_through(self) -> bool:
@@ -145,9 +141,8 @@ class WritingSide(EventSource):
         else:
             if self._interest & WRITABLE:
                 self._set_interest(self._interest & ~WRITABLE)
-            if buffer is not NOTHING and buffer is self._buffer:  # else it gave way already
+            if buffer is self._buffer and not buffer:  # else it gave way already
                 self._buffer = NOTHING
-                spare.append(buffer)
         if self._after_flush:
             self._flushed()
 

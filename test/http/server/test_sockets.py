@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import Any
 
@@ -13,7 +14,7 @@ import thor
 from thor.events import on
 from thor.http.server import HttpServer, HttpServerExchange
 from thor.loop import LoopBase
-from thor_support import run_loop
+from thor_support import open_fds, run_loop
 
 PART = b"GET / HTTP/1.1\r\nHost: ori"
 
@@ -217,8 +218,10 @@ def test_a_graceful_shutdown_over_sockets(serve: Any) -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
         answer(served.exchanges[0])
-        served.until(lambda: served.stopped)
+        served.until(lambda: served.done)
         assert read_all(sock) == HELLO_CLOSE
+        assert not served.stopped
+    served.until(lambda: served.stopped)
     assert served.server.connections == []
 
 
@@ -256,3 +259,29 @@ def test_the_documented_example(default_loop: LoopBase) -> None:
         assert read_all(sock).endswith(b"\r\n\r\nd\r\nHello, world!\r\n0\r\n\r\n")
     default_loop.schedule(0, demo_server.shutdown)
     thor.run()
+
+
+def test_hundreds_of_connections_that_come_and_go_leave_nothing(serve: Any, loop: LoopBase) -> None:
+    served = serve(answering)
+
+    def rounds(count: int) -> tuple[int, dict[int, str], int]:
+        """What there is after so many clients of all kinds."""
+        for number in range(count):
+            with served.connect() as sock:
+                if number % 4:
+                    sock.sendall(request() + PART * (number % 3))
+                    served.until(lambda: served.done)
+                if number % 5 == 0:
+                    reset(sock)
+            served.until(lambda: not served.server.connections)
+            served.exchanges.clear()
+            served.done.clear()
+        loop._deadlines._compact()  # it is time for that, or connections wait for it
+        gc.collect()
+        return loop.fd_count(), open_fds(), len(gc.get_objects())
+
+    watched, fds, objects = rounds(60)
+    now_watched, now_fds, now_objects = rounds(240)
+    assert (now_watched, now_fds) == (watched, fds)
+    assert now_objects - objects < 100
+    assert loop._deadlines.holders() == []
