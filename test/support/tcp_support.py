@@ -88,7 +88,7 @@ def fail_accepts(
 ) -> list[None]:
     """Have `accept` fail with these errors, then work again; what is returned counts the calls.
 
-    after: so many calls work before
+    codes: 0 is a call that works; after: so many calls work before
     """
     left = list(codes)
     calls: list[None] = []
@@ -96,8 +96,10 @@ def fail_accepts(
 
     def accept(sock: socket.socket) -> Any:
         calls.append(None)
+        code = 0
         if left and len(calls) > after:
             code = left[0] if for_ever else left.pop(0)
+        if code:
             raise OSError(code, os.strerror(code))
         return real(sock)
 

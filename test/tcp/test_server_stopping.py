@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,47 @@ def test_accepting_that_goes_on_failing_does_not_put_off_the_end(
     assert all_are_served(party, [first])
     assert party.names() == ["start", "connect", "connect", "accept_paused", "stop"]
     assert party.loop.scheduled_events() == []
+
+
+def test_accepting_that_goes_on_and_off_does_not_put_off_the_end(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One descriptor is left, and for each that is accepted another one comes."""
+    server = party.serve("127.0.0.1", 0, backlog=1)
+
+    def end_and_bring_another(conn: TcpConnection) -> None:
+        conn.abort()
+        with suppress(ConnectionRefusedError):
+            party.dial(server)
+
+    server.on("accept_paused", lambda code: None)
+    server.on("connect", end_and_bring_another)
+    party.turns()
+    party.dial(server)
+    fail_accepts(monkeypatch, *[0, errno.EMFILE] * 20)
+    server.graceful_shutdown()
+    party.turns(10)
+    with pytest.raises(ConnectionRefusedError):
+        party.dial(server)
+
+
+def test_an_interrupt_while_those_who_wait_are_accepted_does_not_put_off_the_end(
+    party: Party,
+) -> None:
+    server = party.serve("127.0.0.1", 0)
+    stopped: list[bool] = []
+
+    def interrupt(conn: TcpConnection) -> None:
+        raise KeyboardInterrupt
+
+    server.on("connect", interrupt)
+    server.on("stop", lambda: stopped.append(True))
+    party.turns()
+    party.loop.schedule(0, lambda: (party.dial(server), server.graceful_shutdown()))
+    with pytest.raises(KeyboardInterrupt):
+        party.turns()
+    party.turns()
+    assert stopped == [True]
 
 
 def test_what_another_process_listens_on_is_accepted_empty_too(party: Party) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -162,6 +163,25 @@ def test_data_written_and_closed_inside_pause_false_is_sent(pair: Pair, memory: 
     assert heard.events[0] == ("data", b"x" * MIB + b"the end")
 
 
+def test_who_ends_inside_pause_false_is_told_when_all_was_sent(
+    pair: Pair, memory: LoopBase
+) -> None:
+    told: list[str] = []
+
+    def finish(paused: bool) -> None:
+        if not paused:
+            pair.client.write(b"the end")
+            pair.client._when_sent(lambda: told.append("sent"))
+
+    pair.client.on("pause", finish)
+    pair.server.socket.buffer_bytes = 1000
+    pair.client.write(b"x" * MIB)
+    pair.server.socket.buffer_bytes = 2 * MIB
+    settle(memory)
+    assert pair.server.socket.received == b"x" * MIB + b"the end"
+    assert told == ["sent"]
+
+
 def test_short_sends_lose_nothing(pair: Pair, memory: LoopBase) -> None:
     pair.server.socket.buffer_bytes = 1000
     heard = Heard(pair.server)
@@ -194,6 +214,32 @@ def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBa
         memory.run_once()
     settle(memory)
     assert second.server.socket.received == b"drained"
+
+
+def test_a_write_that_was_interrupted_is_nobody_else_s(memory: LoopBase) -> None:
+    first, second = connection_pair(memory), connection_pair(memory)
+
+    def interrupt(frame: Any, event: str, arg: Any) -> Any:
+        if frame.f_code is not TcpConnection.write.__code__:
+            return None
+        buffer = frame.f_locals.get("buffer")
+        if buffer and not buffer.size:
+            sys.settrace(before)
+            raise KeyboardInterrupt
+        return interrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            first.client.write(b"secret")
+    finally:
+        sys.settrace(before)
+    first.client.close()
+    settle(memory)
+    second.client.write(b"own")
+    settle(memory)
+    assert second.server.socket.received == b"own"
 
 
 def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:

@@ -151,7 +151,7 @@ class TcpServer(EventEmitter):
         self._trusted = None if proxy_protocol is None else Networks(proxy_protocol)
         backlog = BACKLOG if backlog is None else backlog
         self._backlog = max(backlog, 0)
-        self._batches = 0
+        self._rest = 0  # how many more are accepted; counts in a graceful end
         if sock is not None:
             if reuse_port or mode is not None:
                 raise ValueError("reuse_port and mode are for a socket that the server opens")
@@ -202,6 +202,7 @@ class TcpServer(EventEmitter):
                 break
             except OSError as why:
                 if why.errno in _PASSING:
+                    self._rest -= 1
                     continue
                 self._pause_accepting(why.errno or errno.EINVAL)
                 return
@@ -211,6 +212,7 @@ class TcpServer(EventEmitter):
                 except BaseException:
                     sock.close()
                     raise
+            self._rest -= 1
             if door.both_families:
                 address = unmapped(address)
             self._loop._call(self._accepted, (sock, address), None)
@@ -372,22 +374,21 @@ class TcpServer(EventEmitter):
             self._draining = True
             self._remove_file()  # nobody can come any more, while those that have are accepted
             # As many as can wait now: an end is not put off by those that come after it has begun.
-            self._batches = self._backlog // ACCEPT_BATCH + 1
+            self._rest = (self._backlog + 1) * len(self._doors)
             self._stop_retrying()
             self._loop._soon(self._accept_rest)
 
     def _accept_rest(self) -> None:
-        """Accept who waits, a batch a turn; doors close when nobody does, or after the last one."""
-        for door in list(self._doors):
-            if self._retry is None and door in self._doors:  # which a listener may have closed
-                self._accept_some(door)
-        self._batches -= 1
-        if self._retry is not None:
-            pass  # accepting pauses; this goes on when it is tried again
-        elif self._doors and self._batches > 0:
-            self._loop._schedule(0, self._accept_rest)
-        else:
-            self._close_doors()
+        """Accept who waits, a batch a turn; doors close when nobody does, or `_rest` have come."""
+        try:
+            for door in list(self._doors):
+                if self._retry is None and door in self._doors:  # which a listener may have closed
+                    self._accept_some(door)
+        finally:  # an interrupt leaves the loop, which may run again
+            if self._rest <= 0:
+                self._close_doors()
+            elif self._doors and self._retry is None:  # else this goes on when it is tried again
+                self._loop._schedule(0, self._accept_rest)
 
     def _stop_if_drained(self) -> None:
         if self._draining and not self._doors and not self._connections:

@@ -157,7 +157,10 @@ class WritingSide(EventSource):
                 self._tell_pause(False)
         if not self._buffer.size and self._writing is FLUSHING:
             self._ended_writing()
-        self._after_flush = bool(marks) or self._write_paused or self._writing is FLUSHING
+        # Not `marks`: a listener of `pause` may have made the first one just now.
+        self._after_flush = (
+            bool(self._sent_marks) or self._write_paused or self._writing is FLUSHING
+        )
 
     def _when_sent(self, callback: Any) -> None:
         """Call `callback()` when all that was written until now has been handed to the kernel.

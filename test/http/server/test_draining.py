@@ -103,6 +103,18 @@ def test_without_such_a_time_an_answer_is_still_sent_whole(setting: Any) -> None
     assert client.ended
 
 
+@pytest.mark.parametrize("setting", [None, 5])
+def test_a_request_behind_an_answer_that_is_still_leaving_is_answered(setting: Any) -> None:
+    body = b"x" * 300_000
+    stage = Stage(lambda exchange: answer(exchange, body), drain_idle_timeout=setting)
+    client = stage.client().stop_reading().send(request() * 2)
+    draining(stage).advance(11)
+    first, second, third = client.read_on().take().split(b"HTTP/1.1 200 OK\r\n")
+    assert (first, second) == (b"", b"Content-Length: 300000\r\n\r\n" + body)
+    assert third == b"Content-Length: 300000\r\nConnection: close\r\n\r\n" + body
+    assert client.ended
+
+
 def test_a_request_that_is_there_when_the_time_is_over_is_answered() -> None:
     stage = Stage(answering_done)
     client = stage.client()

@@ -54,6 +54,18 @@ def test_each_request_begins_the_idle_time_anew() -> None:
     assert client.ended
 
 
+def test_an_answer_from_outside_of_the_loop_begins_the_idle_time_then() -> None:
+    stage = Stage(idle_timeout=5)
+    client = stage.client().send(request())
+    stage.loop.clock.advance(4)  # type: ignore[attr-defined]
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    stage.advance(4.9)
+    assert not client.closed
+    stage.advance(0.2)
+    assert client.ended
+
+
 def test_a_new_connection_has_the_time_of_a_head_for_its_first_byte() -> None:
     stage = Stage(answering, idle_timeout=60, head_timeout=10)
     client = stage.client()

@@ -344,6 +344,7 @@ class HttpServerConnection(Ending):
             and exchange is self._exchange
             and exchange._keep_alive
             and not self._unsettled
+            and self._loop._in_turn  # else the loop's time is old
         ):
             self._finish(exchange)  # nothing follows from it but the wait for the next request
         else:

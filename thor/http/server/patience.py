@@ -160,7 +160,8 @@ class Patience:
             if self._head == NEW and server.head_timeout:
                 patience = min(patience, server.head_timeout)
             when, then = self._since + patience, self._time_out_quiet
-        if server._draining:
+        # Not of a request that is there, and waits for the client to read the answer before it.
+        if server._draining and not self._reader.started:
             until = self._since + (server.drain_idle_timeout or 0.0)
             if until <= when:
                 when, then = until, self._time_out_drain
