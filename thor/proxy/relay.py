@@ -22,6 +22,7 @@ idempotent (RFC 9110 section 9.2.2).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from thor.http.client import HttpClientExchange
@@ -167,7 +168,7 @@ class Relay:
         target, fields = inbound.uri, inbound.req_hdrs
         conn = inbound.http_conn
         if conn.client is None:
-            conn.client = peer_of(inbound), came_by_tls(inbound)
+            conn.client = client_of(peer_of(inbound), came_by_tls(inbound))
         peer, by_tls = conn.client
         try:
             if self.method in _UNUSUAL_METHODS:
@@ -389,6 +390,12 @@ class Relay:
         if body:
             inbound.response_body(body)
         inbound.response_done([])
+
+
+@lru_cache(maxsize=1024)
+def client_of(peer: str, by_tls: bool) -> tuple[str, bool]:
+    """What is said upstream of a client: one object for all of a host's connections."""
+    return peer, by_tls
 
 
 def peer_of(inbound: HttpServerExchange) -> str:
