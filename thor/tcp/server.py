@@ -162,6 +162,11 @@ class TcpServer(EventEmitter):
         if self._path is not None:
             self._file = file_identity(self._path)
         self._doors: list[_Door] = []
+        self._open_doors(sockets, own=sock is None)
+        self._loop._soon(self._started)
+
+    def _open_doors(self, sockets: list[socket_module.socket], own: bool) -> None:
+        """Watch the listening sockets. Where that fails they are closed, if they are our `own`."""
         try:
             self.address: Address = sockets[0].getsockname()
             for each in sockets:
@@ -169,10 +174,9 @@ class TcpServer(EventEmitter):
         except BaseException:
             self._close_doors()
             self._remove_file()
-            for each in sockets if sock is None else ():
+            for each in sockets if own else ():
                 each.close()
             raise
-        self._loop._soon(self._started)
 
     @property
     def active_connections(self) -> int:

@@ -231,6 +231,14 @@ def test_a_shutdown_resets_hand_shakes_that_are_under_way(site: Site, graceful: 
     assert server.tcp_server.active_connections == 0
 
 
+def check_last(site: Site, got: bytes) -> None:
+    """It is an answer that ends its connection, and the server has stopped after it."""
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in got
+    site.run_loop(site.loop, lambda: site.heard)
+    assert site.heard == [("stop",)]
+
+
 def test_a_graceful_shutdown_answers_a_client_whose_hand_shake_is_under_way(site: Site) -> None:
     server = site.serve(ADDRESS, 0, tls=serving())
     peer = Bytes(trusting(), NAME)
@@ -249,10 +257,7 @@ def test_a_graceful_shutdown_answers_a_client_whose_hand_shake_is_under_way(site
                     peer.incoming.write(sock.recv(65536))
 
         got = site.call(ask)
-    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"\r\nConnection: close\r\n" in got
-    site.run_loop(site.loop, lambda: site.heard)
-    assert site.heard == [("stop",)]
+    check_last(site, got)
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["in the queue", "idle"])
@@ -270,10 +275,7 @@ def test_a_graceful_shutdown_answers_a_client_that_was_there_before(
         server.graceful_shutdown()
         with secure or site.call(shake) as secure:
             got = site.call(lambda: converse(secure, 1))
-    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"\r\nConnection: close\r\n" in got
-    site.run_loop(site.loop, lambda: site.heard)
-    assert site.heard == [("stop",)]
+    check_last(site, got)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["PROXY header", "hand-shake"])
