@@ -28,6 +28,7 @@ from thor.http.server import HttpServerExchange
 from thor.proxy import Flow, ReverseProxy
 from thor.testing import advance, settle
 from thor.tls.server import TlsAcceptance
+from thor_support import with_deadlines
 
 #: Longer than all time-outs together, in seconds.
 LONG_S = 400.0
@@ -320,7 +321,7 @@ class World:
         loop = self.loop
         timer = loop._deadlines._timer
         timers = {event for _, event in loop.scheduled_events()} - self._own_timers - {timer}
-        armed = loop._deadlines.holders()
+        armed = with_deadlines(loop)
         left: list[Any] = [
             *loop.registered_fd_handlers(),
             *timers,

@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,16 @@ def left_to_the_collector() -> list[str]:
         gc.garbage.clear()
 
 
+def with_deadlines(loop: Any) -> list[Any]:
+    """What on `loop` has a dead-line, once each."""
+    found = [holder for *_, holders in loop._deadlines._heap for holder in holders]
+    return [holder for holder in dict.fromkeys(found) if holder._deadline_at < inf]
+
+
 def left_on(loop: Any) -> list[str]:
     """What a loop still has to do: timers, dead-lines, watched fds. The library's own sweep of
     dead-lines is none of it: its timer is left to run out when the dead-lines have moved on."""
-    armed = loop._deadlines.holders()
+    armed = with_deadlines(loop)
     timers = [e for _, e in loop.scheduled_events() if e is not loop._deadlines._timer]
     watched = loop.registered_fd_handlers()
     return [

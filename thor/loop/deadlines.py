@@ -75,11 +75,10 @@ class Deadlines:
     def _enter(self, holder: HasDeadline, when: float) -> None:
         """Make an entry for `holder`, whose dead-line is `when`, or let it have part in one."""
         self._entries += 1
-        second = when // 1.0
         if when < self._loop._now + FAR_S:
             holder._deadline_entry = when
             heappush(self._heap, (when, next(self._numbers), [holder]))
-        elif (entry := self._shared.get(second)) is not None:
+        elif (entry := self._shared.get(second := when // 1.0)) is not None:
             holder._deadline_entry = entry[0]  # the number itself is shared, too
             entry[2].append(holder)
         else:
@@ -144,11 +143,6 @@ class Deadlines:
                 heappush(self._heap, (when, next(self._numbers), [holder]))
             self._entries += len(due)
             self._set_timer()
-
-    def holders(self) -> list[HasDeadline]:
-        """Those that have a dead-line."""
-        found = [holder for _, _, holders in self._heap for holder in holders]
-        return [holder for holder in dict.fromkeys(found) if holder._deadline_at < inf]
 
     def clear(self) -> None:
         """Forget all dead-lines."""

@@ -14,7 +14,7 @@ import thor
 from thor.events import on
 from thor.http.server import HttpServer, HttpServerExchange
 from thor.loop import LoopBase
-from thor_support import open_fds, run_loop
+from thor_support import open_fds, run_loop, with_deadlines
 
 PART = b"GET / HTTP/1.1\r\nHost: ori"
 
@@ -284,4 +284,4 @@ def test_hundreds_of_connections_that_come_and_go_leave_nothing(serve: Any, loop
     now_watched, now_fds, now_objects = rounds(240)
     assert (now_watched, now_fds) == (watched, fds)
     assert now_objects - objects < 100
-    assert loop._deadlines.holders() == []
+    assert with_deadlines(loop) == []

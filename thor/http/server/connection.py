@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from thor.types import HeadersIn
 
 READ_DONE = ServerReading.DONE
+BODY, UPGRADED, FAILED = ServerWriting.BODY, ServerWriting.UPGRADED, ServerWriting.FAILED
+
 #: Stands for the reader of a connection that has none: nothing has come. It is only looked at.
 NO_READER = RequestReader(Limits())
-BODY, UPGRADED, FAILED = ServerWriting.BODY, ServerWriting.UPGRADED, ServerWriting.FAILED
 
 
 class HttpServerConnection(Ending):
