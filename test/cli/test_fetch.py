@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -98,6 +99,125 @@ def test_data_makes_a_post(url: str) -> None:
     assert thor("fetch", f"{url}/", "-d", "a=1").out == b"POST /\na=1"
     assert thor("fetch", f"{url}/", "-d", "", "-X", "PUT").out == b"PUT /\n"
     assert thor("fetch", f"{url}/", "-X", "DELETE").out == b"DELETE /\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "body"),
+    [
+        pytest.param(["-d", "@form"], b"a=1b=2", id="form"),
+        pytest.param(["-d", "x=1", "-d", "@form"], b"x=1&a=1b=2", id="joined"),
+        pytest.param(["--data-binary", "@form"], b"a=1\r\nb=2\n\0", id="binary"),
+        pytest.param(["--json", "@form"], b"a=1\r\nb=2\n\0", id="json"),
+        pytest.param(["-d", "-"], b"stdin", id="stdin"),
+        pytest.param(["-d", "@-"], b"stdin", id="stdin-as-file"),
+    ],
+)
+def test_data_comes_from_a_file(url: str, tmp_path: Path, options: list[str], body: bytes) -> None:
+    (tmp_path / "form").write_bytes(b"a=1\r\nb=2\n\0")
+    (tmp_path / "stdin").write_bytes(b"std\nin")
+    named = [option.replace("@form", f"@{tmp_path}/form") for option in options]
+    with open(tmp_path / "stdin", "rb") as stdin:
+        assert thor("fetch", f"{url}/", *named, stdin=stdin).out == b"POST /\n" + body
+
+
+def test_json_asks_for_json(url: str) -> None:
+    _, out, _ = thor("fetch", f"{url}/fields", "--json", "{", "--json", "}", "-X", "PUT")
+    assert b"Content-Type: application/json\n" in out
+    assert b"Accept: application/json\n" in out
+    assert b"Content-Length: 2\n" in out
+
+
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        pytest.param("me:a:b", b"bWU6YTpi", id="colon-in-password"),
+        pytest.param("me:", b"bWU6", id="empty-password"),
+        pytest.param("m\u00e9:x", b"bcOpOng=", id="utf-8"),
+    ],
+)
+def test_a_user_is_authenticated(url: str, user: str, sent: bytes) -> None:
+    assert b"Authorization: Basic " + sent + b"\n" in thor("fetch", f"{url}/fields", "-u", user).out
+    given = ("-u", user, "-H", "authorization: mine")
+    assert b"Basic" not in thor("fetch", f"{url}/fields", *given).out
+
+
+def test_only_the_head_is_asked_for(url: str) -> None:
+    out = thor("fetch", "-I", f"{url}/status-404").out
+    assert out.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert out.endswith(b"Content-Length: 17\r\n\r\n")
+
+
+def test_verbose_shows_both_heads_and_no_body(url: str) -> None:
+    port = url.rpartition(":")[2]
+    result = thor("fetch", "-v", "-L", "-d", "secret", f"{url}/to-307-|a")
+    assert result.out == b"POST /a\nsecret"
+    assert f"* connected to 127.0.0.1 port {port}\n> POST /to-307-|a HTTP/1.1\n" in result.err
+    assert f"> Host: 127.0.0.1:{port}\n" in result.err
+    assert "< HTTP/1.1 307 Temporary Redirect\n" in result.err
+    assert "< Location: /a\n" in result.err
+    assert "> POST /a HTTP/1.1\n" in result.err
+    assert "secret" not in result.err
+
+
+def test_silent_says_nothing_of_a_failure(url: str) -> None:
+    failing = ("fetch", "--fail", f"{url}/status-500")
+    assert here(*failing, "-s") == (1, b"", "")
+    complains(here(*failing, "-s", "-S"), 1, "the server answered 500")
+
+
+class Terminal:
+    """A terminal that a program writes to."""
+
+    def __init__(self) -> None:
+        self._master, self.slave = pty.openpty()
+
+    def read(self) -> str:
+        """Close it, and return what was written."""
+        os.close(self.slave)
+        text = b""
+        try:
+            while piece := os.read(self._master, 65536):
+                text += piece
+        except OSError:  # Linux says EIO where others see the end
+            pass
+        os.close(self._master)
+        return text.decode()
+
+
+def download(url: str, tmp_path: Path, *options: str, rich: bool = True) -> str:
+    """Download the large body to a file. Returns: what was shown on the terminal"""
+    if not rich:
+        (tmp_path / "rich.py").write_text("raise ImportError\n")
+    terminal = Terminal()
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "TERM": "xterm", "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-m", "thor", "fetch", *options, "-o", str(tmp_path / "out"), url],
+        stderr=terminal.slave,
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environ,
+        timeout=30,
+        check=False,
+    )
+    shown = terminal.read()
+    assert done.returncode == 0, shown
+    assert (tmp_path / "out").stat().st_size == LARGE
+    return shown
+
+
+def test_progress_of_a_download_is_a_bar(url: str, tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    shown = download(f"{url}/large", tmp_path)
+    assert "8.4/8.4 MB" in shown
+    assert "100%" in shown
+
+
+def test_progress_of_a_download_is_text_without_rich(url: str, tmp_path: Path) -> None:
+    assert download(f"{url}/large", tmp_path, rich=False).endswith("\r100% 8.4/8.4 MB\r\n")
+
+
+def test_silent_shows_no_progress(url: str, tmp_path: Path) -> None:
+    assert download(f"{url}/large", tmp_path, "-s") == ""
 
 
 def test_the_head_is_written_when_asked(url: str) -> None:
@@ -218,6 +338,8 @@ def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
     ("args", "says"),
     [
         pytest.param(["https://a/", "--key", "x"], "--key goes with --cert", id="key"),
+        pytest.param(["http://a/", "-I", "-d", "x"], "-I goes with neither", id="head"),
+        pytest.param(["http://a/", "--json", "x", "-d", "x"], "exclude each other", id="json"),
         pytest.param(["https://a/", "-k", "--cacert", "x"], "exclude each other", id="insecure"),
         pytest.param(["http://a/", "-x", "a:1"], "a proxy must be http://", id="proxy"),
         pytest.param(["http+unix://a/"], "%2F for each slash", id="socket"),
@@ -234,6 +356,10 @@ def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
 )
 def test_wrong_use(args: list[str], says: str) -> None:
     complains(here("fetch", *args), 2, says)
+
+
+def test_data_from_a_file_that_is_not_there() -> None:
+    complains(here("fetch", "http://127.0.0.1/", "-d", "@/no/such"), 1, "cannot read '/no/such'")
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -30,6 +30,9 @@ def test_every_command_explains_itself(command: str) -> None:
     code, out, err = here(command, "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: thor {command}".encode())
+    text = out.decode().partition("\nexamples:\n")[2]
+    assert text.count(f"\n  thor {command} ") + text.startswith(f"  thor {command}") >= 2, text
+    assert "\ndocumentation: doc/cli.rst" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from thor.files.answers import (
     Wanted,
     content_type,
-    listing_for,
     plain_answer,
     redirect_for,
     resolve_path,
@@ -220,31 +219,6 @@ def test_a_redirect_leads_to_the_same_directory(target: bytes, location: bytes) 
     answer = redirect_for(wanted)
     assert answer.status == 301
     assert dict(answer.headers)["location"] == location
-
-
-def test_a_listing_escapes_names() -> None:
-    names = [b'<script>"&.txt', b"a b/", b"\xff", b"x:y"]
-    answer = listing_for(names, complete=True, top=False)
-    body = answer.body.decode()
-    assert '<a href="./%3Cscript%3E%22%26.txt">&lt;script&gt;&quot;&amp;.txt</a>' in body
-    assert '<a href="./a%20b/">a b/</a>' in body
-    assert '<a href="./%FF">\ufffd</a>' in body
-    assert '<a href="./x%3Ay">x:y</a>' in body
-    assert '<a href="../">' in body
-    assert "<script>" not in body
-    headers = dict(answer.headers)
-    assert headers["content-type"] == "text/html; charset=utf-8"
-    assert headers["content-length"] == str(len(answer.body))
-    assert headers["content-security-policy"] == "default-src 'none'"
-
-
-def test_a_listing_says_when_it_is_cut() -> None:
-    assert b"more" in listing_for([], complete=False, top=True).body
-    assert b"more" not in listing_for([], complete=True, top=True).body
-
-
-def test_a_listing_of_the_top_leads_nowhere_up() -> None:
-    assert b"../" not in listing_for([b"a"], complete=True, top=True).body
 
 
 def test_a_plain_answer_has_its_length() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -208,6 +211,18 @@ def test_a_dropped_file_is_closed(root: bytes) -> None:
     assert raised.value.errno == errno.EBADF
 
 
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Give up root's rights inside the block; others have none to give up."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
 def test_a_listing_shows_what_can_be_asked_for(root: bytes) -> None:
     body = list_directory(root, (), False).body
     assert b'"./a.txt"' in body
@@ -235,8 +250,28 @@ def test_a_listing_shows_links_that_lead_to_something_inside(root: bytes) -> Non
 def test_a_listing_is_bounded(root: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "MAX_LISTED", 1)
     body = list_directory(root, (), False).body
-    assert body.count(b"<li>") == 1
+    assert body.count(b'href="./') == 1
     assert b"more" in body
+
+
+def test_a_listing_leaves_out_what_is_not_served(root: bytes) -> None:
+    os.mkfifo(root + b"/pipe")
+    assert b"pipe" not in list_directory(root, (), True).body
+
+
+def test_a_listing_leaves_out_what_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as directory:  # an ordinary user may enter it
+        root = os.fsencode(directory)
+        os.chmod(root, 0o755)
+        for name, mode in ((b"open", 0o644), (b"closed", 0), (b"write-only", 0o222)):
+            os.close(os.open(root + b"/" + name, os.O_CREAT))
+            os.chmod(root + b"/" + name, mode)
+        for name, mode in ((b"inner", 0o755), (b"locked", 0), (b"unlistable", 0o311)):
+            os.mkdir(root + b"/" + name)
+            os.chmod(root + b"/" + name, mode)
+        with ordinary_user():
+            body = list_directory(root, (), False).body
+    assert re.findall(rb'href="./([^"]*)"', body) == [b"inner/", b"open"]
 
 
 def test_a_file_that_cannot_be_asked_about_is_closed(

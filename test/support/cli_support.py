@@ -35,10 +35,9 @@ def thor(*args: str, **popen: Any) -> Result:
         [*_COMMAND, *args],
         capture_output=True,
         cwd=ROOT,
-        stdin=subprocess.DEVNULL,
         timeout=LIMIT_S,
         check=False,
-        **popen,
+        **{"stdin": subprocess.DEVNULL, **popen},
     )
     return Result(done.returncode, done.stdout, done.stderr.decode())
 

@@ -11,6 +11,7 @@ from thor.cli.common import (
     MISUSED,
     CommandError,
     Parser,
+    examples,
     flush_stdout,
     logging_to_stderr,
     open_streams,
@@ -22,7 +23,11 @@ COMMANDS = (serve, fetch, proxy, demo)
 
 def make_parser() -> Parser:
     """The parser of all arguments."""
-    parser = Parser(prog="thor", description="Evented HTTP servers, clients and proxies.")
+    parser = Parser(
+        prog="thor",
+        description="Evented HTTP servers, clients and proxies.",
+        epilog=examples("thor serve . --list", "thor proxy --to http://127.0.0.1:8000"),
+    )
     parser.add_argument("--version", action="version", version=f"thor {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in COMMANDS:

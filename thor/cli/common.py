@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, MISUSED = 0, 1, 2
 
+DOCUMENTATION = "documentation: doc/cli.rst in the source; 'make doc' there makes it HTML"
+
 #: How long requests in flight may take after the first signal to stop, in seconds.
 DRAIN_S = 30.0
 
@@ -40,7 +42,9 @@ class Parser(argparse.ArgumentParser):
     """A parser of arguments whose complaints are one line."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "allow_abbrev": False})
+        # An epilog has lines of its own: see `examples`.
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"formatter_class": form, **kwargs, "allow_abbrev": False})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; what is unknown to a command is that command's complaint, with its help."""
@@ -52,6 +56,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the program: wrong use."""
         self.exit(MISUSED, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help: examples, and where the documentation is."""
+    lines = "".join(f"  {command}\n" for command in commands)
+    return f"examples:\n{lines}\n{DOCUMENTATION}"
 
 
 def open_streams() -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from thor.cli.common import DONE, CommandError, Stopper, address, seconds
+from thor.cli.common import DONE, CommandError, Stopper, address, examples, seconds
 from thor.cli.listen import listening, show
 from thor.http import HttpServer
 from thor.http.client import HttpClient
@@ -28,6 +28,10 @@ def add_parser(commands: Any) -> None:
         "demo",
         help="show a proxy at work",
         description="Start two small origins and a proxy, and send some requests through it.",
+        epilog=examples(
+            "thor demo",
+            "thor demo --once",
+        ),
     )
     parser.add_argument(
         "--listen",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import sys
+from base64 import b64encode
+from getpass import getpass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from thor import __version__
-from thor.cli.common import DONE, FAILED, MISUSED, CommandError, seconds, write_all
+from thor.cli.common import DONE, FAILED, MISUSED, CommandError, examples, seconds
+from thor.cli.data import add_arguments as add_data_arguments
+from thor.cli.data import read_data
 from thor.cli.listen import certificates
+from thor.cli.output import Output
+from thor.cli.trace import Trace
 from thor.http.client import HttpClient
 from thor.http.client.connect import ALPN
 from thor.http.error import CertificateError, OutputError, UrlError
@@ -43,6 +47,10 @@ def add_parser(commands: Any) -> None:
         "fetch",
         help="make a request and print the response",
         description="Make a request and write the response's body to stdout.",
+        epilog=examples(
+            "thor fetch -L -o page.html https://www.example.com/",
+            """thor fetch --json '{"a": 1}' -u me:secret http://127.0.0.1:8080/items""",
+        ),
     )
     parser.add_argument(
         "url",
@@ -59,11 +67,27 @@ def add_parser(commands: Any) -> None:
         type=field,
         help="'Name: value', sent with the request; may be given several times",
     )
-    parser.add_argument("-d", metavar="DATA", dest="data", help="the request's body")
+    add_data_arguments(parser)
+    parser.add_argument(
+        "-u",
+        "--user",
+        metavar="USER:PASSWORD",
+        help="authenticate by the scheme Basic; without a password it is asked for",
+    )
     parser.add_argument("-o", metavar="FILE", dest="output", help="write the body to FILE")
     parser.add_argument(
         "-i", "--include", action="store_true", help="write the response's head, too"
     )
+    parser.add_argument(
+        "-I", "--head", action="store_true", help="request and write the head only (HEAD)"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show what is sent and received on stderr"
+    )
+    parser.add_argument(
+        "-s", "--silent", action="store_true", help="no progress and no message on stderr"
+    )
+    parser.add_argument("-S", "--show-error", action="store_true", help="with -s, say what failed")
     parser.add_argument(
         "-L", "--location", action="store_true", help=f"follow up to {MAX_REDIRECTS} redirects"
     )
@@ -105,9 +129,34 @@ def field(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
+def credentials(user: str) -> str:
+    """Return the value of Authorization for `USER:PASSWORD` (RFC 7617).
+
+    The password is asked for on the terminal where there is no colon. Raises: CommandError
+    """
+    if ":" not in user:
+        try:
+            user = f"{user}:{getpass(f'Password of {user}: ')}"
+        except EOFError:
+            raise CommandError("no password was given", MISUSED) from None
+    octets = user.encode("utf-8", "surrogateescape")
+    return f"Basic {b64encode(octets).decode('ascii')}"
+
+
 def run(args: argparse.Namespace) -> int:
     """Make the request; returns when its response is written."""
+    try:
+        return _run(args)
+    except CommandError as exc:
+        if args.silent and not args.show_error:
+            raise CommandError("", exc.code) from None
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     check_url(args.url, SCHEMES)
+    if args.head and (args.method or args.data is not None or args.json is not None):
+        raise CommandError("-I goes with neither -X, -d nor --json", MISUSED)
     context = tls_context(args)
     loop = make()
     loop.on_exception = "raise"  # a fault of ours has to end it, not to leave it waiting
@@ -173,16 +222,19 @@ class Fetch:
         client.proxy = args.proxy
         client.unix_path = args.unix_socket
         self._exchange: HttpClientExchange | None = None
-        self._output = -1
-        self._was_blocking = True
+        self._output = Output(args.output, quiet=args.silent or args.verbose)
         self._redirects = 0
         self._following: str | None = None
         self._failure: CommandError | None = None
         self._code = DONE
         self._url: str = args.url
-        self._data: bytes | None = None if args.data is None else args.data.encode("utf-8")
-        self._method: str = args.method or ("GET" if self._data is None else "POST")
+        self._data = read_data(args)
+        default = "HEAD" if args.head else "GET" if self._data is None else "POST"
+        self._method: str = args.method or default
         self._fields: list[tuple[str, str]] = list(args.fields)
+        if args.user is not None and not self._has_field("authorization"):
+            self._fields.append(("Authorization", credentials(args.user)))
+        self._trace = Trace(client) if args.verbose else None
 
     def run(self) -> int:
         """Returns: the exit code. Raises: CommandError"""
@@ -196,33 +248,35 @@ class Fetch:
 
     def close(self) -> None:
         """Close what was opened for output."""
-        if self._output > 2:
-            os.close(self._output)
-        elif self._output >= 0:
-            os.set_blocking(self._output, self._was_blocking)
-        self._output = -1
+        self._output.close()
 
     # -- the request ---------------------------------------------------------------------------
 
     def _request(self) -> None:
         exchange = self._exchange = self._client.exchange()
+        if self._trace is not None:
+            self._trace.head_due = True
+            exchange.on("response_nonfinal", self._show_head)
         exchange.on("response_start", self._start)
         exchange.on("response_body", self._body)
         exchange.on("response_done", self._done)
         exchange.on("upgrade", lambda conn: conn.abort())
         exchange.on("error", self._error)
         exchange.request_start(self._method, self._url, self._request_fields())
-        if self._data:
-            exchange.request_body(self._data)
+        if self._data is not None and self._data.body:
+            exchange.request_body(self._data.body)
         exchange.request_done([])
 
     def _request_fields(self) -> list[tuple[str, str]]:
-        given = {name.lower() for name, _ in self._fields}
-        defaults = [("User-Agent", f"thor/{__version__}"), ("Accept", "*/*")]
+        defaults = {"User-Agent": f"thor/{__version__}", "Accept": "*/*"}
         if self._data is not None:
-            defaults.append(("Content-Length", str(len(self._data))))
-            defaults.append(("Content-Type", "application/x-www-form-urlencoded"))
-        return [field for field in defaults if field[0].lower() not in given] + self._fields
+            defaults["Content-Length"] = str(len(self._data.body))
+            defaults.update(self._data.fields)
+        return [item for item in defaults.items() if not self._has_field(item[0])] + self._fields
+
+    def _has_field(self, name: str) -> bool:
+        """Return whether the user gave a field of this name."""
+        return any(given.lower() == name.lower() for given, _ in self._fields)
 
     def _follow(self, status: bytes, location: str) -> None:
         """Go where a redirect points (RFC 9110 section 15.4)."""
@@ -245,7 +299,17 @@ class Fetch:
 
     # -- the response --------------------------------------------------------------------------
 
+    def _show_head(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        if self._trace is not None:
+            self._trace.received(self._head_lines(status, phrase, headers))
+
+    def _head_lines(self, status: bytes, phrase: bytes, headers: RawHeaders) -> list[bytes]:
+        assert self._exchange is not None
+        start = b"HTTP/%b %b %b" % (self._exchange.res_version, status, phrase)
+        return [start, *(b"%b: %b" % field for field in headers)]
+
     def _start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+        self._show_head(status, phrase, headers)
         location = next((v for name, v in headers if name.lower() == b"location"), None)
         if self._args.location and status in _REDIRECTS and location is not None:
             self._following = location.decode("latin-1")
@@ -257,15 +321,24 @@ class Fetch:
         if self._args.fail and status >= b"400":
             self._fail(CommandError(f"the server answered {status.decode()}"))
             return
-        if self._open_output() and self._args.include:
-            assert self._exchange is not None
-            lines = [b"HTTP/%b %b %b" % (self._exchange.res_version, status, phrase)]
-            lines += [b"%b: %b" % field for field in headers]
-            self._write(b"\r\n".join(lines) + b"\r\n\r\n")
+        try:
+            self._output.open()
+            if self._args.include or self._args.head:
+                head = b"\r\n".join(self._head_lines(status, phrase, headers))
+                self._output.write(head + b"\r\n\r\n")
+        except CommandError as exc:
+            self._fail(exc)
+            return
+        if self._method != "HEAD":
+            length = next((v for name, v in headers if name.lower() == b"content-length"), None)
+            self._output.expect(int(length) if length and length.isdigit() else None)
 
     def _body(self, chunk: bytes) -> None:
-        if self._following is None:
-            self._write(chunk)
+        if self._following is None and self._failure is None:
+            try:
+                self._output.write(chunk)
+            except CommandError as exc:
+                self._fail(exc)
 
     def _done(self, trailers: RawHeaders) -> None:
         if self._following is None:
@@ -289,34 +362,3 @@ class Fetch:
         if self._exchange is not None:
             self._exchange.cancel()
         self._loop.stop()
-
-    # -- output --------------------------------------------------------------------------------
-
-    def _open_output(self) -> bool:
-        """Open what the body goes to: not before there is one, so that a failure spoils no file.
-
-        Writing waits for the reader, and while it does nothing is received: that is all the
-        flow control that one response needs.
-        """
-        try:
-            if self._args.output is not None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-                self._output = os.open(self._args.output, flags, 0o666)
-            else:
-                self._output = sys.stdout.fileno()
-                self._was_blocking = os.get_blocking(self._output)
-                os.set_blocking(self._output, True)
-        except OSError as why:
-            self._fail(CommandError(f"cannot write {self._args.output!r}: {why.strerror}"))
-            return False
-        return True
-
-    def _write(self, data: bytes) -> None:
-        if self._failure is not None:
-            return
-        try:
-            write_all(self._output, data)
-        except BrokenPipeError:  # the reader has what it wanted
-            self._fail(CommandError(""))
-        except OSError as why:
-            self._fail(CommandError(f"cannot write the response: {why.strerror}"))

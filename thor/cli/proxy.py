@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from thor import dns
-from thor.cli.common import MISUSED, CommandError
+from thor.cli.common import MISUSED, CommandError, examples
 from thor.cli.listen import add_server_arguments, certificates, idle_drain_s, peers
 from thor.cli.serving import serve_until_told
 from thor.http.client.connect import ALPN
@@ -34,6 +34,10 @@ def add_parser(commands: Any) -> None:
         "proxy",
         help="forward requests to one or more servers",
         description="A reverse proxy: forward requests to one or more servers.",
+        epilog=examples(
+            "thor proxy --to http://127.0.0.1:8001 --to http://127.0.0.1:8002",
+            "thor proxy --listen :8443 --certificate cert.pem --to unix:/run/app.sock",
+        ),
     )
     add_server_arguments(parser, "127.0.0.1:8080")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from thor.cli.common import CommandError
+from thor.cli.common import CommandError, examples
 from thor.cli.listen import add_server_arguments, idle_drain_s
 from thor.cli.serving import serve_until_told
 from thor.files import StaticFiles
@@ -16,7 +16,13 @@ from thor.loop import make
 def add_parser(commands: Any) -> None:
     """Describe the command's arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "serve", help="serve the files of a directory", description="Serve a directory's files."
+        "serve",
+        help="serve the files of a directory",
+        description="Serve a directory's files.",
+        epilog=examples(
+            "thor serve public --listen 127.0.0.1:8000",
+            "thor serve . --list --certificate cert.pem --listen :8443",
+        ),
     )
     parser.add_argument("directory", metavar="DIRECTORY", help="what to serve")
     add_server_arguments(parser, "127.0.0.1:8000")

@@ -1,7 +1,7 @@
 """What is answered for a static file, as pure functions.
 
 Owns: which names a target is made of, media types, the answer for a file with its preconditions
-and its range, redirects, listings. Must not know the disk, nor exchanges.
+and its range, redirects. Must not know the disk, nor exchanges.
 
 Theory of operation: a target is decoded once, to bytes, and what is left must be plain names: no
 dots, no separators, no controls. Whatever could be read in two ways is nothing that is there.
@@ -9,7 +9,6 @@ dots, no separators, no controls. Whatever could be read in two ways is nothing 
 
 from __future__ import annotations
 
-import html
 import os
 import re
 from pathlib import PurePosixPath
@@ -192,12 +191,13 @@ def response_for(
 
 def plain_answer(status: int, headers: list[tuple[str, str | bytes]] | None = None) -> Answer:
     """A short answer in words, which says nothing of the request."""
-    return _with_body(status, "text/plain; charset=utf-8", f"{PHRASES[status]}\n".encode(), headers)
+    return with_body(status, "text/plain; charset=utf-8", f"{PHRASES[status]}\n".encode(), headers)
 
 
-def _with_body(
+def with_body(
     status: int, kind: str, body: bytes, headers: list[tuple[str, str | bytes]] | None = None
 ) -> Answer:
+    """A short answer with a body of the type `kind`, which browsers are told not to guess."""
     own: list[tuple[str, str | bytes]] = [
         ("content-type", kind),
         ("content-length", str(len(body))),
@@ -212,23 +212,3 @@ def redirect_for(wanted: Wanted) -> Answer:
     location = "./" + quote_from_bytes(wanted.names[-1], safe="") + "/"
     query = b"?" + wanted.query if wanted.query else b""
     return plain_answer(301, [("location", location.encode() + query)])
-
-
-def listing_for(names: list[bytes], *, complete: bool, top: bool) -> Answer:
-    """A directory's listing as HTML.
-
-    names: as they are on disk, those of directories with a slash at their end
-    complete: whether these are all; top: whether there is nothing above it
-    """
-    lines = [] if top else ['<li><a href="../">../</a></li>']
-    for name in names:
-        text = html.escape(name.decode("utf-8", "replace"))
-        lines.append(f'<li><a href="./{quote_from_bytes(name)}">{text}</a></li>')
-    more = "" if complete else "<p>There are more.</p>\n"
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Directory</title>'
-        "</head><body>\n<ul>\n" + "\n".join(lines) + f"\n</ul>\n{more}</body></html>\n"
-    )
-    # A name cannot get out of its quotes; if ever one did, no script of it would run.
-    policy: list[tuple[str, str | bytes]] = [("content-security-policy", "default-src 'none'")]
-    return _with_body(200, "text/html; charset=utf-8", page.encode("utf-8"), policy)

@@ -16,7 +16,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from thor.files.answers import Answer, is_name, listing_for
+from thor.files.answers import Answer, is_name
+from thor.files.listing import Entry, listing_for
 
 if TYPE_CHECKING:
     from thor.http.conditional import ByteRange
@@ -40,6 +41,8 @@ NOTHING_THERE = frozenset(
         errno.ENXIO,
     )
 )
+#: A server that has changed its user reads as whom it has become, where the system can ask so.
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: To go through a directory asks for less than to read it, where the system can tell them apart.
@@ -141,7 +144,7 @@ def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answe
     """What `names` lead to under `root`, a directory, holds. Raises: OSError"""
     real = _real_names(root, names, hidden)
     fd = _enter(root, real, _OPEN_DIRECTORY | os.O_RDONLY)
-    found: list[bytes] = []
+    found: list[Entry] = []
     complete = True
     try:
         with os.scandir(fd) as entries:
@@ -149,13 +152,32 @@ def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answe
                 name = os.fsencode(entry.name)
                 if not is_name(name, hidden) or not _is_there(root, (*real, name), entry, hidden):
                     continue
+                listed = _to_entry(fd, name)
+                if listed is None:
+                    continue
                 if len(found) == MAX_LISTED:
                     complete = False
                     break
-                found.append(name + b"/" if _is_directory(entry) else name)
+                found.append(listed)
     finally:
         os.close(fd)
-    return listing_for(sorted(found), complete=complete, top=not names)
+    return listing_for(names, found, complete=complete)
+
+
+def _to_entry(directory: int, name: bytes) -> Entry | None:
+    """Return what is listed of a name; None for what would not be served: what may not be read,
+    and what is neither a file nor a directory."""
+    try:
+        status = os.stat(name, dir_fd=directory)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        needed = os.R_OK | os.X_OK if is_directory else os.R_OK
+        if not os.access(name, needed, dir_fd=directory, effective_ids=_EFFECTIVE_IDS):
+            return None
+    except OSError:  # gone meanwhile
+        return None
+    if is_directory:
+        return Entry(name, None, status.st_mtime)
+    return Entry(name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
 
 def _is_there(root: bytes, names: tuple[bytes, ...], entry: os.DirEntry[str], hidden: bool) -> bool:
@@ -168,10 +190,3 @@ def _is_there(root: bytes, names: tuple[bytes, ...], entry: os.DirEntry[str], hi
     except OSError:
         return False
     return True
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that has changed meanwhile
-        return False

@@ -1,0 +1,69 @@
+"""`thor fetch -v`: what is sent and received, on stderr.
+
+Owns: the lines, which begin as curl's do: `*` information, `>` what is sent, `<` what is received.
+Bodies are not shown. What a server sends is escaped, so that it cannot control a terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thor.cli.common import tell
+from thor.tcp import TcpClient
+from thor.tls import TlsClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from thor.http.client import HttpClient
+    from thor.loop import LoopBase
+    from thor.tcp import TcpConnection
+
+
+class Trace:
+    """Shows the connections and the heads of one client."""
+
+    def __init__(self, client: HttpClient) -> None:
+        """Attach to `client`, by the classes with which it connects."""
+        #: Whether the head of a request is still to be sent.
+        self.head_due = False
+        client.tcp_client_class = self._observe(TcpClient)
+        client.tls_client_class = self._observe(TlsClient)
+
+    def _observe(self, cls: type[TcpClient]) -> Callable[[LoopBase], TcpClient]:
+        def make(loop: LoopBase) -> TcpClient:
+            return cls(loop).on("connect", self._connected)
+
+        return make
+
+    def _connected(self, conn: TcpConnection) -> None:
+        address = conn.address
+        where = f"{address[0]} port {address[1]}" if isinstance(address, tuple) else str(address)
+        version = getattr(conn, "tls_version", None)
+        if version is None:
+            tell(f"* connected to {where}")
+        else:
+            alpn = getattr(conn, "alpn", None) or "none"
+            tell(f"* {version} with {where}, {getattr(conn, 'cipher', None)}, ALPN {alpn}")
+        write = conn.write
+
+        def observed(data: bytes) -> bool:
+            self._sent(data)
+            return write(data)
+
+        conn.write = observed  # type: ignore[method-assign,assignment]
+
+    def _sent(self, data: bytes) -> None:
+        if self.head_due:
+            # The request's own head comes after that by which a proxy is asked for a tunnel.
+            self.head_due = data.startswith(b"CONNECT ")
+            _show(">", data.partition(b"\r\n\r\n")[0].split(b"\r\n"))
+
+    def received(self, lines: list[bytes]) -> None:
+        """Show the head of a response, given without the ends of its lines."""
+        _show("<", lines)
+
+
+def _show(mark: str, lines: list[bytes]) -> None:
+    for line in [*lines, b""]:
+        tell(f"{mark} {line.decode('ascii', 'backslashreplace')}")
