@@ -26,13 +26,15 @@ table { width: 100%; border-collapse: collapse }
 th, td { padding: .25rem .5rem; text-align: left; vertical-align: top }
 tr { border-bottom: 1px solid #8884 }
 td:first-child { width: 100%; overflow-wrap: anywhere }
+th { white-space: nowrap }
 td + td { white-space: nowrap; font-variant-numeric: tabular-nums }
 .size { text-align: right }
 @media (max-width: 36rem) {
   thead { display: none }
   tr, td:first-child { display: block }
   tr { padding: .25rem 0 }
-  td + td { display: inline-block; padding-top: 0; font-size: .875rem }
+  td:empty { display: none }
+  td + td:not(:empty) { display: inline-block; padding-top: 0; font-size: .875rem }
 }
 """
 # A name cannot get out of its quotes; if ever one did, neither a script nor a style of it would
