@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import aims, harness
+from bench import aims, harness, plot
 from bench.harness import ROOT, BenchError
 from bench.peers import Peer
 from bench.scenarios import SCENARIOS, Figure, Options, Scenario, cost
@@ -33,6 +33,8 @@ from bench.tables import Table, as_rst
 
 RESULTS = ROOT / "build" / "bench"
 PAGE = ROOT / "doc" / "performance.rst"
+#: The plot that the page shows, beside it.
+PLOT = "cpu_per_request.svg"
 #: A block that has this name lists the machine and the versions.
 FACTS = "facts"
 
@@ -161,12 +163,16 @@ def fill(text: str, tables: dict[str, Table], facts: Iterable[str]) -> str:
 def write_page(
     page: Path = PAGE, folder: Path = RESULTS, say: Callable[[str], None] = print
 ) -> None:
-    """Write the documentation's tables from what is kept. Raises: BenchError, OSError"""
+    """Write the documentation's tables and plot from what is kept. Raises: BenchError, OSError"""
     tables, facts, medians = load(folder)
     if not medians:  # or a slip would empty the whole page
         raise BenchError(f"nothing was measured: there are no results in {folder}")
     text = page.read_text()
     page.write_text(fill(text, tables, facts))
+    try:
+        plot.write_plot(medians, page.with_name(PLOT))
+    except BenchError as exc:
+        say(str(exc))
     wanted = {name for found in _BLOCK.findall(text) for name in found.split()} - {FACTS}
     for name in sorted(wanted - tables.keys()):
         say(f"not measured: {name}")

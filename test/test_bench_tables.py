@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from bench import aims, harness, instructions, report, steps, tracing
+from bench import aims, harness, instructions, plot, report, steps, tracing
 from bench.harness import BenchError, Sample
 from bench.peers import PEERS, Peer
 from bench.report import Row, make_table
@@ -136,7 +137,34 @@ def test_results_are_kept_and_written_into_the_blocks_that_name_them(tmp_path: P
     assert "Before." in text
     assert "After." in text
     assert "old" not in text
-    assert said == ["not measured: crowd", "not in page.rst: aims", "not in page.rst: other"]
+    assert [line for line in said if not line.startswith("no plot")] == [
+        "not measured: crowd",
+        "not in page.rst: aims",
+        "not in page.rst: other",
+    ]
+
+
+def test_plot_shows_the_peers_cheapest_first(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "plot.svg"
+    medians = {"proxy": {"node": 40.0, "thor": 12.5, "unheard-of": 1.0}}
+    # In a process of its own, since matplotlib keeps its fonts open.
+    program = f"""if True:
+        from pathlib import Path
+        from bench.plot import write_plot
+        write_plot({medians!r}, Path({str(path)!r}))"""
+    subprocess.run([sys.executable, "-c", program], cwd=harness.ROOT, check=True)
+    words = re.findall(r"<text [^>]*>([^<]+)</text>", path.read_text())
+    assert words.index("thor") < words.index("node")
+    assert "12.5" in words
+    assert any("Reverse proxy, 1 field" in word for word in words)
+    assert "unheard-of" not in words
+
+
+def test_plot_of_nothing_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(BenchError, match="none of server-12, proxy was measured"):
+        plot.write_plot({}, tmp_path / "plot.svg")
 
 
 def test_page_stays_as_it_is_where_nothing_was_measured(tmp_path: Path) -> None:
