@@ -218,6 +218,15 @@ def fetch(url: str, method: str = "GET", body: Any = None, **fields: str) -> Ans
         connection.close()
 
 
+def fetch_when_ready(url: str) -> Answer:
+    """Make one request as soon as somebody listens at `url`; blocks."""
+    while True:
+        try:
+            return fetch(url)
+        except ConnectionRefusedError:  # the program that a page has just started
+            continue
+
+
 def visit(loop: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
     """Have `call` (such as `fetch`) made in a thread when the loop runs, which then stops.
 
