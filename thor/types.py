@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 #: A socket address: `(host, port)`, IPv6's four-tuple, or a Unix path.
@@ -14,8 +14,9 @@ Listener: TypeAlias = EventListener
 #: Fields as they crossed the wire: `[(name, value)]`, in order, repetitions kept.
 RawHeaderListType: TypeAlias = list[tuple[bytes, bytes]]
 RawHeaders: TypeAlias = RawHeaderListType
-#: What a program may pass as fields.
-HeadersIn: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
+#: What a program may pass as fields: pairs of a name and a value, or a mapping.
+FieldIn: TypeAlias = tuple[str | bytes, str | bytes]
+HeadersIn: TypeAlias = Mapping[str, str | bytes] | Mapping[bytes, str | bytes] | Iterable[FieldIn]
 #: What a connection is made to: `(scheme, host, port)`.
 OriginType: TypeAlias = tuple[str, str, int]
 Origin: TypeAlias = OriginType

@@ -78,7 +78,7 @@ _RESPONSES = [
         "response-framing",
         "6.3",
         "A coding with a length, lengths that differ or are none, a coding in HTTP/1.0: an error. "
-        "Lengths that say the same become one.",
+        "Lengths that say the same become one, in several fields or as a list.",
         "http/wire/framing.py",
     ),
     Rule(

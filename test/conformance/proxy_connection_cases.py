@@ -169,7 +169,8 @@ GONE_CLIENT = [
     ),
 ]
 
-EXPECTS = (b"Expect: 100-continue", LENGTH)
+EXPECT = b"Expect: 100-continue"
+EXPECTS = (EXPECT, LENGTH)
 GO_ON = head(b"HTTP/1.1 100 Continue")
 NONFINAL = [
     response("crossing-nonfinal", "in-order", HINT + HINT + answers(), PASSED_HINT * 2 + passed()),
@@ -179,7 +180,7 @@ NONFINAL = [
         HINT + answers(),
         passed(last=(b"Connection: close",)),
         asked=asks(version=b"1.0"),
-        goes_up=got(added=(*ADDED[:3], b"via: 1.0 fred")),
+        goes_up=got(added=(*ADDED[:3], b"Via: 1.0 fred")),
         then=CLOSED,
     ),
     response("crossing-nonfinal", "then-nothing", (HINT, RST), PASSED_HINT + TERMINATED),
@@ -187,7 +188,7 @@ NONFINAL = [
         "crossing-expect",
         "the-origin-wants-it",
         sends("client", asks(*EXPECTS, method=b"PUT")),
-        gets("a", got(*EXPECTS, method=b"PUT")),
+        gets("a", got(LENGTH, EXPECT, method=b"PUT")),
         sends("a", GO_ON),
         gets("client", head(b"HTTP/1.1 100 Continue", VIA)),
         sends("client", b"hello"),
@@ -200,7 +201,7 @@ NONFINAL = [
         "crossing-expect",
         "the-origin-does-not-want-it",
         sends("client", asks(*EXPECTS, method=b"PUT")),
-        gets("a", got(*EXPECTS, method=b"PUT")),
+        gets("a", got(LENGTH, EXPECT, method=b"PUT")),
         sends("a", answers(line=b"HTTP/1.1 403 x")),
         gets("client", passed(line=b"HTTP/1.1 403 x", last=(b"Connection: close",))),
         ends("client", CLOSED),
@@ -210,7 +211,7 @@ NONFINAL = [
         "crossing-expect",
         "the-origin-says-nothing",
         sends("client", asks(*EXPECTS, method=b"PUT")),
-        gets("a", got(*EXPECTS, method=b"PUT")),
+        gets("a", got(LENGTH, EXPECT, method=b"PUT")),
         sends("client", Wait(2)),
         gets("client", GO_ON),
         sends("client", b"hello"),
@@ -219,6 +220,23 @@ NONFINAL = [
         gets("client", passed()),
         ends("client", OPEN),
     ),
+    *[
+        talk(
+            "crossing-expect",
+            name,
+            sends("client", asks(*fields, LENGTH, method=b"PUT")),
+            gets("a", got(LENGTH, EXPECT, method=b"PUT")),
+            sends("a", answers(line=b"HTTP/1.1 403 x")),
+            gets("client", passed(line=b"HTTP/1.1 403 x", last=(b"Connection: close",))),
+            ends("client", CLOSED),
+            ends("a"),
+        )
+        for name, fields in (
+            ("in-another-letter-case", (b"EXPECT: 100-Continue",)),
+            ("behind-an-empty-one", (b"Expect:", EXPECT)),
+            ("twice", (EXPECT, EXPECT)),
+        )
+    ],
     answered(
         "crossing-expect",
         "another-expectation",

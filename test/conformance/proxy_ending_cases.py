@@ -173,7 +173,7 @@ HOPS = [
     answered(
         "loops",
         "own-name-with-a-port",
-        asks(b"Via: 1.0 a", b"via: 1.1 fred:80"),
+        asks(b"Via: 1.0 a", b"Via: 1.1 fred:80"),
         own(508, "Loop Detected", "proxy_loop_detected"),
         then="open",
     ),
@@ -188,7 +188,7 @@ HOPS = [
         "loops",
         "a-name-like-it",
         asks(b"Via: 1.1 freda, 1.1 x (fred)"),
-        got(added=(*ADDED[:3], b"via: 1.1 freda, 1.1 x (fred), 1.1 fred")),
+        got(added=(*ADDED[:3], b"Via: 1.1 freda, 1.1 x (fred), 1.1 fred")),
     ),
     answered(
         "loops",
@@ -307,7 +307,7 @@ DIES = [
         "upstream-dies",
         "and-the-client-speaks-1.0",
         sends("client", asks(version=b"1.0")),
-        gets("a", got(added=(*ADDED[:3], b"via: 1.0 fred"))),
+        gets("a", got(added=(*ADDED[:3], b"Via: 1.0 fred"))),
         sends("a", PARTLY),
         gets("client", passed(length=b"", last=(b"Connection: close",))),
         sends("a", RST),

@@ -73,7 +73,7 @@ REQUEST_FIELDS = [
         "request-fields",
         "from-1.0",
         asks(b"TE: trailers", b"Connection: TE, upgrade", b"Upgrade: websocket", version=b"1.0"),
-        got(added=(*ADDED[:3], b"via: 1.0 fred")),
+        got(added=(*ADDED[:3], b"Via: 1.0 fred")),
         back=passed(last=(b"Connection: close",)),
         then=CLOSED,
     ),
@@ -81,7 +81,7 @@ REQUEST_FIELDS = [
         "request-fields",
         "expect-from-1.0",
         asks(b"Expect: 100-continue", b"Content-Length: 1", version=b"1.0", body=b"x"),
-        got(b"Content-Length: 1", added=(*ADDED[:3], b"via: 1.0 fred"), body=b"x"),
+        got(b"Content-Length: 1", added=(*ADDED[:3], b"Via: 1.0 fred"), body=b"x"),
         back=passed(last=(b"Connection: close",)),
         then=CLOSED,
     ),
@@ -89,7 +89,7 @@ REQUEST_FIELDS = [
         "request-fields",
         "from-1.0-without-host",
         head(b"GET / HTTP/1.0"),
-        got(host=b"a:80", added=(*ADDED[:2], b"via: 1.0 fred")),
+        got(host=b"a:80", added=(*ADDED[:2], b"Via: 1.0 fred")),
         back=passed(last=(b"Connection: close",)),
         then=CLOSED,
     ),
@@ -98,13 +98,13 @@ REQUEST_FIELDS = [
         "request-fields",
         "host-is-preserved",
         asks(host=b"SITE:8080"),
-        got(host=b"SITE:8080", added=(*ADDED[:2], b"x-forwarded-host: SITE:8080", VIA)),
+        got(host=b"SITE:8080", added=(*ADDED[:2], b"X-Forwarded-Host: SITE:8080", VIA)),
     ),
     request(
         "request-fields",
         "via-is-appended",
         asks(b"Via: 1.0 ricky", b"vIA: HTTP/1.1 ethel (x)"),
-        got(added=(*ADDED[:3], b"via: 1.0 ricky, HTTP/1.1 ethel (x), 1.1 fred")),
+        got(added=(*ADDED[:3], b"Via: 1.0 ricky, HTTP/1.1 ethel (x), 1.1 fred")),
     ),
 ]
 
@@ -133,8 +133,8 @@ FORWARDED = [
         got(
             added=(
                 b"X-Forwarded-Proto: https",
-                b"x-forwarded-for: 192.0.2.1, 127.0.0.1",
-                b"x-forwarded-host: site",
+                b"X-Forwarded-For: 192.0.2.1, 127.0.0.1",
+                b"X-Forwarded-Host: site",
                 VIA,
             )
         ),
@@ -188,7 +188,7 @@ TARGETS = [
             target=target,
             method=method,
             host=host,
-            added=(*ADDED[:2], b"x-forwarded-host: " + host, VIA),
+            added=(*ADDED[:2], b"X-Forwarded-Host: " + host, VIA),
         ),
     )
     for name, method, uri, target, host in [
@@ -196,7 +196,6 @@ TARGETS = [
         ("with-a-port", b"GET", b"http://other:81/x?y", b"/x?y", b"other:81"),
         ("without-a-path", b"GET", b"http://other", b"/", b"other"),
         ("with-a-query-only", b"GET", b"http://other?y/z", b"/?y/z", b"other"),
-        ("https", b"GET", b"https://other/x", b"/x", b"other"),
         ("options-without-a-path", b"OPTIONS", b"http://other", b"*", b"other"),
         ("options-with-a-path", b"OPTIONS", b"http://other/", b"/", b"other"),
         ("asterisk", b"OPTIONS", b"*", b"*", b"site"),
@@ -266,34 +265,12 @@ REQUEST_FRAMING = [
         got(method=b"POST", last=(b"Content-Length: 0",)),
         cut=False,
     ),
-    body("trailers", (CHUNKED,), b"0\r\nA: b\r\n\r\n", (CHUNKED,), b"0\r\nA: b\r\n\r\n"),
     body(
-        "forbidden-trailers",
+        "trailer-that-looks-like-a-request",
+        (b"Trailer: GET", CHUNKED),
+        b"5\r\nhello\r\n0\r\nGET: /smuggled HTTP/1.0\r\n\r\n",
         (CHUNKED,),
-        b"0\r\nContent-Length: 5\r\nHost: x\r\nVia: y\r\nX-Forwarded-For: z\r\nA: b\r\n\r\n",
-        (CHUNKED,),
-        b"0\r\nA: b\r\n\r\n",
-    ),
-    body(
-        "trailers-behind-a-body",
-        (b"Trailer: A", CHUNKED),
-        b"5\r\nhello\r\n0\r\nA: b\r\n\r\n",
-        (b"Trailer: A", CHUNKED),
-        b"5\r\nhello\r\n0\r\nA: b\r\n\r\n",
-    ),
-    body(
-        "nominated-trailers",
-        (b"Connection: A", CHUNKED),
-        b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n",
-        (CHUNKED,),
-        b"5\r\nhello\r\n0\r\nC: d\r\n\r\n",
-    ),
-    body(
-        "trailers-about-the-way",
-        (CHUNKED,),
-        b"5\r\nhello\r\n0\r\nX-Forwarded-Prefix: /x\r\nX_Forwarded_For: y\r\nC: d\r\n\r\n",
-        (CHUNKED,),
-        b"5\r\nhello\r\n0\r\nC: d\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
     ),
     body(
         "coding-is-nominated", (b"Connection: transfer-encoding", CHUNKED), HELLO, (CHUNKED,), HELLO

@@ -40,7 +40,7 @@ RESPONSE_FIELDS = [
         "response-fields",
         "from-1.0",
         answers(line=b"HTTP/1.0 200 OK"),
-        passed(via=b"via: 1.0 fred"),
+        passed(via=b"Via: 1.0 fred"),
     ),
     response(
         "response-fields",
@@ -55,7 +55,7 @@ RESPONSE_FIELDS = [
 
 OLD = {
     "asked": asks(version=b"1.0"),
-    "goes_up": got(added=(*ADDED[:3], b"via: 1.0 fred")),
+    "goes_up": got(added=(*ADDED[:3], b"Via: 1.0 fred")),
     "then": CLOSED,
 }
 CLOSE = (b"Connection: close",)

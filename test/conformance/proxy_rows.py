@@ -11,12 +11,12 @@ from shapes import CLOSED, OPEN, ProxyCase, Turn, head, steps
 
 #: What the proxy adds to a request.
 ADDED = (
-    b"x-forwarded-for: 127.0.0.1",
-    b"x-forwarded-proto: http",
-    b"x-forwarded-host: site",
-    b"via: 1.1 fred",
+    b"X-Forwarded-For: 127.0.0.1",
+    b"X-Forwarded-Proto: http",
+    b"X-Forwarded-Host: site",
+    b"Via: 1.1 fred",
 )
-VIA = b"via: 1.1 fred"
+VIA = b"Via: 1.1 fred"
 LENGTH = b"Content-Length: 5"
 CHUNKED = b"Transfer-Encoding: chunked"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"

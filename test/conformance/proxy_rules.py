@@ -47,7 +47,7 @@ _BETWEEN = [
         "request-framing",
         "6, 7",
         "A request's body with a length keeps it; a chunked one is chunked anew, without "
-        "extensions.",
+        "extensions, and without trailers unless the upstream's setting forwards them.",
         "proxy/relay.py",
     ),
     Rule(
@@ -120,7 +120,7 @@ _BETWEEN = [
         "crossing-expect",
         "RFC 9110 10.1.1",
         "Whether a body is expected is the origin's decision; a client that still waits after a "
-        "second gets a 100.",
+        "second gets a 100. The expectation is forwarded as one field, in one form.",
         "proxy/relay.py",
     ),
     Rule(

@@ -209,13 +209,25 @@ BODIES = accepted(
             head(method + b" / HTTP/1.1", b"Host: a", b"Content-Length: 5") + b"hello" + get(),
             (Seen(method, body=b"hello"), GET),
         )
-        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"BREW")
+        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"BREW")
     ],
     (
         "get-in-chunks",
         head(b"GET / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n\r\n",
         Seen(body=b"x"),
     ),
+)
+
+TRACED = refused(
+    "trace",
+    400,
+    *[
+        (name, "TraceContentError", head(b"TRACE / HTTP/1.1", b"Host: a", field) + body)
+        for name, field, body in [
+            ("with-a-length", b"Content-Length: 5", b"hello"),
+            ("in-chunks", b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+        ]
+    ],
 )
 
 FIVE = {"max_body_bytes": 5}
@@ -297,6 +309,7 @@ CASES = [
     *TRANSFER_ENCODING,
     *CONTENT_LENGTH,
     *BODIES,
+    *TRACED,
     *SIZES,
     *cut(FIN, 400, CUT, CLOSED),
     *cut(RST, 0, LOST, GONE),

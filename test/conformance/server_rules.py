@@ -67,8 +67,23 @@ _LINE_AND_HEAD = [
         "absolute",
         "3.2.2",
         "The authority of an absolute target replaces Host. Where they differ it can be refused "
-        "(``refuse_host_mismatch``).",
+        "(``refuse_host_mismatch``). A scheme other than http and https: 400. https that did not "
+        "come by TLS, to here or to a peer that is trusted to say so: 421 (RFC 9110 7.4); http by "
+        "TLS is accepted.",
         "http/wire/head.py",
+    ),
+    Rule(
+        "strict-target",
+        "3.2",
+        "With ``strict_target``, a target that does not keep to RFC 3986 is refused, 400. It is "
+        "off by default, since browsers send some.",
+        "http/wire/target.py",
+    ),
+    Rule(
+        "trace",
+        "RFC 9110 9.3.8",
+        "A TRACE request with content is refused, 400.",
+        "http/wire/framing.py",
     ),
     Rule("asterisk", "3.2.4", "``OPTIONS *`` is given to the program.", "http/wire/target.py"),
     Rule(

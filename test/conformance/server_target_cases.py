@@ -170,6 +170,9 @@ HOSTS = [
                 ("user-information", b"me@a"),
                 ("path", b"a/b"),
                 ("slash", b"a/"),
+                ("empty-label", b"a..b"),
+                ("empty-label-in-front", b".a"),
+                ("empty-label-behind", b"a.."),
                 ("query", b"a?b"),
                 ("fragment", b"a#b"),
                 ("uri", b"http://a/"),
@@ -204,6 +207,7 @@ HOSTS = [
             (name, host(value), Seen(fields=((b"Host", value),)))
             for name, value in [
                 ("port", b"a:8080"),
+                ("final-dot", b"a.b."),
                 ("empty-port", b"a:"),
                 ("ipv4", b"127.0.0.1:80"),
                 ("ipv6", b"[::1]:80"),
@@ -270,6 +274,8 @@ ABSOLUTE = [
                 ("bad-ipv6", HOST, b"http://[::1/"),
                 ("bad-scheme", TARGET, b"1http://a/"),
                 ("empty-scheme", TARGET, b"://a/"),
+                ("other-scheme", TARGET, b"ftp://a/x"),
+                ("scheme-of-a-unix-socket", TARGET, b"http+unix://%2Ftmp%2Fa/x"),
                 ("fragment", TARGET, b"http://a/#b"),
                 ("non-ascii", TARGET, b"http://a/\xe9"),
             ]
@@ -290,6 +296,14 @@ ABSOLUTE = [
             {"refuse_host_mismatch": True},
         ),
     ),
+    *refused(
+        "absolute",
+        421,
+        *[
+            (name, "MisdirectedRequestError", head(b"GET " + uri + b" HTTP/1.1", b"Host: a"))
+            for name, uri in [("https", b"https://a/x"), ("https-in-upper-case", b"HTTPS://a")]
+        ],
+    ),
     ServerCase(
         id="without-host-in-1.0",
         rule="absolute",
@@ -302,4 +316,21 @@ ABSOLUTE = [
 
 ASTERISK = accepted("asterisk", ("options", line(b"OPTIONS * HTTP/1.1"), Seen(b"OPTIONS", b"*")))
 
-CASES = [*REQUEST_LINE, *TARGETS, *VERSIONS, *HOSTS, *ABSOLUTE, *ASTERISK]
+STRICT = refused(
+    "strict-target",
+    400,
+    *[
+        (name, TARGET, line(b"GET /a?b=" + octets + b" HTTP/1.1"), {"strict_target": True})
+        for name, octets in [
+            ("bad-escape", b"%zz"),
+            ("half-an-escape", b"%4"),
+            ("angle-brackets", b"<b>"),
+            ("braces", b"{b}"),
+            ("bar", b"|"),
+            ("quotes", b'"'),
+            ("backslash", b"\\"),
+        ]
+    ],
+)
+
+CASES = [*REQUEST_LINE, *TARGETS, *STRICT, *VERSIONS, *HOSTS, *ABSOLUTE, *ASTERISK]

@@ -113,7 +113,7 @@ class ServerCase:
         *before, last = self.sends
         return (
             self.program == "answer"
-            and self.error != "ExpectationError"
+            and self.error not in ("ExpectationError", "MisdirectedRequestError")
             and all(isinstance(step, bytes) for step in before)
             and (isinstance(last, bytes) or last is FIN)
             and not {"tls", "abort_on_half_close"}.intersection(self.settings)

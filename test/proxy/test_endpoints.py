@@ -95,14 +95,14 @@ def test_tls_on_both_sides(world: World) -> None:
     proxy = world.proxy(f"https://{NAME}:{port_of(origin)}", tls=serving())
     status, said = world.get(f"https://{NAME}:{port_of(proxy)}/")
     assert status == b"200"
-    assert "x-forwarded-proto: https\n" in said
+    assert "X-Forwarded-Proto: https\n" in said
     assert f"Host: {NAME}:{port_of(proxy)}\n" in said
 
 
 def test_tls_on_the_far_side_alone_is_not_the_client_s(world: World) -> None:
     origin = world.origin(tls=serving())
     proxy = world.proxy(f"https://{NAME}:{port_of(origin)}")
-    assert "x-forwarded-proto: http\n" in world.get(f"http://{NAME}:{port_of(proxy)}/")[1]
+    assert "X-Forwarded-Proto: http\n" in world.get(f"http://{NAME}:{port_of(proxy)}/")[1]
 
 
 def test_an_origin_with_another_certificate_is_a_502(world: World) -> None:
@@ -158,7 +158,7 @@ def test_unix_sockets_on_both_sides(world: World, tmp_path: Path) -> None:
     status, body = world.get("http://site.example/", unix_path=near)
     assert status == b"200"
     assert "Host: site.example\n" in body
-    assert "x-forwarded-for: unknown\n" in body
+    assert "X-Forwarded-For: unknown\n" in body
     world.run_loop(world.loop, lambda: said)
     assert said[0].endpoint.name == f"unix:{far}".encode()
 
@@ -170,8 +170,8 @@ def test_a_proxy_header_says_who_the_client_is(world: World) -> None:
     origin = world.origin()
     proxy = world.proxy(f"http://{ADDRESS}:{port_of(origin)}", proxy_protocol=["127.0.0.1"])
     _, said = world.get(f"http://{ADDRESS}:{port_of(proxy)}/", tcp_client_class=Sending)
-    assert "x-forwarded-for: 192.0.2.7\n" in said
-    assert "x-forwarded-proto: http\n" in said
+    assert "X-Forwarded-For: 192.0.2.7\n" in said
+    assert "X-Forwarded-Proto: http\n" in said
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_proxy_header_says_how_the_client_came(
     origin = world.origin()
     proxy = world.proxy(f"http://{ADDRESS}:{port_of(origin)}", proxy_protocol=["127.0.0.1"])
     _, said = world.get(f"http://{ADDRESS}:{port_of(proxy)}/", tcp_client_class=Sending)
-    assert f"x-forwarded-proto: {proto}\n" in said
+    assert f"X-Forwarded-Proto: {proto}\n" in said
 
 
 # -- what this process lacks ----------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -12,7 +14,6 @@ from thor.http.wire.fields import WireFields
 from thor.proxy import forwarding
 from thor.proxy.answers import Answered
 from thor.proxy.forwarding import (
-    PSEUDONYM,
     Policy,
     count_hops,
     forward_request,
@@ -34,7 +35,7 @@ class Forwarded(NamedTuple):
 
 
 POLICY = Policy("fred", trusted=["10.0.0.0/8", "fd00::/8"])
-OWN = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via"}
+OWN = {b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"Via"}
 
 
 def forward(
@@ -44,9 +45,12 @@ def forward(
     host: bytes = b"a.example",
     peer: str = "192.0.2.1",
     policy: Policy = POLICY,
+    expects: bool = False,
+    trailers: bool = False,
 ) -> Forwarded:
     before = list(fields)
-    found = Forwarded(*forward_request(fields, http11, host, peer, policy))
+    parts = forward_request(fields, http11, host, peer, policy, False, expects, trailers)
+    found = Forwarded(*parts)
     assert fields == before
     return found
 
@@ -135,15 +139,10 @@ def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> 
             [(b"Content-Length", b"3"), (b"Close", b"x")],
             id="not-to-be-nominated",
         ),
+        pytest.param([(b"Trailer", b"x-sum")], [], id="trailers-are-not-announced"),
         pytest.param(
-            [(b"Expect", b"100-continue"), (b"Content-Length", b"1")],
-            [(b"Expect", b"100-continue"), (b"Content-Length", b"1")],
-            id="expect",
-        ),
-        pytest.param([(b"Expect", b"100-continue")], [], id="expect-without-a-body"),
-        pytest.param(
-            [(b"Trailer", b"x-sum"), (b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
-            [(b"Trailer", b"x-sum"), (b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
+            [(b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
+            [(b"Range", b"bytes=0-1"), (b"If-Match", b"*")],
             id="conditions-are-the-origins",
         ),
         pytest.param([(b"Max-Forwards", b"0")], [(b"Max-Forwards", b"0")], id="max-forwards"),
@@ -169,6 +168,24 @@ def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> 
             [],
             id="underscore-twins-of-what-the-proxy-looks-at",
         ),
+        pytest.param(
+            [
+                (b"X.Real.IP", b"1"),
+                (b"X-RealIP", b"1"),
+                (b"X.Forwarded-For", b"1"),
+                (b"X!Forwarded#Port", b"1"),
+                (b"XForwardedHost", b"1"),
+                (b"Transfer.Encoding", b"chunked"),
+                (b"Content~Length", b"1"),
+                (b"Ho.st", b"b.example"),
+            ],
+            [],
+            id="other-spellings-of-what-the-proxy-looks-at",
+        ),
+        pytest.param([(b"X.New", b"1"), (b"X-New", b"2")], [(b"X-New", b"2")], id="dotted-twin"),
+        pytest.param(
+            [(b"X.New", b"1"), (b"X!Y", b"2")], [(b"X.New", b"1"), (b"X!Y", b"2")], id="dots"
+        ),
     ],
 )
 def test_fields_that_go_upstream(fields: Fields, expected: Fields) -> None:
@@ -182,18 +199,28 @@ def test_underscore_twins_go_through_when_allowed() -> None:
     assert of(fields, b"x_new") == [b"2"]
 
 
-def test_an_expectation_is_seen() -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param([(b"Expect", b"100-continue")], id="plain"),
+        pytest.param([(b"EXPECT", b"100-Continue")], id="other-letter-case"),
+        pytest.param([(b"Expect", b""), (b"Expect", b"100-continue")], id="behind-an-empty-one"),
+        pytest.param([(b"Expect", b"100-continue"), (b"expect", b"100-continue")], id="twice"),
+    ],
+)
+def test_expectation_is_forwarded_in_one_form(fields: Fields) -> None:
     body = (b"Transfer-Encoding", b"chunked")
-    expect = (b"Expect", b"100-continue")
-    assert forward([expect, body]).expects
-    assert not forward([expect]).expects
-    assert not forward([body]).expects
+    found = forward([*fields, body], expects=True)
+    assert found.expects
+    assert of(found.fields, b"expect") == [b"100-continue"]
+    for unneeded in (forward(fields, expects=True), forward([*fields, body], expects=False)):
+        assert not unneeded.expects
+        assert of(unneeded.fields, b"expect") == []
 
 
-def test_an_expectation_of_a_1_0_client_is_none() -> None:
-    fields = [(b"Expect", b"100-continue"), (b"Content-Length", b"1")]
-    assert not forward(fields, http11=False).expects
-    assert end_to_end(fields, http11=False) == [(b"Content-Length", b"1")]
+def test_trailers_of_a_request_are_announced_where_they_go_up() -> None:
+    announced = forward([(b"Trailer", b"x-sum")], trailers=True).fields
+    assert of(announced, b"trailer") == [b"x-sum"]
 
 
 @pytest.mark.parametrize(
@@ -313,9 +340,24 @@ def test_a_loop_is_seen(via: bytes) -> None:
         assert raised.value.error == "proxy_loop_detected"
 
 
-def test_the_default_name_is_random_and_shared() -> None:
-    assert re.fullmatch(r"thor-[0-9a-f]{8}", PSEUDONYM)
-    assert Policy().pseudonym == PSEUDONYM.encode()
+def test_default_names_are_random_and_differ() -> None:
+    names = [Policy().pseudonym.decode() for _ in range(3)]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"thor-[0-9a-f]{8}", name) for name in names)
+
+
+def test_default_name_is_the_same_in_workers() -> None:
+    program = """if True:
+        import os
+        from thor.proxy.forwarding import Policy
+        for _ in range(2):
+            if os.fork() == 0:
+                os.write(1, Policy().pseudonym + b"\\n")
+                os._exit(0)
+            os.wait()"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    first, second = done.stdout.split()
+    assert first == second
 
 
 @pytest.mark.parametrize("pseudonym", ["", "a b", "1a", "a;b", 'a"', "é", "a\r\n"])
@@ -342,10 +384,10 @@ def test_host_is_what_the_server_found_and_no_field() -> None:
 
 def test_what_an_unknown_peer_says_of_others_is_replaced() -> None:
     assert forward([*FORWARDED, (b"x-forwarded-for", b"y")]).fields == [
-        (b"x-forwarded-for", b"192.0.2.1"),
-        (b"x-forwarded-proto", b"http"),
-        (b"x-forwarded-host", b"a.example"),
-        (b"via", b"1.1 fred"),
+        (b"X-Forwarded-For", b"192.0.2.1"),
+        (b"X-Forwarded-Proto", b"http"),
+        (b"X-Forwarded-Host", b"a.example"),
+        (b"Via", b"1.1 fred"),
     ]
 
 
@@ -379,7 +421,7 @@ def test_what_a_unix_socket_s_peer_says_is_extended_if_those_are_trusted() -> No
 def test_the_scheme_is_that_of_this_hop() -> None:
     secure = Policy("fred", ["10.0.0.0/8"], secure=True)
     assert of(forward([], policy=secure).fields, b"x-forwarded-proto") == [b"https"]
-    said = [(b"x-forwarded-proto", b"http")]
+    said = [(b"X-Forwarded-Proto", b"http")]
     assert of(forward(said, policy=secure).fields, b"x-forwarded-proto") == [b"https"]
     trusted = forward(said, peer="10.1.2.3", policy=secure).fields
     assert of(trusted, b"x-forwarded-proto") == [b"http"]
@@ -504,12 +546,12 @@ def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
 )
 def test_fields_that_go_down(status: bytes, fields: Fields, expected: Fields | None) -> None:
     found = forward_response(status, fields, 3, True, False, POLICY)
-    assert found == [*(fields if expected is None else expected), (b"via", b"1.1 fred")]
+    assert found == [*(fields if expected is None else expected), (b"Via", b"1.1 fred")]
 
 
 def test_via_of_a_response_is_added_behind_others() -> None:
     found = forward_response(b"200", [(b"Via", b"1.1 x")], -1, False, False, POLICY)
-    assert found == [(b"Via", b"1.1 x"), (b"via", b"1.0 fred")]
+    assert found == [(b"Via", b"1.1 x"), (b"Via", b"1.0 fred")]
 
 
 def test_trailers_are_announced_only_where_they_go_down() -> None:

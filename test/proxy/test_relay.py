@@ -10,7 +10,7 @@ from thor.http.error import OutputStateError
 
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 PASSED_CHUNKED = (
-    b"HTTP/1.1 200 OK\r\n" + DATE + b"via: 1.1 fred\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\n" + DATE + b"Via: 1.1 fred\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 
 
@@ -51,15 +51,18 @@ def test_a_body_keeps_its_length() -> None:
     stage.send("a", ok(b"x")).expect(("browser", "data", passed(ok(b"x"))))
 
 
-def test_a_chunked_body_is_chunked_anew_with_its_trailers() -> None:
+@pytest.mark.parametrize("forwarded", [True, False], ids=["where-set", "by-default-not"])
+def test_trailers_of_a_request_go_up(forwarded: bool) -> None:
     stage = Stage()
+    stage.upstream.request_trailers = forwarded
     stage.send(
         "browser",
         get("/", b"Transfer-Encoding: chunked\r\n", "POST")
         + b"3;ext=1\r\nabc\r\n0\r\nX-Sum: 1\r\nConnection: x\r\n\r\n",
     )
     fields = got("/", b"", "POST")[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
-    stage.expect(("a", "data", fields + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"))
+    trailer = b"X-Sum: 1\r\n" if forwarded else b""
+    stage.expect(("a", "data", fields + b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n"))
 
 
 def test_a_get_with_a_body_is_passed_on_whole() -> None:
@@ -92,7 +95,7 @@ def test_trailers_go_down_where_they_are_wanted(te: bytes, goes: bool) -> None:
     head = CHUNKED[:-2] + b"Trailer: X-Sum\r\n\r\n"
     stage.send("a", head + b"0\r\nX-Sum: 1\r\nKeep-Alive: 1\r\n\r\n")
     announced = b"Trailer: X-Sum\r\n" if goes else b""
-    down = PASSED_CHUNKED.replace(b"via:", announced + b"via:")
+    down = PASSED_CHUNKED.replace(b"Via:", announced + b"Via:")
     trailer = b"X-Sum: 1\r\n" if goes else b""
     stage.expect(("browser", "data", down + b"0\r\n" + trailer + b"\r\n"))
 
@@ -447,6 +450,7 @@ def test_a_post_that_was_not_sent_goes_to_the_next_endpoint_with_its_body() -> N
 
 def test_a_body_that_goes_on_during_the_next_attempt_is_whole() -> None:
     stage = Stage("a", "b").refuse("a")
+    stage.upstream.request_trailers = True
     stage.network.errors["a", 80] = None  # the connect hangs until its time-out
     fields = b"Transfer-Encoding: chunked\r\n"
     stage.send("browser", get("/", fields, "POST") + b"1\r\na\r\n").expect()
@@ -552,7 +556,7 @@ def switched(*origins: str) -> Stage:
     stage.expect(("a", "data", up))
     stage.send("a", SWITCH + b"first")
     down = (
-        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: a\r\nvia: 1.1 fred\r\n"
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: a\r\nVia: 1.1 fred\r\n"
         b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst"
     )
     stage.expect(("browser", "data", down))
@@ -620,4 +624,4 @@ def test_a_request_is_answered_on_a_unix_socket_too() -> None:
     near.address = "/run/site"
     near._owner.address = near.address
     stage.send("browser", get())
-    stage.expect(("a", "data", got().replace(b"for: 127.0.0.1", b"for: unknown")))
+    stage.expect(("a", "data", got().replace(b"For: 127.0.0.1", b"For: unknown")))

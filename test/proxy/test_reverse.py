@@ -11,10 +11,11 @@ from proxy_support import Stage, get, got, ok, own, passed
 import thor.proxy
 from thor.events import on
 from thor.http.error import ConnectError, HttpError, IncompleteMessageError, OutputStateError
+from thor.http.server import HttpServer
 from thor.proxy import Flow, ReverseProxy, Upstream
 from thor.proxy.accesslog import access_line, refused_line
 from thor.tcp import TcpConnection
-from thor.testing import MemoryNetwork
+from thor.testing import MemoryNetwork, Playbook
 
 
 def watched(*origins: str, **settings: Any) -> tuple[Stage, list[Flow]]:
@@ -271,11 +272,80 @@ def test_bytes_and_times_are_counted() -> None:
 
 def test_attempts_are_counted() -> None:
     stage, done = watched("a", "b")
+    seen = []
+    stage.proxy.on("response", lambda flow: seen.append(flow.error))
     stage.refuse("a")
     stage.send("browser", get()).send("b", ok())
     (flow,) = done
     assert (flow.attempts, flow.status) == (2, b"200")
     assert flow.endpoint is stage.upstream.endpoints[1]
+    assert [type(error) for error in flow.errors] == [ConnectError]
+    assert (flow.error, seen) == (None, [None])
+
+
+def test_second_answer_of_a_flow_is_refused() -> None:
+    stage = Stage()
+
+    @on(stage.proxy)
+    def request(flow: Flow) -> None:
+        flow.respond(403, "Forbidden")
+        with pytest.raises(ValueError, match="respond"):
+            flow.respond(200, "OK")
+
+    stage.send("browser", get())
+    stage.expect(("browser", "data", b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+
+
+def test_upstream_without_endpoints_is_unavailable() -> None:
+    stage, done = watched()
+    stage.upstream.endpoints[:] = []
+    error = own(503, "Service Unavailable", "destination_unavailable")
+    stage.send("browser", get())
+    (event,) = stage.play.take()
+    assert b"\r\nRetry-After: 5\r\n" in event[2]
+    assert event[2].replace(b"Retry-After: 5\r\n", b"") == error
+    (flow,) = done
+    assert (flow.status, flow.endpoint, flow.attempts) == (b"503", None, 0)
+
+
+class Chain:
+    """Proxies with their own settings, one behind the other, and a server of Thor's at the end."""
+
+    def __init__(self, *names: str) -> None:
+        self.network = network = MemoryNetwork()
+        memory = {"tcp_server_class": network.tcp_server_class}
+        self.fields: list[int] = []
+        origin = type("_Origin", (HttpServer,), memory)("origin", 80, network.loop)
+        origin.on("exchange", self._answer)
+        server_class = type("_Server", (ReverseProxy.server_class,), memory)
+        proxy_class = type("_Proxy", (ReverseProxy,), {"server_class": server_class})
+        for name, behind in zip(names, (*names[1:], "origin"), strict=True):
+            proxy = proxy_class(name, 80, Upstream([f"http://{behind}"]), network.loop)
+            proxy.client.tcp_client_class = network.tcp_client_class
+        self.play = Playbook(network.loop).peer("client", network.connect(names[0], 80))
+
+    def _answer(self, exchange: Any) -> None:
+        self.fields.append(len(exchange.req_hdrs))
+        exchange.response_start(204, "No Content", [])
+        exchange.response_done([])
+
+    def status(self, fields: int) -> bytes:
+        """The status of a request that has so many fields."""
+        self.play.send("client", get(fields=b"A: b\r\n" * (fields - 1)))
+        event, *_ = self.play.take()
+        status: bytes = event[2][9:12]
+        return status
+
+
+def test_proxy_behind_another_in_one_program_is_no_loop() -> None:
+    assert Chain("front", "back").status(3) == b"204"
+
+
+def test_as_many_fields_as_a_proxy_takes_fit_with_its_own_into_a_server() -> None:
+    chain = Chain("proxy")
+    assert chain.status(120) == b"204"
+    assert chain.fields[0] > 120
+    assert chain.status(121) == b"431"
 
 
 def test_a_failure_is_told() -> None:
@@ -385,7 +455,7 @@ def test_trusted_peers_are_believed() -> None:
     stage = Stage(trusted=["127.0.0.0/8"])
     stage.send("browser", get("/", b"X-Forwarded-For: 192.0.2.1\r\n"))
     (event,) = stage.play.take()
-    assert b"\r\nx-forwarded-for: 192.0.2.1, 127.0.0.1\r\n" in event[2]
+    assert b"\r\nX-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n" in event[2]
 
 
 def test_others_are_not() -> None:

@@ -16,10 +16,10 @@ from thor.testing import MemoryNetwork, MemorySocket, Playbook
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
 #: What the stage's proxy adds to a request of its browser's.
 ADDED = (
-    b"x-forwarded-for: 127.0.0.1\r\n"
-    b"x-forwarded-proto: http\r\n"
-    b"x-forwarded-host: site\r\n"
-    b"via: 1.1 fred\r\n"
+    b"X-Forwarded-For: 127.0.0.1\r\n"
+    b"X-Forwarded-Proto: http\r\n"
+    b"X-Forwarded-Host: site\r\n"
+    b"Via: 1.1 fred\r\n"
 )
 
 
@@ -123,7 +123,7 @@ def ok(body: bytes = b"", fields: bytes = b"") -> bytes:
 def passed(response: bytes) -> bytes:
     """What the browser gets of it."""
     head, _, body = response.partition(b"\r\n\r\n")
-    return head + b"\r\nvia: 1.1 fred\r\n\r\n" + body
+    return head + b"\r\nVia: 1.1 fred\r\n\r\n" + body
 
 
 def own(status: int, phrase: str, error: str) -> bytes:

@@ -74,6 +74,11 @@ def add_parser(commands: Any) -> None:
         "the peers of Unix sockets",
     )
     parser.add_argument(
+        "--strict-target",
+        action="store_true",
+        help="refuse request targets that do not keep to RFC 3986, as some browsers' do not",
+    )
+    parser.add_argument(
         "--access-log", action="store_true", help="write a line for each request to stdout"
     )
     parser.set_defaults(run=run)
@@ -93,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     def forward(host: Any, port: Any, **settings: Any) -> ReverseProxy:
         proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust, **settings)
         proxy.server.drain_idle_timeout = idle_drain_s(args)
+        proxy.server.strict_target = args.strict_target
         proxy.client.tls_context = context
         if log is not None:
             log_access(proxy, log)

@@ -89,6 +89,7 @@ PHRASES = {
     412: "Precondition Failed",
     416: "Range Not Satisfiable",
     500: "Internal Server Error",
+    501: "Not Implemented",
 }
 
 _WELL_ESCAPED = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")

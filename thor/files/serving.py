@@ -36,18 +36,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.files")
 
+#: The methods of RFC 9110 section 9.3 and RFC 5789; others are not known here.
+_KNOWN_METHODS = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE")
+)
+
 
 class StaticFiles:
     """Serves the files below a directory: a listener for an `HttpServer`'s `exchange` event.
 
         server.on("exchange", StaticFiles("public"))
 
-    GET, HEAD and OPTIONS; anything else is a 405. Conditional requests (RFC 9110 section 13) and
-    a single byte range (section 14) are honoured; several ranges get the whole. A directory
-    answers with its index file; asked for without its slash, it redirects to it. Names that begin
-    with a dot are not there (but `.well-known`), nor is what a link leads to outside of the
-    directory, nor anything that is not a regular file. A file that becomes shorter while it is
-    sent ends in a reset, so that nobody takes it for whole.
+    GET, HEAD and OPTIONS; other methods of HTTP are a 405, unknown ones a 501. Conditional
+    requests (RFC 9110 section 13) and a single byte range (section 14) are honoured; several
+    ranges get the whole. A directory answers with its index file; asked for without its slash, it
+    redirects to it. Names that begin with a dot are not there (but `.well-known`), nor is what a
+    link leads to outside of the directory, nor anything that is not a regular file. A file that
+    becomes shorter while it is sent ends in a reset, so that nobody takes it for whole.
     """
 
     def __init__(
@@ -82,7 +87,8 @@ class StaticFiles:
             exchange.response_start(204, PHRASES[204], allow)
             exchange.response_done([])
         elif method not in (b"GET", b"HEAD"):
-            _send(exchange, plain_answer(405, allow))
+            known = method in _KNOWN_METHODS
+            _send(exchange, plain_answer(405, allow) if known else plain_answer(501))
         else:
             _Delivery(self, exchange)
 

@@ -40,10 +40,12 @@ Owns: the tree below. Must not know how any of it is found, nor what is done abo
             TransferEncodingVersionError
             TransferCodeError        a coding that is not implemented (501)
           ConnectContentError        a CONNECT request with content
+          TraceContentError          a TRACE request with content
         ChunkError                 a chunk's size line
           ChunkExtensionError  ChunkTerminatorError
         ContentTooLargeError       (413)
         ExpectationError           (417)
+        MisdirectedRequestError    for https, and not by TLS (421)
         TooManyMsgsError           informational responses without end
         UpgradeError               a switch of protocols that nobody asked for
         ExtraDataError             bytes where no message is due
@@ -395,6 +397,12 @@ class ConnectContentError(FramingError):
     desc = "CONNECT request with content"
 
 
+class TraceContentError(FramingError):
+    """A TRACE request with content, which none may have (RFC 9110 section 9.3.8)."""
+
+    desc = "TRACE request with content"
+
+
 class ChunkError(MessageError):
     """A chunk's size is not one (RFC 9112 section 7.1)."""
 
@@ -426,6 +434,13 @@ class ExpectationError(MessageError):
     desc = "Expectation cannot be met"
     server_status = (b"417", b"Expectation Failed")
     server_recoverable = True
+
+
+class MisdirectedRequestError(MessageError):
+    """A request for https that did not come by TLS (RFC 9110 sections 7.4 and 15.5.20)."""
+
+    desc = "Misdirected request"
+    server_status = (b"421", b"Misdirected Request")
 
 
 class TooManyMsgsError(MessageError):

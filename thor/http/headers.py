@@ -9,11 +9,13 @@ without case, and white space around a value is not part of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import AnyStr
 
-#: What a program may pass as fields.
-FieldsIn = Sequence[tuple[str | bytes, str | bytes]]
+from thor.types import FieldIn, HeadersIn
+
+#: What a program has passed as fields, as a list.
+FieldsIn = Sequence[FieldIn]
 
 #: Fields that concern one connection, and are made anew for the next (RFC 9110 section 7.6.1).
 #: Proxy-Authenticate and Proxy-Authorization are not among them: they concern a proxy, which may
@@ -22,8 +24,37 @@ hop_by_hop_hdrs = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 )
 
+#: What is iterable, and neither fields nor a field.
+_TEXT = (str, bytes, bytearray, memoryview)
+
 #: Fields that a connection option never removes: without them the message is another one.
 _NEVER_NOMINATED = frozenset((b"content-length", b"host"))
+
+
+def field_list(headers: HeadersIn) -> FieldsIn:
+    """Return the fields that a program passes as a list that can be walked again.
+
+    headers: pairs, or a mapping of names to values. The pairs are looked at by `field_pair`.
+    Raises: TypeError
+    """
+    if isinstance(headers, (list, tuple)):
+        return headers
+    if isinstance(headers, Mapping):
+        return [*headers.items()]
+    if isinstance(headers, _TEXT) or not isinstance(headers, Iterable):
+        raise TypeError(f"fields are pairs or a mapping, not {type(headers).__name__}")
+    return [*headers]
+
+
+def field_pair(field: Iterable[str | bytes]) -> FieldIn:
+    """Return one element of a list of fields as a pair. Raises: TypeError if it is none"""
+    if not isinstance(field, _TEXT):
+        try:
+            name, value = field
+            return name, value
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"a field is a pair of a name and a value, not {field!r:.80}")
 
 
 def header_names(headers: Iterable[tuple[AnyStr, AnyStr]]) -> set[AnyStr]:

@@ -231,7 +231,9 @@ static int is_host_octet(octet c) {
 static int is_plain_host(Span host) {
     const octet *p = host.at, *end = host.at + host.size;
     int64_t port;
-    while (p < end && is_host_octet(*p)) p++;
+    if (p < end && *p == '.') return 0; /* an empty label, as between two dots */
+    for (; p < end && is_host_octet(*p); p++)
+        if (*p == '.' && p + 1 < end && p[1] == '.') return 0;
     if (p == host.at || p == end) return p != host.at;
     if (*p != ':' || end - p > 6) return 0;
     port = decimal(span_of(p + 1, end));

@@ -1,6 +1,7 @@
 """The native codec. Each function answers for what is plain and returns None for all else."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 _Fields = list[tuple[bytes, bytes]]
 #: `Limits.of_plain_heads`: fields; bytes in all, but for the empty line; Content-Length (None:
@@ -22,7 +23,7 @@ def parse_request(
         bytes,
         int,
         bool,
-        bool,
+        Literal[False],
         Sequence[bytes],
         bool,
     ]
@@ -40,16 +41,19 @@ def parse_response(
 
 def render_fields(
     start: bytes,
-    fields: Sequence[tuple[str | bytes, str | bytes]],
+    fields: object,
     keep_length: bool,
     request: bool,
     /,
 ) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]] | None:
-    """A message's start and its field lines, as `writer._render` makes them."""
+    """A message's start and its field lines, as `writer._render` makes them.
+
+    fields: whatever a program passes; what is not a list or tuple of pairs is not plain
+    """
 
 def render_response(
     line: bytes,
-    fields: Sequence[tuple[str | bytes, str | bytes]],
+    fields: object,
     method: bytes,
     date_line: bytes,
     /,

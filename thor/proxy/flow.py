@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
+from thor.http.headers import field_list, field_pair
 from thor.proxy.answers import Answered, failure_for
 from thor.proxy.relay import Caller, Relay, is_open, reset
 
@@ -42,7 +43,8 @@ class Flow:
     request_bytes, response_bytes: bytes of the bodies so far; in a tunnel, all that went through
     started: Unix time; response_s, duration_s: seconds from then to the response's head and to
         the end, or None
-    error: what went wrong on either side, or None; also where another attempt then succeeded
+    error: what went wrong on either side, or None
+    errors: what went wrong with each attempt that failed, in order; another may have succeeded
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Flow:
         "duration_s",
         "endpoint",
         "error",
+        "errors",
         "host",
         "method",
         "path",
@@ -95,6 +98,7 @@ class Flow:
         self.response_s: float | None = None
         self.duration_s: float | None = None
         self.error: HttpError | None = None
+        self.errors: list[HttpError] = []
 
     def __repr__(self) -> str:
         return f"<Flow {self.method!r} {self.path!r} {self.status!r}>"
@@ -110,10 +114,12 @@ class Flow:
         """Answer in the upstream's place. In `request`, nothing goes upstream; in `response`, the
         upstream's response is dropped.
 
-        Raises: ValueError in any other phase
+        Raises: ValueError in any other phase, and the second time
         """
         if self._phase not in ("request", "response"):
             raise ValueError("respond() is for the phases request and response")
+        if self._answer is not None:
+            raise ValueError("respond() was called before for this request")
         data = body.encode("utf-8") if isinstance(body, str) else bytes(body)
         self._answer = Answered(status, phrase, fields=_fields(headers), body=data)
 
@@ -143,7 +149,8 @@ def _checked_line(method: str | bytes, path: str | bytes) -> tuple[bytes, bytes]
 
 
 def _fields(headers: HeadersIn) -> list[tuple[bytes, bytes]]:
-    return [(_octets(name), _octets(value)) for name, value in headers]
+    pairs = map(field_pair, field_list(headers))
+    return [(_octets(name), _octets(value)) for name, value in pairs]
 
 
 def _octets(text: str | bytes) -> bytes:
@@ -225,14 +232,16 @@ class WatchedRelay(Relay):
 
     def attempt(self, endpoint: Endpoint) -> None:
         """One more attempt."""
-        self.flow.endpoint = endpoint
-        self.flow.attempts += 1
         Relay.attempt(self, endpoint)
+        if self.outbound is not None:
+            self.flow.endpoint = endpoint
+            self.flow.attempts += 1
 
     def response_start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
         """The phase `response`, and then down with what became of it."""
         flow = self.flow
         flow.response_s = flow._seconds()
+        flow.error = None  # of an attempt before this one
         flow.status, flow.phrase = status, phrase
         flow.response_headers = list(self.response_fields(status, headers))
         if not self._phase("response"):
@@ -274,6 +283,7 @@ class WatchedRelay(Relay):
     def error(self, error: HttpError) -> None:
         """The attempt failed."""
         self.flow.error = error
+        self.flow.errors.append(error)
         Relay.error(self, error)
 
     # -- the end -------------------------------------------------------------------------------
@@ -281,6 +291,7 @@ class WatchedRelay(Relay):
     def join(self, near: TcpConnection, far: TcpConnection) -> None:
         """The flow goes on as a tunnel."""
         flow = self.flow
+        flow.error = None
         flow.status, flow.phrase = b"101", b"Switching Protocols"
         flow.response_headers = self.switching
         flow.response_s = flow._seconds()

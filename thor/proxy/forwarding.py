@@ -12,6 +12,7 @@ all, under no spelling: what arrives upstream in such a field is what this proxy
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
@@ -22,9 +23,11 @@ from thor.proxy.answers import Answered
 from thor.tcp.address import network_list
 from thor.types import RawHeaders
 
-#: This process's name in Via and Proxy-Status, if none is given. Made when the process starts, so
-#: that the workers forked from it share it, and a request that comes round is known by any.
-PSEUDONYM = f"thor-{secrets.token_hex(4)}"
+#: What the default pseudonyms of a program begin with, and how many proxies it has made. Workers
+#: that are forked from it and make their proxies in the same order give them the same names, so
+#: that a request that comes round is recognised by any of them.
+_SEED = secrets.randbits(32)
+_proxies_made = itertools.count()
 
 #: A Max-Forwards above this is lowered to it; it also bounds what is converted to a number.
 MAX_FORWARDS = 10**9
@@ -42,9 +45,8 @@ MAX_FORWARDS = 10**9
     UPGRADE,
     TRAILER,
     TWIN,
-    EXPECT,
     DATE,
-) = range(13)
+) = range(12)
 
 _REQUEST_KINDS = {
     b"connection": CONNECTION,
@@ -52,14 +54,16 @@ _REQUEST_KINDS = {
     b"transfer-encoding": CODING,
     b"via": VIA,
     b"te": TE,
-    b"expect": EXPECT,
+    b"trailer": TRAILER,
     b"upgrade": UPGRADE,
     b"forwarded": FORWARDED,
     b"x-real-ip": FORWARDED,
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"http2-settings": DROP,
+    # What these say was parsed, and is said again in one form.
     b"host": DROP,
+    b"expect": DROP,
 }
 _RESPONSE_KINDS = {
     b"content-length": LENGTH,
@@ -72,6 +76,11 @@ _RESPONSE_KINDS = {
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
 }
+
+#: Every octet but ASCII letters and digits.
+_NOT_ALPHANUMERIC = bytes(octet for octet in range(256) if not bytes((octet,)).isalnum())
+#: What the names of `_REQUEST_KINDS` are to a recipient that reads letters and digits only.
+_REQUEST_KEYS = frozenset(name.translate(None, _NOT_ALPHANUMERIC) for name in _REQUEST_KINDS)
 
 #: What Connection cannot take away (RFC 9110 section 7.6.1): what says whom a message is for,
 #: where it ends, and through whom it came.
@@ -90,17 +99,17 @@ _MAX_PEERS = 1024
 
 Field: TypeAlias = "tuple[bytes, bytes]"
 
-_HTTPS: Field = (b"x-forwarded-proto", b"https")
+_HTTPS: Field = (b"X-Forwarded-Proto", b"https")
 
 
 class Policy:
     """What a proxy says of itself and whom it believes.
 
-    pseudonym: its name in Via and Proxy-Status, a token
+    pseudonym: its name in Via and Proxy-Status, a token; None: one of its own
     trusted: networks, as in `ipaddress.ip_network`, whose X-Forwarded-* and Forwarded are kept;
         "unix:" is the peers of Unix sockets
-    drop_underscore_twins: drop a field whose name is another's, but for `_` in place of `-`: CGI
-        and its heirs take them for one (`X_Forwarded_For`)
+    drop_underscore_twins: drop a field whose name is another's, but for octets that are neither
+        letters nor digits: CGI and its heirs take them for one (`X_Forwarded_For`, `X.Real.IP`)
     secure: whether clients come by TLS, all of them
     """
 
@@ -117,13 +126,15 @@ class Policy:
 
     def __init__(
         self,
-        pseudonym: str = PSEUDONYM,
+        pseudonym: str | None = None,
         trusted: Iterable[str] = (),
         drop_underscore_twins: bool = True,
         secure: bool = False,
     ) -> None:
         """Raises: ValueError for a pseudonym that is not a token, or a network that is none;
         TypeError for a single string of networks"""
+        if pseudonym is None:
+            pseudonym = f"thor-{(_SEED + next(_proxies_made)) % 2**32:08x}"
         if not pseudonym[:1].isalpha() or not pseudonym.isascii():
             raise ValueError(f"pseudonym is {pseudonym!r}; it must begin with a letter")
         if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
@@ -132,10 +143,10 @@ class Policy:
         networks = network_list(trusted)
         self.trusts_unix = "unix:" in networks
         self.trusted = [ipaddress.ip_network(n, strict=False) for n in networks if n != "unix:"]
-        self.proto: Field = _HTTPS if secure else (b"x-forwarded-proto", b"http")
+        self.proto: Field = _HTTPS if secure else (b"X-Forwarded-Proto", b"http")
         self.drop_underscore_twins = drop_underscore_twins
-        self.via_11: Field = (b"via", b"1.1 " + self.pseudonym)
-        self.via_10: Field = (b"via", b"1.0 " + self.pseudonym)
+        self.via_11: Field = (b"Via", b"1.1 " + self.pseudonym)
+        self.via_10: Field = (b"Via", b"1.0 " + self.pseudonym)
         self._peers: dict[str, bool] = {}
 
     def trusts(self, peer: str) -> bool:
@@ -210,19 +221,26 @@ def _traced(target: bytes, fields: RawHeaders) -> Answered:
 
 
 def forward_request(
-    fields: RawHeaders, http11: bool, host: bytes, peer: str, policy: Policy, by_tls: bool = False
+    fields: RawHeaders,
+    http11: bool,
+    host: bytes,
+    peer: str,
+    policy: Policy,
+    by_tls: bool = False,
+    expects: bool = False,
+    trailers: bool = False,
 ) -> Forwarded:
     """The fields of a request that go upstream (RFC 9110 section 7.6).
 
     fields: as they came; http11: whether the client speaks HTTP/1.1; host: whom the request is
         for, as the server worked it out; peer: the client's IP address, empty if it has none;
-        by_tls: whether this client came by TLS, where it is not all of them that do
+        by_tls: whether this client came by TLS, where it is not all of them that do; expects:
+        whether the client waits for a 100; trailers: whether the request's are forwarded
     Raises: Answered for a request that has been here before (508)
     """
     kept = WireFields((), host)
     special: list[tuple[int, Field]] = []
-    # Host is dropped: it is what `host` says.
-    has_body = twins = expects = False
+    has_body = twins = False
     names = _request_names
     for field in fields:
         kind = names.get(field[0])
@@ -237,9 +255,6 @@ def forward_request(
         elif kind == TWIN:
             twins = True
             kept.append(field)
-        elif kind == EXPECT:
-            expects = True
-            kept.append(field)
         elif kind == CODING:
             has_body = True
         elif kind != DROP and not (kind == CONNECTION and field[1] in _USUAL_OPTIONS):
@@ -251,9 +266,11 @@ def forward_request(
         upgrade, te_trailers = _apply_connection(kept, special, http11)
         via = _append_via(special, via, policy.pseudonym)
         forwarded = [field for kind, field in special if kind == FORWARDED]
-    if expects and not (has_body and http11):
-        expects = False  # nothing follows from it (RFC 9110 section 10.1.1)
-        kept[:] = [field for field in kept if field[0].lower() != b"expect"]
+        if trailers:
+            kept += [field for kind, field in special if kind == TRAILER]
+    expects = expects and has_body  # else nothing follows from it (RFC 9110 section 10.1.1)
+    if expects:
+        kept.append((b"Expect", b"100-continue"))
     if twins and policy.drop_underscore_twins:
         kept[:] = _without_twins(kept)
     if forwarded and not policy.trusts(peer):
@@ -268,16 +285,24 @@ def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int
     """What is to be done about fields of this name, kept for the next one."""
     lower = name.lower()
     kind = kinds.get(lower, PASS)
-    if kinds is _REQUEST_KINDS:
-        if lower.startswith((b"x-forwarded-", b"x_forwarded_")):
-            kind = FORWARDED if b"_" not in lower else TWIN
-        elif b"_" in lower:
+    if kinds is _REQUEST_KINDS and kind == PASS:
+        key = lower.translate(None, _NOT_ALPHANUMERIC)
+        plain = lower.replace(b"-", b"").isalnum()
+        if plain and lower.startswith(b"x-forwarded-"):
+            kind = FORWARDED
+        elif not plain or _is_proxys_own(key):
             kind = TWIN
     if len(name) <= _MAX_NAME_BYTES:
         if len(names) >= _MAX_NAMES:
             names.clear()
         names[name] = kind
     return kind
+
+
+def _is_proxys_own(key: bytes) -> bool:
+    """Return whether a recipient that reads letters and digits only takes a name for one that the
+    proxy speaks for."""
+    return key in _REQUEST_KEYS or key.startswith(b"xforwarded")
 
 
 def _plain_length(field: Field, length: int) -> Field:
@@ -334,22 +359,19 @@ def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) 
         words = member.split()
         if len(words) > 1 and words[1].partition(b":")[0].lower() == pseudonym.lower():
             raise Answered(508, "Loop Detected", "proxy_loop_detected")
-    return (b"via", b", ".join([*before, own[1]]))
+    return (b"Via", b", ".join([*before, own[1]]))
 
 
 def _without_twins(fields: RawHeaders) -> RawHeaders:
     """Without fields that some recipients take for another one, present or added by a proxy."""
-    present = {name.lower() for name, _ in fields if b"_" not in name}
-    kept = []
-    for field in fields:
-        if b"_" in field[0]:
-            dashed = field[0].lower().replace(b"_", b"-")
-            if dashed in present or _REQUEST_KINDS.get(dashed) or dashed == b"host":
-                continue
-            if dashed.startswith(b"x-forwarded-"):
-                continue
-        kept.append(field)
-    return kept
+    keys = [name.lower().translate(None, _NOT_ALPHANUMERIC) for name, _ in fields]
+    twins = [_learn(_request_names, _REQUEST_KINDS, name) == TWIN for name, _ in fields]
+    present = {key for key, twin in zip(keys, twins, strict=True) if not twin}
+    return [
+        field
+        for field, key, twin in zip(fields, keys, twins, strict=True)
+        if not twin or not (key in present or _is_proxys_own(key))
+    ]
 
 
 def _add_forwarded(
@@ -364,11 +386,11 @@ def _add_forwarded(
         others = [field for field in before if field[0].lower() != b"x-forwarded-for"]
         said = {name.lower() for name, _ in others}
         kept.extend(others)
-    kept.append((b"x-forwarded-for", client))
+    kept.append((b"X-Forwarded-For", client))
     if b"x-forwarded-proto" not in said:
         kept.append(proto)
     if host and b"x-forwarded-host" not in said:
-        kept.append((b"x-forwarded-host", host))
+        kept.append((b"X-Forwarded-Host", host))
 
 
 # -- responses ----------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ from thor.proxy.forwarding import (
     forward_trailers,
     origin_form,
 )
+from thor.proxy.paths import leaves_prefix
 from thor.tcp.departure import abort_when_sent
-from thor.tcp.proxy_tlvs import CLIENT_SSL, SSL
 from thor.tcp.splice import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from thor.proxy.reverse import ReverseProxy
     from thor.proxy.upstream import Endpoint
     from thor.tcp import TcpConnection
-    from thor.types import RawHeaders
+    from thor.types import Address, RawHeaders
 
 #: How a tunnel is refused, and what may be asked instead.
 _NO_TUNNEL = Answered(
@@ -65,6 +65,14 @@ _NO_TUNNEL = Answered(
     "http_request_error",
     [(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
 )
+
+#: The upstream has no endpoints, for the moment.
+_NO_ENDPOINT = Answered(
+    503, "Service Unavailable", "destination_unavailable", [(b"Retry-After", b"5")]
+)
+
+#: The target leads out of the endpoint's prefix.
+_OUTSIDE = Answered(400, "Bad Request", "http_request_error")
 
 _UNUSUAL_METHODS = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
 
@@ -94,6 +102,8 @@ class Caller:
     def request_done(self, trailers: RawHeaders) -> None:
         """The request is complete."""
         relay = self.relay
+        if trailers and not relay.proxy.upstream.request_trailers:
+            trailers = []
         if trailers:
             trailers = forward_trailers(trailers, relay.inbound.req_hdrs, relay.proxy.policy)
         relay.trailers = trailers
@@ -168,12 +178,16 @@ class Relay:
         target, fields = inbound.uri, inbound.req_hdrs
         conn = inbound.http_conn
         if conn.client is None:
-            conn.client = client_of(peer_of(inbound), came_by_tls(inbound))
+            conn.client = client_of(peer_of(conn.address), came_by_tls(inbound))
         peer, by_tls = conn.client
         try:
             if self.method in _UNUSUAL_METHODS:
                 fields = self._look_at_method(fields)
-            self.target = target if target.startswith(b"/") else origin_form(self.method, target)
+            if target.startswith(b"/"):
+                self.target = target
+            else:
+                self.target = origin_form(self.method, target)
+                by_tls = by_tls or target[:6].lower() == b"https:"  # the server believed it
             self.fields, self.upgrade_to, self.te_trailers, expects = forward_request(
                 fields,
                 inbound.req_version != b"1.0",
@@ -181,6 +195,8 @@ class Relay:
                 peer,
                 self.proxy.policy,
                 by_tls,
+                inbound._must_continue,
+                self.proxy.upstream.request_trailers,
             )
         except Answered as answered:
             self.answer(answered)
@@ -214,11 +230,16 @@ class Relay:
     def send(self) -> None:
         """Send the request to the endpoint whose turn it is."""
         endpoint = self.proxy.upstream.pick(self.proxy.loop._now)
-        assert endpoint is not None  # there is none only after others were tried
-        self.attempt(endpoint)
+        if endpoint is None:
+            self.answer(_NO_ENDPOINT)
+        else:
+            self.attempt(endpoint)
 
     def attempt(self, endpoint: Endpoint) -> None:
         """Send to `endpoint` what there is of the request."""
+        if endpoint.prefix and leaves_prefix(self.target):
+            self.answer(_OUTSIDE)
+            return
         self.endpoint = endpoint
         outbound = self.outbound = HttpClientExchange(self.proxy.client)
         outbound._owner = outbound._sink = self
@@ -398,9 +419,8 @@ def client_of(peer: str, by_tls: bool) -> tuple[str, bool]:
     return peer, by_tls
 
 
-def peer_of(inbound: HttpServerExchange) -> str:
-    """The client's IP address; empty on a Unix socket."""
-    address = inbound.http_conn.address
+def peer_of(address: Address) -> str:
+    """Return the client's IP address; empty on a Unix socket."""
     if not isinstance(address, tuple):
         return ""
     host: str = address[0]
@@ -411,8 +431,7 @@ def came_by_tls(inbound: HttpServerExchange) -> bool:
     """Whether a proxy before this one says, in its PROXY header, that the client came by TLS."""
     conn = inbound.http_conn.tcp_conn
     header = conn.proxy_header if conn is not None else None
-    told = header.tlv(SSL) if header is not None and header.command == "PROXY" else None
-    return told is not None and bool(told[0] & CLIENT_SSL)
+    return header is not None and header.is_tls
 
 
 def break_off(inbound: HttpServerExchange) -> None:

@@ -14,8 +14,8 @@ from thor.http.client import HttpClient
 from thor.http.server import HttpServer
 from thor.loop.source import default_loop
 from thor.proxy.flow import PHASES, WatchedRelay
-from thor.proxy.forwarding import PSEUDONYM, Policy
-from thor.proxy.relay import Relay
+from thor.proxy.forwarding import Policy
+from thor.proxy.relay import Relay, peer_of
 from thor.proxy.tunnel import Tunnel
 from thor.proxy.upstream import Upstream
 
@@ -40,6 +40,13 @@ class ProxyClient(HttpClient):
     fold = "refuse"
 
 
+class ProxyServer(HttpServer):
+    """The server towards clients, with a proxy's settings."""
+
+    #: Fewer than the 128 of other servers, which may stand behind it: the proxy adds some fields.
+    max_head_fields = 120
+
+
 class ReverseProxy(EventEmitter):
     """Forwards requests to an upstream, and its responses back.
 
@@ -55,7 +62,7 @@ class ReverseProxy(EventEmitter):
         stop(): it does not any more, and its last connection and tunnel are closed. Once.
     """
 
-    server_class: type[HttpServer] = HttpServer
+    server_class: type[HttpServer] = ProxyServer
     client_class: type[HttpClient] = ProxyClient
     #: Bytes of a request's body that are held, so that it can be sent to another endpoint.
     replay_limit = 64 * 1024
@@ -69,7 +76,7 @@ class ReverseProxy(EventEmitter):
         upstream: Upstream,
         loop: LoopBase | None = None,
         *,
-        pseudonym: str = PSEUDONYM,
+        pseudonym: str | None = None,
         trusted: Iterable[str] = (),
         drop_underscore_twins: bool = True,
         **tcp_settings: Any,
@@ -88,6 +95,8 @@ class ReverseProxy(EventEmitter):
         self.policy = Policy(pseudonym, trusted, drop_underscore_twins, secure)
         self.client = self.client_class(self.loop)
         self.server = self.server_class(host, port, self.loop, **tcp_settings)
+        if self.server.trusts_https is None:
+            self.server.trusts_https = self._trusts_https
         self.server.on("exchange", self._exchange)
         self.server.on("start", self._started)
         self.server.on("stop", self._server_stopped)
@@ -116,6 +125,9 @@ class ReverseProxy(EventEmitter):
     def graceful_shutdown(self) -> None:
         """Stop accepting, finish what is in flight, tunnels included; then `stop`."""
         self.server.graceful_shutdown()
+
+    def _trusts_https(self, conn: TcpConnection) -> bool:
+        return self.policy.trusts(peer_of(conn.address))
 
     def _exchange(self, inbound: HttpServerExchange) -> None:
         listeners = self._listeners

@@ -173,13 +173,20 @@ class Upstream:
     avoid_s = AVOID_S
 
     def __init__(
-        self, urls: Iterable[str | tuple[str, int]], balance: str = "round_robin", name: str = ""
+        self,
+        urls: Iterable[str | tuple[str, int]],
+        balance: str = "round_robin",
+        name: str = "",
+        *,
+        request_trailers: bool = False,
     ) -> None:
         """urls: `http://host[:port][/prefix]` and the like (see `parse_endpoint`), or pairs of
             that and a weight
 
         balance: how the next endpoint is found; see `BALANCES`
         name: what the group is called, for people
+        request_trailers: whether the trailers of requests are forwarded to these servers; some
+            take a trailer for a request
         Raises: ValueError for a URL or weight that is none, no URL at all, the same endpoint
             twice, or a method that there is not; the message says what is wrong
         """
@@ -196,6 +203,7 @@ class Upstream:
             raise ValueError("the same endpoint is given twice; give it a weight instead")
         self.balance = balance
         self.name = name
+        self.request_trailers = request_trailers
         self._pick = BALANCES[balance]
 
     def __repr__(self) -> str:
@@ -206,7 +214,7 @@ class Upstream:
         """The endpoint to try next.
 
         now: seconds on the loop's clock; tried: those that this request has been to
-        Returns: None if it has been to all
+        Returns: None if it has been to all, or there are none
         """
         endpoints = self.endpoints
         if len(endpoints) == 1:

@@ -22,6 +22,7 @@ from typing import Any
 from thor.tcp.proxy_tlvs import (
     ALPN,
     AUTHORITY,
+    CLIENT_SSL,
     CRC32C,
     NETNS,
     NOOP,
@@ -144,6 +145,12 @@ class ProxyHeader:
         """What is said about the client's TLS."""
         value = self.tlv(SSL)
         return None if value is None else read_ssl(value)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the client that is relayed came by TLS."""
+        value = self.tlv(SSL) if self.command == "PROXY" else None
+        return value is not None and bool(value[0] & CLIENT_SSL)
 
     def to_bytes(self) -> bytes:
         """The header as it is sent. Raises: ValueError for what does not fit into one"""

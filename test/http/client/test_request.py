@@ -155,6 +155,8 @@ def test_str_is_latin_1_in_the_head_and_utf_8_in_the_body(stage: Stage) -> None:
     [
         pytest.param([("A", " b\t")], b"A: b", id="values-are-stripped"),
         pytest.param([("A", "")], b"A: ", id="empty-value"),
+        pytest.param({"XY": "1", "Z": "2"}, b"XY: 1\r\nZ: 2", id="mapping"),
+        pytest.param(iter([("A", "b")]), b"A: b", id="iterator"),
         pytest.param([("a", "1"), ("A", "2")], b"a: 1\r\nA: 2", id="order-case-repetition"),
         pytest.param(
             [("Connection", "x, close"), ("X", "1"), ("Keep-Alive", "5"), ("A", "b")],
@@ -404,6 +406,7 @@ def test_calls_out_of_order_are_an_error_event(stage: Stage, calls: list[str]) -
         pytest.param("request_start", (1, "http://origin/", []), id="method"),
         pytest.param("request_start", ("GET", None, []), id="uri"),
         pytest.param("request_start", ("GET", "http://origin/", 3), id="headers"),
+        pytest.param("request_start", ("GET", "http://origin/", ["XY"]), id="pair"),
         pytest.param("request_start", ("GET", "http://origin/", [(1, "x")]), id="name"),
         pytest.param("request_start", ("GET", "http://origin/", [("x", 1)]), id="value"),
         pytest.param("request_body", (1,), id="body"),

@@ -57,7 +57,6 @@ LENGTHS: dict[str, bytes] = {
     "over 2^64": b"18446744073709551621",
     "twenty zeros": b"0" * 20,
     "thousands of digits": b"1" * 5000,
-    "list of different lengths": b"5, 6",
     "list with nothing": b"5,",
 }
 
@@ -159,11 +158,12 @@ def test_list_of_the_same_length_in_a_request_is_refused() -> None:
 
 @pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
 def test_repeated_same_content_length_of_a_response_becomes_one(way: str) -> None:
-    fields = b"Content-Length: 3\r\nX: y\r\ncontent-length: 3\r\nContent-Length: 3\r\n"
-    for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc", way):
-        message = read_responses(pieces).only
-        assert message.body == b"abc"
-        assert message.head.headers == [(b"Content-Length", b"3"), (b"X", b"y")]
+    repeated = b"Content-Length: 3\r\nX: y\r\ncontent-length: 3\r\nContent-Length: 3\r\n"
+    for fields in (repeated, b"Content-Length: 3, 3,3\r\nX: y\r\n"):
+        for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc", way):
+            message = read_responses(pieces).only
+            assert message.body == b"abc"
+            assert message.head.headers == [(b"Content-Length", b"3"), (b"X", b"y")]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_repeated_same_content_length_of_a_response_becomes_one(way: str) -> Non
     [
         b"Content-Length: 3\r\nContent-Length: 4\r\n",
         b"Content-Length: 3\r\nContent-Length: 03\r\n",
-        b"Content-Length: 3, 3\r\n",
         b"Content-Length: 3, 4\r\n",
+        b"Content-Length: 3, 3\r\nContent-Length: 4\r\n",
         b"Content-Length: 3, \r\n",
         b"Content-Length: 3\r\nContent-Length: x\r\n",
     ],

@@ -6,10 +6,13 @@ import pytest
 from wire_support import WAYS, Message, cuts, read_requests, read_responses
 
 from thor.http.error import (
+    ExpectationError,
     HeaderNoColonError,
     HostRequiredError,
     HttpError,
     InvalidHostError,
+    MisdirectedRequestError,
+    RequestTargetError,
 )
 from thor.http.wire import head as head_module
 from thor.http.wire import target as target_module
@@ -186,7 +189,17 @@ def test_persistence(version: bytes, lines: list[bytes], keep_alive: bool) -> No
 )
 def test_expectations(version: bytes, lines: list[bytes], cont: bool, other: bool) -> None:
     head = head_of(b"Host: a", b"Content-Length: 1", *lines, version=version)
-    assert (head.expect_continue, head.expect_other) == (cont, other)
+    assert head.expect_continue is cont
+    assert isinstance(head.objection, ExpectationError) is other
+
+
+@pytest.mark.parametrize(
+    ("target", "secure"),
+    [(b"http://a/", False), (b"https://a/", True), (b"HTTPS://a", True), (b"/https://a/", False)],
+)
+def test_target_for_https_is_misdirected_unless_by_tls(target: bytes, secure: bool) -> None:
+    head = head_of(b"Host: a", line=b"GET " + target)
+    assert isinstance(head.objection, MisdirectedRequestError) is secure
 
 
 @pytest.mark.parametrize(
@@ -299,3 +312,43 @@ def test_long_values_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hosts
     assert not options
     assert not lines
+
+
+STRICT = Limits(strict_target=True)
+
+
+@pytest.mark.parametrize("form", [b"", b"http://[::1]:8"], ids=["origin", "absolute"])
+@pytest.mark.parametrize(
+    ("path", "strict"),
+    [
+        pytest.param(b"/", True, id="root"),
+        pytest.param(b"/a%2Fb;c=d/~!$&'()*+,:@?e=/?-._", True, id="all-of-the-grammar"),
+        *[
+            pytest.param(b"/a?b" + octets, False, id=repr(octets))
+            for octets in (
+                b"%",
+                b"%2",
+                b"%zz",
+                b"<",
+                b">",
+                b"{",
+                b"}",
+                b"|",
+                b"^",
+                b'"',
+                b"\\",
+                b"`",
+                b"[",
+                b"]",
+            )
+        ],
+    ],
+)
+def test_strict_target_keeps_to_the_grammar(form: bytes, path: bytes, strict: bool) -> None:
+    block = request(b"Host: a", line=b"GET " + form + path)
+    assert parse_request_head(block, LIMITS)[1] == form + path
+    if strict:
+        assert parse_request_head(block, STRICT)[1] == form + path
+    else:
+        with pytest.raises(RequestTargetError):
+            parse_request_head(block, STRICT)

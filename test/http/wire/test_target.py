@@ -19,6 +19,7 @@ AUTHORITIES = {
     b"0.0.0.0=5000": (b"0.0.0.0=5000", None),
     b"!$&'()*+;=": (b"!$&'()*+;=", None),
     b"a%20b": (b"a%20b", None),
+    b"a.b.": (b"a.b.", None),
     b"%C3%a9:8": (b"%C3%a9", 8),
     b"127.0.0.1:8080": (b"127.0.0.1", 8080),
     b"[::]": (b"[::]", None),
@@ -73,6 +74,12 @@ NOT_AUTHORITIES = [
     b"a:80 ",
     b"a:8a",
     b"a:80:80",
+    b"a..b",
+    b"a..",
+    b".a",
+    b".",
+    b"a%2E.b",
+    b"%2ea",
     b"a::",
     b"::1",
     b"1::2:80",
@@ -129,7 +136,6 @@ TARGETS = {
     "absolute, query at once": (b"GET", b"http://a:1?b/c", b"a:1"),
     "absolute, upper case": (b"GET", b"HTTP://A/", b"A"),
     "absolute, IPv6": (b"GET", b"https://[::1]:8/", b"[::1]:8"),
-    "absolute, other scheme": (b"GET", b"coap+tcp://a/", b"a"),
     "absolute, OPTIONS": (b"OPTIONS", b"http://a", b"a"),
     "authority": (b"CONNECT", b"a:443", b"a:443"),
     "authority, IPv6": (b"CONNECT", b"[::1]:443", b"[::1]:443"),
@@ -172,6 +178,8 @@ NOT_TARGETS = {
     "bracket": (b"PUT", b"s://]ufd/:"),
     "backslash": (b"GET", b"http://a\\@b/"),
     "list of hosts": (b"GET", b"http://a,b/"),
+    "other scheme": (b"GET", b"ftp://a/x"),
+    "scheme of a Unix socket": (b"GET", b"http+unix://%2Ftmp%2Fa/x"),
     "urn": (b"GET", b"urn:a:b"),
 }
 
@@ -201,7 +209,6 @@ def test_target_in_no_form_is_refused(method: bytes, target: bytes) -> None:
         (b"http://a/", b"a:443", False),
         (b"http://a/", b"b", False),
         (b"http://a:8080/", b"a", False),
-        (b"other://a/", b"a:80", False),
     ],
 )
 def test_authorities_are_the_same_case_and_default_port_aside(

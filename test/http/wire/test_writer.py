@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from typing import Any, NamedTuple
 
 import pytest
@@ -235,6 +236,17 @@ def test_bad_phrase_is_refused(phrase: Any) -> None:
         lambda: respond(200, [("A", bytearray(b"b"))]),
         lambda: respond(200, [(1, "b")]),
         lambda: respond(200, [("Connection", 1)]),
+        lambda: respond(200, ["XY"]),
+        lambda: respond(200, [b"XY"]),
+        lambda: respond(200, ["XYZ"]),
+        lambda: respond(200, {"XY"}),
+        lambda: respond(200, [("A",)]),
+        lambda: respond(200, [("A", "b", "c")]),
+        lambda: respond(200, [None]),
+        lambda: respond(200, "XY"),
+        lambda: respond(200, 1),
+        lambda: ask("GET", ["XY"]),
+        lambda: last_chunk(["XY"]),  # type: ignore[list-item]
         lambda: ask(1),
         lambda: ask(target=None),
         lambda: ask(upgrade=1),
@@ -246,6 +258,22 @@ def test_bad_phrase_is_refused(phrase: Any) -> None:
 def test_wrong_type_is_a_type_error(send: Any) -> None:
     with pytest.raises(TypeError):
         send()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"XY": "secret", b"Z": b"1"}, id="mapping"),
+        pytest.param([["XY", "secret"], ("Z", "1")], id="lists"),
+        pytest.param((("XY", "secret"), ("Z", "1")), id="tuple"),
+        pytest.param({"XY": "secret", "Z": "1"}.items(), id="items"),
+        pytest.param(UserDict({"XY": "secret", "Z": "1"}), id="other-mapping"),
+    ],
+)
+def test_fields_may_be_pairs_or_a_mapping(headers: Any) -> None:
+    assert lines_of(respond(204, headers).data)[1:] == [b"XY: secret", b"Z: 1"]
+    assert lines_of(ask("GET", headers).data)[2:] == [b"XY: secret", b"Z: 1"]
+    assert last_chunk(headers) == b"0\r\nXY: secret\r\nZ: 1\r\n\r\n"
 
 
 # -- hop by hop

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connect import Connecting
 from thor.http.error import ConnectError
+from thor.http.headers import FieldsIn, field_pair
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from thor.http.client.exchange import HttpClientExchange
     from thor.http.client.route import Settings, Way
     from thor.loop import LoopBase
-    from thor.types import HeadersIn, OriginType
+    from thor.types import OriginType
 
 #: Most groups that are kept when nothing is in them, most spellings of origins, and most different
 #: settings: with each may go a TLS context of its own, which is large.
@@ -67,11 +68,14 @@ class Route:
         self.prefix = prefix
         self.fields = fields
 
-    def with_fields(self, headers: HeadersIn) -> HeadersIn:
-        """A request's fields, and those for the proxy unless the program has its own."""
+    def with_fields(self, headers: FieldsIn) -> FieldsIn:
+        """A request's fields, and those for the proxy unless the program has its own.
+
+        Raises: TypeError
+        """
         own = (b"proxy-authorization", "proxy-authorization")
-        if any(name.lower() in own for name, _ in headers):
-            return list(headers)
+        if any(name.lower() in own for name, _ in map(field_pair, headers)):
+            return headers
         return [*headers, *self.fields]
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes
 from thor.http.error import HttpError, OutputStateError, OutputSyntaxError, UrlError
+from thor.http.headers import FieldsIn, field_list
 from thor.http.uri import show_uri
 from thor.http.wire.framing import CHUNKED, NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
@@ -112,7 +113,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self.method = method
             self.uri = uri
             route, target = self.client._locate(method, uri)
-            self._start(route, target, list(headers), upgrade, te_trailers)
+            self._start(route, target, list(field_list(headers)), upgrade, te_trailers)
         except HttpError as why:
             self._fail_soon(why)
 
@@ -144,7 +145,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         self,
         route: Route,
         target: bytes,
-        headers: HeadersIn,
+        headers: FieldsIn,
         upgrade: str | bytes | None,
         te_trailers: bool,
     ) -> None:
@@ -161,7 +162,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         if timeout:
             self._expires_at = self.loop.clock.monotonic() + timeout
         route.group.acquire(self)  # type: ignore[arg-type]
-        if self._head.find(b"100-continue") > 0 and _has_expectation(self._head):
+        if self._head.find(b"100-") > 0 and _has_expectation(self._head):
             self._expect_continue()
         elif self._framing != NO_BODY:
             self.loop._soon(self._start_body)
@@ -350,9 +351,9 @@ class OutgoingRequest(EventEmitter, BodyWriter):
 
 
 def _has_expectation(head: bytes) -> bool:
-    """Whether a head that holds "100-continue" says so in an Expect field."""
-    _, _, rest = head.lower().partition(b"\r\nexpect:")
-    return b"100-continue" in rest.partition(b"\r\n")[0]
+    """Return whether a head has an Expect field that says 100-continue, in any letter case."""
+    lines = head.lower().split(b"\r\n")
+    return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
 
 
 def _ascii(text: Any, what: str, error: type[HttpError]) -> bytes:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from thor.http.error import (
     ConnectError,
-    ExpectationError,
     HttpError,
+    MisdirectedRequestError,
     OutputStateError,
 )
 from thor.http.server.ending import Ending, log
@@ -185,8 +185,11 @@ class HttpServerConnection(Ending):
             self._await_head()
             return False
         self._head = QUIET
-        if head[11]:
-            self._refuse(ExpectationError())
+        objection = head[11]
+        if objection and not (
+            isinstance(objection, MisdirectedRequestError) and self._came_by_tls()
+        ):
+            self._refuse(objection)
             return False
         exchange = self._exchange = HttpServerExchange(self, head)
         self._reading = READ_BODY
@@ -203,6 +206,16 @@ class HttpServerConnection(Ending):
         if exchange._writing is DONE and exchange is self._exchange:
             return self._finish(exchange)
         return True
+
+    def _came_by_tls(self) -> bool:
+        """Return whether the client came by TLS, to here or to a proxy that is believed."""
+        conn = self.tcp_conn
+        if conn is None or self.server.tls is not None:
+            return conn is not None
+        if conn.proxy_header is not None and conn.proxy_header.is_tls:
+            return True
+        trusts = self.server.trusts_https
+        return trusts is not None and trusts(conn)
 
     def _await_head(self) -> None:
         """No complete head is there."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from thor.events import EventEmitter
 from thor.http.connection import BodyWriter, body_bytes, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
+from thor.http.headers import field_list
 from thor.http.passage import PassesBodies
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
@@ -125,6 +126,8 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         conn = self.http_conn
         keep_alive = self._keep_alive
         early = not conn._reader.complete
+        if early:
+            headers = field_list(headers)  # it may be made into a head twice
         if early or conn._unsettled or self.method == b"CONNECT":
             keep_alive = keep_alive and conn._may_persist(self)
         server = conn.server

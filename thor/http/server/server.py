@@ -19,6 +19,7 @@ from thor.tls import TlsServer, reason_of
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from thor.loop import LoopBase
     from thor.types import Address
@@ -36,6 +37,7 @@ LIMITS = (
     "max_body_bytes",
     "fold",
     "refuse_host_mismatch",
+    "strict_target",
 )
 
 
@@ -116,6 +118,12 @@ class HttpServer(EventEmitter):
     fold = "refuse"
     #: Whether an absolute target with another authority than Host's is refused.
     refuse_host_mismatch = False
+    #: Whether a target whose path or query does not keep to RFC 3986 is refused: `%` without two
+    #: hex digits, quotes, `<>[]{}|^` and the like. Browsers send some of them.
+    strict_target = False
+    #: Asked about a connection without TLS on which a request for https came: whether its peer is
+    #: trusted to have terminated TLS. Without that, it is a 421.
+    trusts_https: Callable[[TcpConnection], bool] | None = None
     #: Whether a client that finished sending is taken to be gone.
     abort_on_half_close = False
     #: Whether a final response that has no Date gets one (RFC 9110 section 6.6.1).

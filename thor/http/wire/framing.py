@@ -14,6 +14,7 @@ from thor.http.error import (
     MalformedCLError,
     MalformedTEError,
     RequestTransferEncodingError,
+    TraceContentError,
     TransferCodeError,
     TransferEncodingCLError,
     TransferEncodingVersionError,
@@ -40,8 +41,8 @@ def message_framing(
     status: the response's; 0 for a request
     lengths, codings: the values of all Content-Length and Transfer-Encoding fields, stripped
     Returns: (NO_BODY | LENGTH | CHUNKED | UNTIL_CLOSE, length in bytes or 0)
-    Raises: ContentLengthError, TransferCodingError, ConnectContentError; the connection must be
-        closed after any of them
+    Raises: ContentLengthError, TransferCodingError, ConnectContentError, TraceContentError; the
+        connection must be closed after any of them
     """
     if status:
         # 1. No body, whatever the fields say.
@@ -67,23 +68,29 @@ def message_framing(
     else:
         # 7. A request without either has no body. 8. A response goes on until the end.
         framing, length = (UNTIL_CLOSE if status else NO_BODY), 0
-    if not status and method == b"CONNECT" and (framing == CHUNKED or length):
-        # What follows is a tunnel's data to one reader and content to another.
-        raise ConnectContentError
+    if not status and (framing == CHUNKED or length):
+        if method == b"CONNECT":
+            # What follows is a tunnel's data to one reader and content to another.
+            raise ConnectContentError
+        if method == b"TRACE":
+            # What follows is content to one reader and the next request to another.
+            raise TraceContentError
     return framing, length
 
 
 def _one_length(lengths: Sequence[bytes], *, repeatable: bool) -> int:
     """The one length that the fields agree on.
 
-    repeatable: the same length may stand in several fields, as in responses of some servers; a
-        request in which it does must have passed something that adds fields without looking
+    repeatable: the same length may stand in several fields, or several times in one, as in
+        responses of some servers (RFC 9110 section 8.6); a request in which it does must have
+        passed something that adds fields without looking
     """
-    first = lengths[0]
+    values = list_elements(b",".join(lengths)) if repeatable else lengths
+    first = values[0]
     length = decimal(first)
-    if not 0 <= length <= MAX_LENGTH:
+    if not 0 <= length <= MAX_LENGTH or b"" in values:
         raise MalformedCLError(excerpt(first))
-    if len(lengths) > 1 and not (repeatable and all(value == first for value in lengths)):
+    if len(values) > 1 and not (repeatable and all(value == first for value in values)):
         raise DuplicateCLError(excerpt(b", ".join(lengths)))
     return length
 

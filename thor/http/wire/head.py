@@ -13,13 +13,17 @@ collected on the way and looked at afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from thor.http.error import (
     ContentTooLargeError,
+    ExpectationError,
     HeaderNoColonError,
     HostRequiredError,
     InvalidHostError,
+    MessageError,
+    MisdirectedRequestError,
+    RequestTargetError,
 )
 from thor.http.wire.fields import (
     CONNECTION,
@@ -39,6 +43,7 @@ from thor.http.wire.grammar import (
     CRLF,
     END_OF_HEAD,
     UNUSUAL,
+    excerpt,
     has_token,
     list_elements,
     remember,
@@ -46,7 +51,13 @@ from thor.http.wire.grammar import (
 from thor.http.wire.limits import Limits
 from thor.http.wire.scan import HeadScanner, Section
 from thor.http.wire.startline import VERSIONS, parse_request_line, parse_status_line
-from thor.http.wire.target import check_host, check_target, same_authority, valid_hosts
+from thor.http.wire.target import (
+    check_host,
+    check_target,
+    is_strict_target,
+    same_authority,
+    valid_hosts,
+)
 
 #: Methods that need no look at their letters, with targets in origin form.
 _COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
@@ -75,7 +86,7 @@ RequestParts: TypeAlias = tuple[
     bytes,
     int,
     bool,
-    bool,
+    MessageError | Literal[False],
     Sequence[bytes],
     bool,
 ]
@@ -92,7 +103,9 @@ class RequestHead(NamedTuple):
     keep_alive: the request allows the connection to persist (RFC 9112 section 9.3).
     host: whom the request is for: the target's authority, else Host, b"" for 1.0 without.
     head_bytes: its size on the wire, from the start line to the empty line.
-    expect_continue, expect_other: it expects a 100 (only on HTTP/1.1), or something else.
+    expect_continue: it expects a 100 (only on HTTP/1.1).
+    objection: an ExpectationError if it expects something else; a MisdirectedRequestError if its
+        target is for https, which is one unless it came by TLS; else False.
     upgrade: protocols offered (RFC 9110 section 7.8), empty if none or not on HTTP/1.1.
     te_trailers: the sender takes trailers.
     """
@@ -108,7 +121,7 @@ class RequestHead(NamedTuple):
     host: bytes
     head_bytes: int
     expect_continue: bool
-    expect_other: bool
+    objection: MessageError | Literal[False]
     upgrade: Sequence[bytes]
     te_trailers: bool
 
@@ -163,6 +176,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
                 and target[0] == 0x2F
                 and 0x23 not in target
                 and target.isascii()
+                and (not limits.strict_target or is_strict_target(target))
             )
         except (ValueError, IndexError):  # not three words, or an empty target
             plain = False
@@ -183,6 +197,8 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
     lines = _examine(block, "request", limits)
     method, target, version = parse_request_line(lines[0], limits)
     authority = check_target(method, target)
+    if limits.strict_target and method != b"CONNECT" and not is_strict_target(target):
+        raise RequestTargetError(excerpt(target))
     headers, special = parse_fields(lines[1:]) or ([], [])
     return _request_head(method, target, version, authority, headers, special, size, limits)
 
@@ -233,7 +249,7 @@ def _request_head(
         size + 4,
         # A 1.0 client cannot understand a 100 (RFC 9110 section 10.1.1).
         http11 and b"100-continue" in expectations,
-        not expectations <= {b"100-continue"},
+        _objection(target, expectations),
         upgrade,
         http11 and any(has_token(value, b"trailers") for value in values[TE]),
     )
@@ -284,7 +300,7 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     framing, length = message_framing(method, code, http11, lengths, codings)
     if framing == UNTIL_CLOSE:
         keep_alive = False
-    elif len(lengths) > 1 and framing == LENGTH:
+    elif framing == LENGTH and (len(lengths) > 1 or b"," in lengths[0]):
         _keep_one_length(headers, length)
     size += 4
     # fmt: off
@@ -292,6 +308,15 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
         version, http11, status, code, phrase, headers, framing, length, keep_alive, size, upgrade
     )
     # fmt: on
+
+
+def _objection(target: bytes, expectations: set[bytes]) -> MessageError | Literal[False]:
+    """Return why a head that has one reading may not be served all the same."""
+    if not expectations <= {b"100-continue"}:
+        return ExpectationError()
+    if target[:6].lower() == b"https:":
+        return MisdirectedRequestError()
+    return False
 
 
 def _keeps_limits(lines: list[bytes], size: int, limits: Limits) -> bool:

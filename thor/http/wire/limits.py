@@ -27,6 +27,7 @@ class Limits:
         "of_plain_heads",
         "plain_head_bytes",
         "refuse_host_mismatch",
+        "strict_target",
     )
 
     def __init__(
@@ -56,6 +57,8 @@ class Limits:
         fold: str = "refuse",
         # An absolute target's authority wins over Host in any case (RFC 9112 section 3.2.2).
         refuse_host_mismatch: bool = False,
+        # Whether path and query have to keep to RFC 3986; browsers send some that do not.
+        strict_target: bool = False,
         # The body of a request, decoded; None: no limit.
         max_body_bytes: int | None = None,
     ) -> None:
@@ -72,13 +75,14 @@ class Limits:
         self.max_method_bytes = max_method_bytes
         self.fold = fold
         self.refuse_host_mismatch = refuse_host_mismatch
+        self.strict_target = strict_target
         self.max_body_bytes = max_body_bytes
         #: A head up to this size keeps to all limits in bytes without a closer look.
         self.plain_head_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
         #: What the native codec has to know, in its order.
         self.of_plain_heads = (
             max_head_fields,
-            max_head_bytes - 4,
+            -1 if strict_target else max_head_bytes - 4,  # it knows nothing of that: none is plain
             max_body_bytes,
             max_target_bytes,  # of the whole start line: one that is longer is looked at closely
             max_field_bytes,

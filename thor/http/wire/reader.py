@@ -329,7 +329,7 @@ class RequestReader(MessageReader):
         Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
             the message before was not read
         """
-        head = None
+        head: RequestParts | None = None
         buf = self.held
         if _parse_request is not None and self._body == NO_BODY:
             at = self._at

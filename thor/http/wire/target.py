@@ -15,8 +15,6 @@ from ipaddress import AddressValueError, IPv6Address
 
 from thor.http.error import InvalidHostError, RequestTargetError
 from thor.http.wire.grammar import (
-    ALPHA,
-    DIGITS,
     HEX_DIGITS,
     REG_NAME,
     TARGET,
@@ -25,8 +23,6 @@ from thor.http.wire.grammar import (
     remember,
 )
 
-_ALPHAS = frozenset(ALPHA[i : i + 1] for i in range(len(ALPHA)))
-_SCHEME = ALPHA + DIGITS + b"+-."
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _IPV_FUTURE = re.compile(rb"[vV][0-9A-Fa-f]+\.[0-9A-Za-z\-._~!$&'()*+;=:]+")
 
@@ -36,6 +32,9 @@ _MAX_HOSTS = 1024
 _MAX_HOST_BYTES = 256
 
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
+
+#: Path and query by the grammar of RFC 3986 section 3, which browsers do not keep to.
+_STRICT = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
 
 
 def split_authority(authority: bytes) -> tuple[bytes, int | None]:
@@ -74,6 +73,9 @@ def check_host(value: bytes) -> None:
 
 
 def _is_reg_name(host: bytes) -> bool:
+    dotted = host.lower().replace(b"%2e", b".") if b"%" in host else host
+    if b".." in dotted or dotted[:1] == b".":  # an empty label; a final dot makes none
+        return False
     left = host.translate(None, REG_NAME)
     if not left:
         return True
@@ -117,10 +119,21 @@ def check_target(method: bytes, target: bytes) -> bytes:
     return _absolute_authority(target)
 
 
+def is_strict_target(target: bytes) -> bool:
+    """Return whether path and query of a valid target keep to the grammar of RFC 3986."""
+    _, found, rest = target.partition(b"://")
+    if found and not target.startswith(b"/"):
+        target = rest[len(rest.partition(b"/")[0].partition(b"?")[0]) :]
+    return _STRICT.fullmatch(target) is not None
+
+
 def _absolute_authority(target: bytes) -> bytes:
-    """The authority of a target in absolute form, b"http://authority/path?query"."""
+    """The authority of a target in absolute form, b"http://authority/path?query".
+
+    Raises: RequestTargetError also for a scheme other than http and https (RFC 9110 section 7.4)
+    """
     scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme[:1] not in _ALPHAS or scheme.translate(None, _SCHEME):
+    if not separator or scheme.lower() not in DEFAULT_PORTS:
         raise RequestTargetError(excerpt(target))
     authority = rest.partition(b"/")[0].partition(b"?")[0]
     split_authority(authority)

@@ -14,7 +14,7 @@ say one thing about its end and do another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from thor import native
 from thor.http.error import (
@@ -22,7 +22,13 @@ from thor.http.error import (
     InvalidHostError,
     OutputSyntaxError,
 )
-from thor.http.headers import FieldsIn, hop_by_hop_hdrs, nominated_fields
+from thor.http.headers import (
+    FieldsIn,
+    field_list,
+    field_pair,
+    hop_by_hop_hdrs,
+    nominated_fields,
+)
 from thor.http.wire.body import LAST_CHUNK, encode_chunk
 from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS, WireFields
 from thor.http.wire.framing import CHUNKED, LENGTH, MAX_LENGTH, NO_BODY, UNTIL_CLOSE
@@ -38,6 +44,9 @@ from thor.http.wire.grammar import (
     remember,
 )
 from thor.http.wire.target import check_host, valid_hosts
+
+if TYPE_CHECKING:
+    from thor.types import HeadersIn
 
 __all__ = [
     "LAST_CHUNK",
@@ -115,7 +124,7 @@ _render_response = native.render_response
 def response_head(
     status: int | str | bytes,
     phrase: str | bytes,
-    headers: FieldsIn,
+    headers: HeadersIn,
     method: bytes,
     http11: bool,
     keep_alive: bool,
@@ -174,7 +183,7 @@ def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) ->
     return end + END_OF_HEAD
 
 
-def informational_head(status: int | str | bytes, phrase: str | bytes, headers: FieldsIn) -> bytes:
+def informational_head(status: int | str | bytes, phrase: str | bytes, headers: HeadersIn) -> bytes:
     """A response that precedes the final one (RFC 9110 section 15.2).
 
     Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
@@ -185,7 +194,7 @@ def informational_head(status: int | str | bytes, phrase: str | bytes, headers: 
     return _render(line, headers, False)[0] + END_OF_HEAD
 
 
-def switching_head(protocol: str | bytes, headers: FieldsIn) -> bytes:
+def switching_head(protocol: str | bytes, headers: HeadersIn) -> bytes:
     """A 101 that switches to `protocol` (RFC 9110 section 7.8).
 
     Raises: OutputSyntaxError, TypeError
@@ -197,7 +206,7 @@ def switching_head(protocol: str | bytes, headers: FieldsIn) -> bytes:
 def request_head(
     method: str | bytes,
     target: str | bytes,
-    headers: FieldsIn,
+    headers: HeadersIn,
     host: bytes,
     has_body: bool | None,
     upgrade: str | bytes | None,
@@ -257,7 +266,7 @@ def _request_framing(method: bytes, length: int, has_body: bool | None) -> tuple
     return CHUNKED, b"\r\nTransfer-Encoding: chunked"
 
 
-def last_chunk(trailers: FieldsIn | None) -> bytes:
+def last_chunk(trailers: HeadersIn | None) -> bytes:
     """The end of a chunked body (RFC 9112 section 7.1.2).
 
     Trailers that may not be some (RFC 9110 section 6.5.1) are left out.
@@ -268,7 +277,7 @@ def last_chunk(trailers: FieldsIn | None) -> bytes:
         return LAST_CHUNK
     allowed = [
         field
-        for field in trailers
+        for field in map(field_pair, field_list(trailers))
         if _octets(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS
     ]
     return _render(b"0", allowed, False)[0] + END_OF_HEAD
@@ -289,7 +298,7 @@ def error_response(error: HttpError) -> bytes:
 
 
 def _render(
-    start: bytes, headers: FieldsIn, keep_length: bool, request: bool = False
+    start: bytes, headers: HeadersIn, keep_length: bool, request: bool = False
 ) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]]:
     """Put a message's fields behind its start.
 
@@ -305,7 +314,7 @@ def _render(
     if headers.__class__ is WireFields and (keep_length or headers.length < 0):
         data = b"\r\n".join([start, *map(b": ".join, headers)])
         return data, headers.length, headers.dated, _NOTHING_SPECIAL
-    return _render_each(start, headers, keep_length, request)
+    return _render_each(start, field_list(headers), keep_length, request)
 
 
 def _render_each(
@@ -330,6 +339,8 @@ def _render_each(
                 length = number
                 parts.append(line)
             continue
+        if field.__class__ is not tuple or len(field) != 2:
+            field = field_pair(field)
         name, value = field
         prefix, action = _names.get(name) or _learn_name(name)
         if value.__class__ is str and value.isascii():
