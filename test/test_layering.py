@@ -2,7 +2,7 @@
 
 The rooms stand in a chain, and imports go left along it:
 
-    native, types <- events <- loop <- dns, binding, udp, tcp, workers <- tls <- http <- files
+    native, types, lazy <- events <- loop <- dns, binding, udp, tcp, workers <- tls <- http <- files
         <- proxy | asgi | web | green <- cli
 
 An import inside a function counts like one at the top: it is an edge at run time. One inside
@@ -30,7 +30,7 @@ from thor_support import ROOT
 # -- the tables ---------------------------------------------------------------------------------
 
 CHAIN = (
-    ("native", "types"),
+    ("native", "types", "lazy"),
     ("events",),
     ("loop",),
     ("dns", "binding", "udp", "tcp", "workers"),
