@@ -13,6 +13,7 @@ import sys
 import sysconfig
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
@@ -30,6 +31,16 @@ class BuildCodec(build_ext):
             if REQUIRED:
                 raise
             go_on_without(error)
+            self.distribution.ext_modules = None
+
+
+class TagWheel(bdist_wheel):
+    """Tag a wheel by what is in it: without the codec it serves every platform."""
+
+    def run_command(self, command):
+        super().run_command(command)
+        if command == "build" and not self.distribution.has_ext_modules():
+            self.root_is_pure = True
 
 
 def go_on_without(reason):
@@ -63,7 +74,7 @@ def codec():
     )
     return {
         "ext_modules": [extension],
-        "cmdclass": {"build_ext": BuildCodec},
+        "cmdclass": {"build_ext": BuildCodec, "bdist_wheel": TagWheel},
         "options": {"bdist_wheel": {"py_limited_api": "cp311"}},
     }
 

@@ -13,6 +13,8 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,12 @@ def codec_files(wheel: Path) -> list[str]:
         return [Path(name).name for name in archive.namelist() if "_codec" in name]
 
 
+def wheel_metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/WHEEL")]
+        return message_from_bytes(archive.read(name))
+
+
 def loads_native(wheel: Path) -> bool:
     """Whether what is in a wheel runs with the codec."""
     site = wheel.parent.parent / "site"
@@ -102,6 +110,8 @@ def test_build_without_compiler_goes_on_and_says_so_in_one_line(source: Path) ->
     wheel, said, result = build(source, **WITHOUT_COMPILER)
     assert wheel is not None, result.stderr
     assert [line.startswith(SAID) for line in said] == [True]
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel_metadata(wheel)["Root-Is-Purelib"] == "true"
     assert codec_files(wheel) == ["_codec.pyi"]
     assert not loads_native(wheel)
 
