@@ -15,7 +15,7 @@ STAMPS := $(VENV)/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz soak sanitize dist clean
+.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz soak sanitize dist wheels clean
 
 help: ## List every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
@@ -49,16 +49,36 @@ test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=..., JOBS=2); names wha
 cover: $(STAMPS)/test ## Run the suite and show the lines that no test reaches
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -rs --no-fold-skipped --cov --cov-report=term $(PYTEST_ARGS)
 
-lint: $(STAMPS)/dev ## Check style and format
+lint: $(STAMPS)/dev ## Check style and format, the hosted workflow, and what wheels are configured
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@for platform in linux macos; do \
+	  $(BIN)/cibuildwheel --platform $$platform --print-build-identifiers >/dev/null || exit 1; done
 
 format: $(STAMPS)/dev ## Rewrite the source in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type: $(STAMPS)/dev ## Check types (mypy --strict)
+# A user's environment: Thor as its wheel installs it. The program is checked in a folder of its own,
+# since both tools look for the configuration of a project above it.
+USER_ENV := $(VENV)/user
+$(STAMPS)/user: $(shell find thor -name '*.py' -o -name '*.pyi' -o -name py.typed) $(STAMPS)/dev
+	rm -rf $(USER_ENV)
+	$(BIN)/python -m venv --without-pip $(USER_ENV)
+	THOR_NO_EXTENSIONS=1 THOR_BUILD_EXTENSIONS= \
+	  $(BIN)/python -m build --no-isolation --outdir $(USER_ENV)/dist >/dev/null
+	$(BIN)/python -m pip --python $(USER_ENV)/bin/python install --quiet --no-index --no-deps \
+	  $(USER_ENV)/dist/*.whl
+	@touch $@
+
+type: $(STAMPS)/user ## Check types: Thor with mypy --strict; a user's program with mypy and pyright
 	$(BIN)/mypy
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  cp test/typing/program.py "$$folder"; echo '{}' >"$$folder/pyrightconfig.json"; \
+	  bin=$(abspath $(BIN)); user=$(abspath $(USER_ENV))/bin/python; cd "$$folder"; set -x; \
+	  "$$bin/mypy" --strict --config-file= --python-executable "$$user" program.py; \
+	  "$$bin/pyright" --warnings --pythonpath "$$user" program.py
 
 doc: $(STAMPS)/doc ## Build the documentation into doc/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
@@ -97,8 +117,13 @@ sanitize: $(STAMPS)/test ## Run the native codec under AddressSanitizer, UBSan a
 soak: $(STAMPS)/test ## Mixed traffic and slow clients for TIME=600 seconds, with a ledger of every request
 	$(BIN)/python test/soak/soak.py --time $(if $(filter file,$(origin TIME)),600,$(TIME))
 
-dist: $(STAMPS)/dev ## Build the source archive and the wheel into dist/
+dist: $(STAMPS)/dev ## Build the source archive and the wheel into dist/, and check both
+	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+wheels: $(STAMPS)/dev ## Build the wheels of a release for this platform into dist/wheels (Linux: Docker)
+	$(BIN)/cibuildwheel --output-dir dist/wheels
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) build dist doc/_build thor/native/*.so *.egg-info .coverage .coverage.* htmlcov \

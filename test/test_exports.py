@@ -22,8 +22,8 @@ EXPORTS = {
     """,
     "thor.files": "StaticFiles",
     "thor.http": """
-        HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange get_header
-        header_dict header_names
+        HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange client
+        common error get_header header_dict header_names headers server uri wire
     """,
     "thor.loop": "EventSource LoopBase ScheduledEvent make run schedule stop time",
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
@@ -42,7 +42,7 @@ EXPORTS = {
     "thor.udp": "UdpEndpoint",
 }
 #: Packages whose names are imported when they are first used.
-LAZY = ["thor"]
+LAZY = ["thor", "thor.http"]
 
 #: Modules that the statement must leave out, with all that is in them.
 ABSENT = {
