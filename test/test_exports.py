@@ -29,7 +29,7 @@ EXPORTS = {
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
     "thor.tcp": """
         AddressRefused ListenSocket ListeningSlots ProxyHeader ProxyHeaderError ProxySsl TcpClient
-        TcpConnection TcpServer listen_fds
+        TcpConnection TcpServer listen_fds proxy_tlvs
     """,
     "thor.testing": """
         BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Playbook
@@ -42,13 +42,21 @@ EXPORTS = {
     "thor.udp": "UdpEndpoint",
 }
 #: Packages whose names are imported when they are first used.
-LAZY = ["thor", "thor.http"]
+LAZY = ["thor", "thor.http", "thor.tcp"]
 
 #: Modules that the statement must leave out, with all that is in them.
 ABSENT = {
     "import thor": (
         "asyncio concurrent dataclasses email inspect logging multiprocessing socket ssl subprocess"
         " tempfile threading thor.dns thor.events thor.http thor.loop thor.tcp thor.tls thor.udp"
+    ),
+    "from thor import HttpServer": (
+        "asyncio concurrent dataclasses email inspect ssl subprocess tempfile thor.http.client"
+        " thor.tcp.proxy_protocol thor.tls thor.udp"
+    ),
+    "from thor import HttpClient": (
+        "asyncio concurrent dataclasses email inspect subprocess tempfile thor.http.server"
+        " thor.tcp.proxy_protocol thor.udp"
     ),
 }
 
@@ -60,8 +68,9 @@ def evaluate(expression: str, *, after: str) -> object:
 import sys
 sys.path.insert(0, {str(root)!r})
 {after}
+value = {expression}
 import json
-print(json.dumps({expression}))
+print(json.dumps(value))
 """
     result = subprocess.run(
         [sys.executable, "-I", "-S", "-W", "error", "-c", program],
@@ -135,3 +144,37 @@ def test_import_leaves_out_what_few_programs_use(statement: str) -> None:
         if name == absent or name.startswith(absent + ".")
     }
     assert not found
+
+
+#: A plain server answers a request; `before` is what was imported when it began to listen.
+FIRST_REQUEST = """
+import socket, sys
+import thor
+
+server = thor.HttpServer("127.0.0.1", 0)
+# A client of `socket` imports something, too: the first one is there for that.
+listener = socket.create_server(("127.0.0.1", 0))
+sockets = [listener, socket.create_connection(listener.getsockname())]
+before = set()
+
+@thor.on(server)
+def start():
+    before.update(sys.modules)
+    sockets.append(socket.create_connection(server.address))
+    sockets[-1].sendall(b"POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 1\\r\\n\\r\\na")
+
+@thor.on(server)
+def exchange(exch):
+    exch.response_start(200, "OK", [])
+    exch.response_body("hello")
+    exch.response_done([])
+    exch.on("done", lambda _: thor.stop())
+
+thor.run()
+for sock in sockets:
+    sock.close()
+"""
+
+
+def test_server_imports_nothing_for_its_first_request() -> None:
+    assert evaluate("sorted(set(sys.modules) - before)", after=FIRST_REQUEST) == []

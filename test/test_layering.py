@@ -61,7 +61,7 @@ LAZILY = {("events", "aio"), ("loop", "aio")}
 HTTP_CHAIN = (
     ("error",),
     ("headers",),
-    ("wire",),
+    ("wire", "dates"),
     ("uri", "conditional"),
     ("connection", "passage"),
     ("client", "server"),
@@ -75,6 +75,7 @@ HTTP_PURE = {
     "wire": {"native"},
     "uri": {"types"},
     "conditional": {"types"},
+    "dates": set(),
 }
 
 #: Files that may import the native accelerator; each has its Python twin beside it.

@@ -11,10 +11,10 @@ from thor.http.conditional import (
     ByteRange,
     Validators,
     evaluate_conditions,
-    format_date,
     parse_date,
     select_range,
 )
+from thor.http.dates import format_date
 
 NOW = 1_700_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 MODIFIED = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT, the RFC's own example

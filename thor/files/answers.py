@@ -20,9 +20,9 @@ from thor.http.conditional import (
     ByteRange,
     Validators,
     evaluate_conditions,
-    format_date,
     select_range,
 )
+from thor.http.dates import format_date
 
 if TYPE_CHECKING:
     from thor.types import RawHeaders

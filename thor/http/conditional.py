@@ -1,6 +1,6 @@
 """Conditional requests and ranges (RFC 9110 sections 13 and 14), as pure functions.
 
-Owns: dates as HTTP writes them, entity tags and their two comparisons, the order in which
+Owns: the forms in which a date is read, entity tags and their two comparisons, the order in which
 preconditions are evaluated, the one byte range that is served. Must not know where a
 representation comes from: a file, a cache and an application ask the same questions.
 
@@ -16,8 +16,9 @@ import calendar
 import re
 import time
 from collections.abc import Iterable
-from email.utils import formatdate
 from typing import NamedTuple
+
+from thor.http.dates import MONTHS
 
 _TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 #: The three forms of RFC 9110 section 5.6.7: IMF-fixdate, RFC 850's, asctime's.
@@ -32,21 +33,7 @@ _DATES = (
         rb"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) %b (?P<year>\d{4})" % _TIME
     ),
 )
-_MONTHS = (
-    b"Jan",
-    b"Feb",
-    b"Mar",
-    b"Apr",
-    b"May",
-    b"Jun",
-    b"Jul",
-    b"Aug",
-    b"Sep",
-    b"Oct",
-    b"Nov",
-    b"Dec",
-)
-_MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, 1)}
+_MONTH_NUMBERS = {name: number for number, name in enumerate(MONTHS, 1)}
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _BYTE_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(\d*)-(\d*)[ \t]*")
 #: No file is longer than this many digits say; Python's `int()` refuses thousands of them.
@@ -81,11 +68,6 @@ UNSATISFIABLE = ByteRange(0, -1)
 
 
 # -- dates --------------------------------------------------------------------------------------
-
-
-def format_date(seconds: float) -> bytes:
-    """A Unix time as an HTTP date (IMF-fixdate, RFC 9110 section 5.6.7)."""
-    return formatdate(seconds, usegmt=True).encode("ascii")
 
 
 def parse_date(value: bytes, now: float) -> int | None:

@@ -6,9 +6,9 @@ which side it is, nor the events of exchanges.
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from thor.http.dates import format_date
 from thor.http.error import OutputStateError
 from thor.http.wire.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from thor.http.wire.writer import encode_chunk, last_chunk
@@ -38,7 +38,7 @@ def date_value(now: float) -> bytes:
     global _date, _date_second
     second = int(now)
     if second != _date_second:
-        _date = formatdate(second, usegmt=True).encode("ascii")
+        _date = format_date(second)
         _date_second = second
     return _date
 

@@ -23,18 +23,20 @@ from __future__ import annotations
 import os
 import socket as socket_module
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
 from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
-from thor.tcp.proxy_protocol import ProxyHeader
 from thor.tcp.splice import Passage, Splice, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
 from thor.tcp.writebuf import NOTHING, WriteBuffer
 from thor.tcp.writing import WritingSide
 from thor.types import Address
+
+if TYPE_CHECKING:
+    from thor.tcp.proxy_protocol import ProxyHeader
 
 #: Bytes of one `recv`: more than this seldom waits, and it stays below malloc's mmap threshold.
 RECV_BYTES = 64 * 1024

@@ -39,7 +39,6 @@ from thor.loop.poller import ERROR, HANGUP, READABLE
 from thor.loop.source import default_loop
 from thor.tcp.address import Networks, unix_path, unmapped
 from thor.tcp.connection import TcpConnection, hand_over
-from thor.tcp.incoming import Incoming
 from thor.tcp.inherited import listen_on
 from thor.tcp.listening import BACKLOG, open_listening
 from thor.tcp.socketfile import file_identity, remove_file
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from thor.loop import LoopBase, ScheduledEvent
+    from thor.tcp.incoming import Incoming
     from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
@@ -148,7 +148,12 @@ class TcpServer(EventEmitter):
         #: Called when the last listening socket was closed: for the layer above.
         self._when_deaf: Callable[[], Any] | None = None
         self._path: str | bytes | None = None
-        self._trusted = None if proxy_protocol is None else Networks(proxy_protocol)
+        self._trusted: Networks | None = None
+        if proxy_protocol is not None:
+            from thor.tcp.incoming import Incoming  # few servers need it
+
+            self._trusted = Networks(proxy_protocol)
+            self._incoming_class = Incoming
         backlog = BACKLOG if backlog is None else backlog
         self._backlog = max(backlog, 0)
         self._rest = 0  # how many more are accepted; counts in a graceful end
@@ -231,7 +236,7 @@ class TcpServer(EventEmitter):
         if self._trusted is None:
             self._open(sock, address, None)
         elif address in self._trusted:
-            Incoming(self, sock, address).begin(self.proxy_header_timeout)
+            self._incoming_class(self, sock, address).begin(self.proxy_header_timeout)
         else:
             self._refuse(sock, address, "the peer is not one of the trusted proxies")
 

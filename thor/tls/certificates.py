@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,6 +63,8 @@ def _path_of(part: Pem, stack: ExitStack) -> str:
         _check_path(part)
         with open(part, "rb"):
             return os.fspath(part)  # an error of OpenSSL's would not name the file
+    import tempfile  # few certificates are given as bytes
+
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="thor-"))
     path = Path(folder) / "pem"
     path.write_bytes(part)
