@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import harness, run, tls_soak, udp
+from bench import harness, importtime, run, tls_soak, udp
 from bench.harness import BenchError, Server
 from bench.peers import PEERS, Peer, Place
 from bench.scenarios import ROLES, SCENARIOS, Options, Program, Scenario
@@ -243,3 +243,18 @@ def test_what_has_grown_is_told_and_slack_is_not() -> None:
         "+1,000 objects",
         "+4,000,000 bytes",
     ]
+
+
+# -- importing -----------------------------------------------------------------------------------
+
+
+def test_import_is_measured_in_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importtime, "STATEMENTS", ("import asyncio", "import thor"))
+    assert importtime.main(["--rounds", "1"]) == 0
+    head, peer, ours = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["statement", "import", "ms"]
+    assert peer.split()[:2] == ["import", "asyncio"]
+    assert peer.split()[3] == "1.00"
+    assert all(float(figure) > 0 for figure in ours.split()[2:])
