@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import harness, importtime, run, tls_soak, udp
+from bench import harness, importtime, losses, run, tls_soak, udp
 from bench.harness import BenchError, Server
 from bench.peers import PEERS, Peer, Place
 from bench.scenarios import ROLES, SCENARIOS, Options, Program, Scenario
@@ -199,6 +199,29 @@ def test_datagram_that_does_not_come_back_is_reported() -> None:
             pytest.raises(BenchError, match="did not come back"),
         ):
             udp.exchange(client, 2, 1, b"x")
+
+
+def test_closing_origin_responds_and_closes_without_announcing_it() -> None:
+    core, _ = harness.cores()
+    port = harness.free_port()
+    argv = [sys.executable, str(harness.APPS / "closing_origin.py"), str(port), "1", "0"]
+    server = Server(argv, port, core)
+    try:
+        server.start()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+            client.sendall(b"ab")
+            received = b"".join(iter(lambda: client.recv(1024), b""))
+    finally:
+        server.stop()
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith(b"\r\n\r\nHello, world!")
+    assert b"connection" not in received.lower()
+
+
+def test_check_of_a_pooled_connection_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHECKS", 10)
+    assert losses.measure_check_us() > 0
 
 
 def test_whole_session_is_counted_and_ended() -> None:

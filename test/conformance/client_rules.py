@@ -149,6 +149,15 @@ _RESPONSES = [
         "http/client/exchange.py",
     ),
     Rule(
+        "open-connections",
+        "9.3.1",
+        "A request that must not be repeated is written on a reused connection only after the "
+        "connection was seen open in the same turn of the loop.",
+        "http/client/connection.py",
+        "http/client/test_retrying.py::"
+        "test_request_not_to_be_repeated_is_not_sent_on_ended_connection",
+    ),
+    Rule(
         "connecting",
         "RFC 9110 15.6.3",
         "A name that is not found, an address that is refused or does not answer in time: an error "

@@ -13,6 +13,7 @@ import pytest
 from tcp_support import MIB, Heard, Owner, played, read_all, reset
 
 from thor.loop import LoopBase
+from thor.tcp.connection import has_ended
 from thor.testing import Pair, Recorder, connection_pair, settle
 from thor_support import run_loop
 
@@ -216,6 +217,18 @@ def test_bytes_given_back_are_dropped_by_close(pair: Pair, memory: LoopBase) -> 
     pair.server.unread(b"y")
     settle(memory)
     assert heard.take() == [("disconnect",)]
+
+
+@pytest.mark.parametrize("how", ["data", "closed", "reset"])
+def test_has_ended_sees_what_the_loop_has_not_read(loop: LoopBase, how: str) -> None:
+    with played(loop) as (conn, peer):
+        heard = Heard(conn)
+        conn.pause(False)
+        assert not has_ended(conn)
+        {"data": lambda: peer.send(b"x"), "closed": peer.close, "reset": lambda: reset(peer)}[how]()
+        assert has_ended(conn)
+        assert heard.events == []  # it is asked in a method, which never emits
+        conn.abort()
 
 
 # -- half-close ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from tls_support import (
 
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
+from thor.tcp.connection import has_ended
 from thor.testing import Recorder, advance
 from thor.tls import TlsConnection, accept_tls
 from thor_support import run_loop
@@ -136,6 +137,15 @@ def test_closing_a_client_that_has_read_nothing_loses_nothing(served: Meeting) -
     served.until(lambda: ("close",) in heard.events)
     assert heard.take() == [("data", b"x" * MIB), ("end",), ("close",)]
     assert peer.error is None
+
+
+def test_has_ended_takes_tickets_in_and_sees_close_notify_behind_them(pair: SecurePair) -> None:
+    assert pair.client.socket.received
+    assert not has_ended(pair.client)
+    assert not pair.client.socket.received
+    pair.server.end_writing()
+    pair.settle()
+    assert has_ended(pair.client)
 
 
 # -- ends that are none --------------------------------------------------------------------------

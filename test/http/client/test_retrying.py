@@ -104,6 +104,63 @@ def test_a_pooled_connection_that_was_closed_is_replaced_at_once(
     assert len(stage.peers) == 2
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PURGE"])
+@pytest.mark.parametrize("head", ["at-once", "late", "expecting"])
+def test_request_not_to_be_repeated_is_not_sent_on_ended_connection(
+    make_stage: MakeStage, method: str, head: str
+) -> None:
+    stage = make_stage(retry_limit=0)
+    first = stage.request()
+    headers = {"at-once": [("Content-Length", "1")], "expecting": [("Expect", "100-continue")]}
+    watched = stage.exchange()
+
+    def start(_: object) -> None:
+        """The response is read, and behind it, in the same turn, there is the server's FIN."""
+        if head != "late":
+            end()
+        watched.exchange.request_start(method, "http://origin/", headers.get(head, []))
+        if head == "late":
+            end()
+        watched.exchange.request_body(b"x")
+        watched.exchange.request_done([])
+
+    def end() -> None:
+        closing.conn.end_writing()
+        closing.conn._flush()
+
+    first.exchange.on("response_done", start)
+    closing = stage.peer
+    closing.take()
+    closing.send(HELLO)
+    assert closing.take() == b""  # nothing that could have been carried out
+    assert len(stage.peers) == 2
+    assert stage.peer.take().startswith(method.encode())
+    if head == "expecting":
+        stage.peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert stage.answer(watched).body() == b"hello"
+    assert stage.open == 1
+
+
+def test_waiting_request_takes_the_place_of_an_ended_connection(make_stage: MakeStage) -> None:
+    stage = make_stage(max_server_conn=1, max_waiting=2, retry_limit=0)
+    first, post, last = stage.request(), stage.request("POST"), stage.request()
+    closing = stage.peer
+    closing.take()
+    closing.conn.write(HELLO)
+    closing.conn.end_writing()
+    assert first.events == HELLO_EVENTS
+    assert closing.take() == b""
+    assert stage.answer(post).events == HELLO_EVENTS
+    assert stage.answer(last).events == HELLO_EVENTS
+    assert len(stage.peers) == 2
+
+
+def test_request_not_to_be_repeated_reuses_a_connection_that_is_open(stage: Stage) -> None:
+    for _ in range(3):
+        stage.answer(stage.request("POST", body=b"x"))
+    assert len(stage.peers) == 1
+
+
 def test_a_pooled_connection_is_replaced_only_once_without_a_delay(stage: Stage) -> None:
     stage.answer(stage.request())
     watched = stage.request()

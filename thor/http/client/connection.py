@@ -13,7 +13,10 @@ An idle connection is watched for reading all the time. Whatever comes ends it: 
 or bytes that nobody asked for, which are never taken for the next response (RFC 9112 section 9.3).
 For the same reason what arrives before a byte of the request has left is not an answer to it. And
 since the next request may begin in the same turn, before anybody has looked, the kernel is asked
-for more behind a response whose last piece may not have been all that there was.
+for more behind a response whose last piece may not have been all that there was. A server's FIN may
+also come later in the turn that reuses the connection. What was written into it can be repeated on
+another connection, unless the request is one that must not be: that one asks the kernel just before
+its head is written (`has_ended`).
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from thor.http.error import ConnectError, HttpError, OutputStateError, TlsError,
 from thor.http.wire.framing import LENGTH
 from thor.http.wire.reader import ResponseReader
 from thor.http.wire.state import ClientReading, ClientWriting
-from thor.tcp.connection import RECV_BYTES
+from thor.tcp.connection import RECV_BYTES, has_ended
 from thor.tcp.sockets import has_unread
 from thor.tcp.state import CLOSED, OPEN
 
@@ -100,8 +103,15 @@ class HttpClientConnection(ClientPatience):
             exchange._stop_waiting()
         if exchange._held:
             exchange._send_held()
-        if exchange._expires_at != inf:
+        if exchange._expires_at != inf and self._exchange is exchange:
             self._wait()
+
+    def has_ended(self) -> bool:
+        """Ask whether a reused connection has ended since its last response (`has_ended` of TCP).
+
+        On one that was not used before, there is no response that the server may have closed after.
+        """
+        return self.uses > 1 and self.tcp_conn is not None and has_ended(self.tcp_conn)
 
     def write(self, data: bytes) -> bool:
         """Write a piece of the request. Returns: False above the mark"""
@@ -138,7 +148,7 @@ class HttpClientConnection(ClientPatience):
         self._abort()
 
     def close_idle(self) -> None:
-        """The connection is not wanted any more."""
+        """The connection is not wanted any more, and nothing is under way on it."""
         tcp_conn = self._release()
         if tcp_conn is not None:
             tcp_conn.close()

@@ -214,6 +214,11 @@ class Group:
         self.open.add(connection)
         connection.begin(exchange)
 
+    def replace(self, connection: HttpClientConnection, exchange: HttpClientExchange) -> None:
+        """Close a connection that has ended; `exchange`, which had it, gets a new one instead."""
+        self._connect(exchange)  # before a request that waits gets the place that becomes free
+        connection.close_idle()
+
     def unconnected(self, exchange: HttpClientExchange) -> None:
         """No connection could be made for `exchange`."""
         del self.connecting[exchange]

@@ -205,9 +205,9 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             except HttpError as why:
                 self._fail_soon(why)
                 return
+        self._writing = DONE
         if self._head_parts is not None:
             self._write_head()
-        self._writing = DONE
         conn = self._conn
         client = self.client
         if (
@@ -255,9 +255,23 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         head = self._head
         self._held = [head]
         self._held_bytes = len(head)
-        if self._conn is not None:
+        conn = self._conn
+        if conn is not None and (self.method in IDEMPOTENT or not self._left_ended()):
             self._held_sent = 1
-            self._conn.write(head)
+            conn.write(head)
+
+    def _left_ended(self) -> bool:
+        """Leave the connection for a new one if it has ended, before anything is written on it.
+
+        What must not be repeated would be lost, and what can be is worth no system call.
+        Returns: whether it had ended
+        """
+        conn = self._conn
+        if conn is None or not conn.has_ended():
+            return False
+        self._conn = None
+        conn.group.replace(conn, self)  # type: ignore[arg-type]
+        return True
 
     def _start_body(self) -> None:
         """The callback is over in which a request with content was started: its head leaves."""
@@ -312,6 +326,8 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         conn = self._conn
         assert held is not None
         assert conn is not None
+        if not self._held_sent and self.method not in IDEMPOTENT and self._left_ended():
+            return
         until = min(1, len(held)) if self._awaits_continue else len(held)
         for piece in held[self._held_sent : until]:
             conn.write(piece)
