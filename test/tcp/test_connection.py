@@ -56,7 +56,9 @@ def test_close_writes_what_is_queued_first(loop: LoopBase) -> None:
         run_loop(loop, lambda: "disconnect" in heard.names())
         reader.join()
         assert got == [payload]
-        assert heard.names() == ["pause", "disconnect"]
+        paused = [event for event in heard.events if event[0] == "pause"]
+        assert paused == [("pause", True), ("pause", False)]  # what was paused for it goes on
+        assert heard.names() == ["pause", "pause", "disconnect"]
 
 
 @pytest.mark.parametrize("how", [socket.socket.close, reset], ids=["closed", "reset"])

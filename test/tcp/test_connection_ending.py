@@ -249,6 +249,8 @@ def test_ending_inside_any_event_is_followed_by_one_disconnect(
     before = ["close"] if event == "close" else []
     if event not in ("close", "disconnect"):
         before = [event]
+    if (method, event) == ("close", "pause"):
+        before.append("pause")  # the rest has left
     assert heard.names() == [*before, "disconnect"]
 
 

@@ -50,7 +50,7 @@ class TcpConnection(WritingSide):
         end(): the peer finished sending; once; no `data` follows. Unless `allow_half_open` is
             set, what is queued is then sent and the connection closes.
         pause(paused: bool): the queue to send went above `high_water` (True), or is below
-            `low_water` again (False).
+            `low_water` again (False): also after `close()`, while the rest is sent.
         hangup(): the peer is gone, but data that it sent is left and reading is paused: nothing
             can be written any more, `pause(False)` reads the rest, `abort()` drops it. At most
             once; `data`, `end`, `close` and `disconnect` can follow.

@@ -53,7 +53,10 @@ class Owner(Protocol):
         """The peer finished sending. Once, unless bytes are given back after it."""
 
     def pause(self, paused: bool) -> None:
-        """The queue to send went above its high mark (True) or below its low one (False)."""
+        """The queue to send went above its high mark (True) or below its low one (False).
+
+        False follows True also after `close()`, unless the connection is lost before.
+        """
 
     def stuck(self) -> None:
         """The peer's window is full: a flush left something that waits for it to read."""

@@ -5,7 +5,8 @@ nor how the connection ends.
 
 Theory of operation: `write` queues; the loop's flush stage sends, once a turn, all that was written
 in it. Above `high_water` the queue is sent at once, and if it stays above, `pause(True)` tells the
-writer to wait until `pause(False)`, at `low_water`. WRITABLE is asked for only after a short send.
+writer to wait until `pause(False)`, at `low_water`, also while the rest leaves after `close()`.
+WRITABLE is asked for only after a short send.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
-from thor.tcp.state import FLUSHING, OPEN, State
+from thor.tcp.state import CLOSED, FLUSHING, OPEN, State
 from thor.tcp.writebuf import NOTHING, WriteBuffer, to_bytes
 from thor.types import Data
 
@@ -153,7 +154,8 @@ class WritingSide(EventSource):
             self._loop._soon(marks.pop(0)[1])
         if self._write_paused and self._buffer.size <= self.low_water:
             self._write_paused = False
-            if self._writing is OPEN:
+            # After `close()` too: the source that was paused for this may have other uses.
+            if self._writing is not CLOSED:
                 self._tell_pause(False)
         if not self._buffer.size and self._writing is FLUSHING:
             self._ended_writing()
