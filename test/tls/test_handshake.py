@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+import sys
 from typing import Any
 
 import pytest
@@ -28,13 +29,19 @@ from thor.tls import TlsClient, TlsConnection, accept_tls
 class Accepting:
     """A server's hand-shake in memory, with a client that is played with bytes."""
 
-    def __init__(self, loop: LoopBase, timeout: float = 10, **pair: Any) -> None:
+    def __init__(
+        self,
+        loop: LoopBase,
+        timeout: float = 10,
+        context: ssl.SSLContext | None = None,
+        **pair: Any,
+    ) -> None:
         self.loop = loop
         self.plain: Pair = connection_pair(loop, **pair)
         self.plain.client.allow_half_open = True
         self.plain.client.pause(False)
         self.said = Recorder(self.plain.client, "data", "end", "close")
-        self.acceptance = accept_tls(self.plain.server, serving(), timeout)
+        self.acceptance = accept_tls(self.plain.server, context or serving(), timeout)
         self.heard = Recorder(self.acceptance, *CLIENT_EVENTS)
         settle(loop)
 
@@ -58,6 +65,32 @@ def accepting(memory: LoopBase) -> Any:
     found = Accepting(memory)
     yield found
     found.end()
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["hello", "second-hello"])
+def test_name_that_is_not_ascii_ends_the_handshake_with_an_alert(
+    memory: LoopBase, second: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's `ssl` would write a traceback to stderr, through this hook."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    def retry(context: ssl.SSLContext) -> None:
+        context.set_ecdh_curve("prime256v1")  # the client offers X25519: a HelloRetryRequest
+
+    accepting = Accepting(memory, context=serving(configure=retry if second else None))
+    peer = Bytes(trusting(), "aao.test")
+    hello = peer.shake()
+    if second:
+        hello = peer.shake(accepting.send(hello))
+    assert b"aao.test" in hello
+    answer = accepting.send(hello.replace(b"aao.test", "\xe5o.test".encode()))
+    with pytest.raises(ssl.SSLError, match=r"(?i)illegal parameter"):
+        peer.shake(answer)
+    reason = "the peer asks for a name that is not ASCII"
+    assert accepting.heard.events == [("connect_error", ssl.SSLError, reason)]
+    assert unraisable == []
+    accepting.end()
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])

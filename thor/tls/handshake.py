@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES
-from thor.tls.reasons import broken_off, reason_of
+from thor.tls.client_hello import ServerNameCheck
+from thor.tls.reasons import broken_off, not_ascii, reason_of
 
 if TYPE_CHECKING:
     from thor.loop import ScheduledEvent
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 #: How long a hand-shake may take, in seconds, where nothing else is said. HAProxy's examples and
 #: Apache (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
 HANDSHAKE_TIMEOUT_S = 10.0
+
+#: The record of a fatal alert, illegal_parameter (RFC 8446 section 6.2).
+ILLEGAL_PARAMETER = b"\x15\x03\x03\x00\x02\x02\x2f"
 
 #: Makes OpenSSL's object for the buffers that it reads and writes.
 Make = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
@@ -64,6 +68,7 @@ class Handshake:
         self._started = False
         self._reads = False  # whether it begins with a read: the server's does
         self._over = False
+        self._names: ServerNameCheck | None = None  # a server's alone
         self._timer: ScheduledEvent | None = None
 
     def begin(self, at_once: bool = True) -> None:
@@ -82,6 +87,7 @@ class Handshake:
         self._started = True
         try:
             self._reads = self.conn._wrap(self._make).server_side
+            self._names = ServerNameCheck() if self._reads else None
         except (ssl.SSLError, ValueError, TypeError) as why:
             self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, reason_of(why)))
             return
@@ -126,6 +132,9 @@ class Handshake:
                     return READABLE
                 if not raw:
                     raise broken_off()
+                if self._names is not None and not self._names.feed(raw):
+                    conn._outgoing.write(ILLEGAL_PARAMETER)
+                    raise not_ascii()
                 conn._feed(raw)
             self._reads = True
             try:

@@ -120,6 +120,11 @@ def flooded() -> ssl.SSLError:
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer does not read the answers that it asks for")
 
 
+def not_ascii() -> ssl.SSLError:
+    """Return the error of a client that asks for what cannot be a name (RFC 6066 section 3)."""
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer asks for a name that is not ASCII")
+
+
 def plain_bytes() -> ssl.SSLError:
     """The error of bytes that came before TLS began, and may be anybody's.
 
