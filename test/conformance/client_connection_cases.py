@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_rows import CUT, LOST, POST, bad, chunked, good, response, sized
+from client_rows import CUT, LOST, POST, UNSENT, bad, chunked, good, response, sized
 from shapes import CLOSED, FIN, GO, GONE, RST, Ask, ClientCase, Wait
 
 ONCE = {"retry_limit": 0}
@@ -36,7 +36,7 @@ UNASKED = [
     bad(
         "unasked",
         "before-a-request-that-is-not-repeated",
-        LOST,
+        UNSENT,
         (),
         early=sized(b"evil"),
         settings=ONCE,
@@ -119,7 +119,7 @@ RETRIES = [
         rule="retries",
         down=True,
         attempts=0,
-        error=LOST,
+        error=UNSENT,
         then=GONE,
         settings=ONCE,
     ),

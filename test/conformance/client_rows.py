@@ -9,7 +9,9 @@ from typing import Any
 
 from shapes import CLOSED, OPEN, Ask, ClientCase, Mark, Step, Wait, head, steps
 
-START, CUT, LOST = "StartLineError", "IncompleteMessageError", "ConnectError"
+START, CUT, LOST = "StartLineError", "IncompleteMessageError", "ConnectionLostError"
+#: Nothing of the request was sent.
+UNSENT = "ConnectError"
 GET, POST, HEAD = Ask(), Ask("POST"), Ask("HEAD")
 
 

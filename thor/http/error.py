@@ -9,6 +9,8 @@ Owns: the tree below. Must not know how any of it is found, nor what is done abo
           TlsError                   the hand-shake failed
             CertificateError           who the server says it is was not accepted
           ProxyError                 the client's proxy did not open a tunnel
+          ConnectionLostError        it was lost after the request was sent
+          PoolFullError              the client's queue for a connection is full
         ResourceError              this process has nothing left to connect with
         DnsError                   the name could not be resolved
         AccessError                the address is one that the settings refuse
@@ -124,6 +126,22 @@ class ProxyError(ConnectError):
     """The client's proxy did not open a tunnel (RFC 9110 section 9.3.6)."""
 
     desc = "Proxy did not open a tunnel"
+
+
+class ConnectionLostError(ConnectError):
+    """The connection was lost after the request, or a part of it, was sent.
+
+    The server may have acted on it (RFC 9110 section 9.2.2). Where a client emits a plain
+    ConnectError, nothing of the request was sent.
+    """
+
+    desc = "Connection lost"
+
+
+class PoolFullError(ConnectError):
+    """All connections that `max_server_conn` allows are in use, and `max_waiting` requests wait."""
+
+    desc = "Too many requests wait for a connection"
 
 
 class ResourceError(NetworkError):

@@ -14,6 +14,7 @@ from thor.http.client.failure import connect_failure, connection_lost
 from thor.http.error import (
     CertificateError,
     ConnectError,
+    ConnectionLostError,
     ConnectTimeoutError,
     DnsError,
     HttpError,
@@ -73,9 +74,13 @@ def test_what_this_side_lacks(code: int) -> None:
 @pytest.mark.parametrize(
     ("why", "kind", "text"),
     [
-        (None, ConnectError, "the server closed it"),
-        (ConnectionResetError(104, "reset by peer"), ConnectError, "[Errno 104] reset by peer"),
-        (CUT, ConnectError, "the peer closed without close_notify"),
+        (None, ConnectionLostError, "the server closed it"),
+        (
+            ConnectionResetError(104, "reset by peer"),
+            ConnectionLostError,
+            "[Errno 104] reset by peer",
+        ),
+        (CUT, ConnectionLostError, "the peer closed without close_notify"),
         (ALERT, TlsError, "alert"),
     ],
 )
@@ -85,7 +90,12 @@ def test_why_a_connection_was_lost(why: Any, kind: type[HttpError], text: str) -
     assert error.detail == text
 
 
+@pytest.mark.parametrize("why", [None, ConnectionResetError(104, "reset by peer"), CUT])
+def test_connection_lost_before_anything_was_sent_is_a_plain_connect_error(why: Any) -> None:
+    assert connection_lost(why, sent=False).__class__ is ConnectError
+
+
 def test_a_response_that_tls_says_was_cut_off_is_incomplete() -> None:
     assert connection_lost(CUT, begun=True).__class__ is IncompleteMessageError
     assert connection_lost(ALERT, begun=True).__class__ is TlsError
-    assert connection_lost(None, begun=True).__class__ is ConnectError
+    assert connection_lost(None, begun=True).__class__ is ConnectionLostError

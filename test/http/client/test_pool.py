@@ -15,7 +15,7 @@ from client_support import HELLO, HELLO_EVENTS, Stage, Watched
 from thor.http.client import HttpClient
 from thor.http.client import pool as pool_module
 from thor.http.client.pool import pool_of
-from thor.http.error import AccessError, ConnectError
+from thor.http.error import AccessError, ConnectError, PoolFullError
 from thor.testing import MemoryNetwork
 
 MakeStage = Callable[..., Stage]
@@ -315,7 +315,7 @@ def test_the_queue_is_bounded(make_stage: MakeStage) -> None:
     waiting = [stage.request(), stage.request()]
     refused = stage.start()
     assert refused.heard.events == []  # a method never emits
-    assert isinstance(refused.error, ConnectError)
+    assert isinstance(refused.error, PoolFullError)
     waiting[0].exchange.cancel()
     third = stage.request()  # there is room in the queue again
     for watched in (first, waiting[1], third):
@@ -368,7 +368,7 @@ def test_a_retry_finds_the_queue_full(make_stage: MakeStage) -> None:
     stage.peer.finish()
     second = stage.request()
     stage.advance(0.5)
-    assert isinstance(first.error, ConnectError)
+    assert isinstance(first.error, PoolFullError)
     assert stage.answer(second).events == HELLO_EVENTS
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from client_support import HELLO, HELLO_EVENTS, Stage
 
-from thor.http.error import ConnectError
+from thor.http.error import ConnectError, ConnectionLostError
 
 MakeStage = Callable[..., Stage]
 
@@ -56,27 +56,38 @@ def test_another_request_is_not_tried_again_once_it_was_sent(stage: Stage, metho
     watched = stage.request(method, "origin:80" if method == "CONNECT" else "http://origin/")
     assert stage.peer.take()
     stage.peer.finish()
-    assert isinstance(watched.error, ConnectError)
+    assert isinstance(watched.error, ConnectionLostError)
     assert len(stage.peers) == 1
 
 
-def test_any_request_is_tried_again_of_which_no_byte_was_sent(stage: Stage) -> None:
+def reset_first_connection(stage: Stage) -> None:
+    """Have the next connection be made, and reset before anything can be sent on it."""
     connect = stage.network.connect
 
     def connect_in_vain(host: str, port: int) -> Any:
-        """The connection is made, and reset before anything can be sent on it."""
         stage.network.connect = connect  # type: ignore[method-assign]
         conn: Any = connect(host, port)
         conn.socket.reset()
         return conn
 
     stage.network.connect = connect_in_vain  # type: ignore[method-assign]
+
+
+def test_any_request_is_tried_again_of_which_no_byte_was_sent(stage: Stage) -> None:
+    reset_first_connection(stage)
     watched = stage.request("POST", headers=[("Content-Length", "1")], body=b"x")
     assert stage.peer.take() == b""
     stage.advance(0.6)
     assert stage.peer.take().endswith(b"\r\n\r\nx")
     assert stage.answer(watched).events == HELLO_EVENTS
     assert len(stage.peers) == 2
+
+
+def test_error_of_a_request_of_which_no_byte_was_sent_says_so(make_stage: MakeStage) -> None:
+    stage = make_stage(retry_limit=0)
+    reset_first_connection(stage)
+    watched = stage.request("POST", headers=[("Content-Length", "1")], body=b"x")
+    assert watched.error.__class__ is ConnectError
 
 
 def test_a_refused_connection_is_tried_again(stage: Stage) -> None:

@@ -180,7 +180,7 @@ class HttpClientConnection(ClientPatience):
         if exchange is None:
             self.close_idle()
         elif self._is_unanswered():
-            self._give_back(ConnectError("the server closed the connection"))
+            self._give_back(connection_lost(None, sent=self.has_sent()))
         else:
             try:
                 self._reader.eof()
@@ -201,7 +201,7 @@ class HttpClientConnection(ClientPatience):
                 self.end()
                 return
             unanswered = self._is_unanswered()
-            error = connection_lost(exc, begun=not unanswered)
+            error = connection_lost(exc, begun=not unanswered, sent=self.has_sent())
             if unanswered and not isinstance(error, TlsError):
                 self._give_back(error)
             else:

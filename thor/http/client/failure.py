@@ -15,6 +15,7 @@ from typing import Any
 from thor.http.error import (
     CertificateError,
     ConnectError,
+    ConnectionLostError,
     ConnectTimeoutError,
     DnsError,
     HttpError,
@@ -56,20 +57,22 @@ def connect_failure(
     return ConnectError(f"{where}: {text or code}{attempts}")
 
 
-def connection_lost(why: OSError | None, begun: bool = False) -> HttpError:
+def connection_lost(why: OSError | None, begun: bool = False, sent: bool = True) -> HttpError:
     """What the end of a connection means that was still needed.
 
-    why: None: it ended in order; begun: whether anything of a response has come
+    why: None: it ended in order; begun: whether anything of a response has come;
+        sent: whether anything of the request has left
     Returns: a TlsError for what would happen again: a bad record, or an alert, such as that of a
         server that wants a certificate (with TLS 1.3 it says so after the hand-shake); an
         IncompleteMessageError for a response that TLS says was cut off
     """
+    lost = ConnectionLostError if sent else ConnectError
     if why is None:
-        return ConnectError("the server closed it")
+        return lost("the server closed it")
     kind = type(why).__name__
     if "SSL" not in kind:
-        return ConnectError(str(why))
+        return lost(str(why))
     if kind != "SSLEOFError":
         return TlsError(reason_of(why))
     # Without close_notify: servers that are restarted, and some that have nothing more to say.
-    return (IncompleteMessageError if begun else ConnectError)(reason_of(why))
+    return (IncompleteMessageError if begun else lost)(reason_of(why))

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connect import Connecting
-from thor.http.error import ConnectError
+from thor.http.error import PoolFullError
 from thor.http.headers import FieldsIn, field_pair
 from thor.tcp.state import OPEN
 
@@ -182,7 +182,7 @@ class Group:
         """Get `exchange` a connection: now, or when there is one.
 
         fresh: a new one, since the pooled ones may all have gone the same way
-        Raises: ConnectError if too many wait already
+        Raises: PoolFullError if too many wait already
         """
         idle = self.idle
         if fresh:
@@ -199,7 +199,7 @@ class Group:
         if self._has_room(exchange):
             self._connect(exchange)
         elif len(self.waiting) >= exchange.client.max_waiting:
-            raise ConnectError(f"{len(self.waiting)} requests wait for a connection already")
+            raise PoolFullError(f"{len(self.waiting)} for {self.way}")
         else:
             self.waiting[exchange] = None
             exchange._queued(self)
