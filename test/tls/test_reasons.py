@@ -7,12 +7,13 @@ import ssl
 
 import pytest
 
-from thor.tls.reasons import broken_off, flooded, plain_bytes, reason_of, truncated
+from thor.tls.reasons import broken_off, flooded, plain_bytes, put_in_words, reason_of, truncated
 
 
 def verification(code: int, message: str) -> ssl.SSLCertVerificationError:
     """As OpenSSL tells it."""
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    text = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1006)"
+    error = ssl.SSLCertVerificationError(1, text)
     error.verify_code, error.verify_message = code, message
     return error
 
@@ -104,6 +105,25 @@ def failure(reason: str) -> ssl.SSLError:
 )
 def test_reason_of(why: BaseException, told: str) -> None:
     assert reason_of(why) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        (failure("HTTP_REQUEST"), "the peer speaks HTTP without TLS", "http request"),
+        (failure("SOMETHING_NEW"), "something new", "something new"),
+        (verification(10, "expired"), "the peer's certificate has expired", "verify failed"),
+    ],
+)
+def test_text_put_in_words_says_what_happened_and_no_line_of_c(
+    error: ssl.SSLError, told: str, words: str
+) -> None:
+    for _ in range(2):  # it is told again, and put in words again
+        put_in_words(error)
+        assert str(error).startswith(told)
+        assert words in str(error)
+        assert "_ssl.c" not in f"{error} {error!r}"
+        assert reason_of(error) == told
 
 
 @pytest.mark.parametrize("error", [truncated(), broken_off(), flooded(), plain_bytes()], ids=str)

@@ -41,7 +41,7 @@ from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES, TcpConnection
 from thor.tcp.state import CLOSED, OPEN
 from thor.tls.farewell import Farewell
-from thor.tls.reasons import flooded, truncated
+from thor.tls.reasons import flooded, put_in_words, truncated
 from thor.tls.records import PIECE_BYTES, RECORD_BYTES, pieces
 from thor.types import Address
 
@@ -62,7 +62,8 @@ class TlsConnection(TcpConnection):
     server_name: the name that the client asked for (SNI); at a server, with a context made by
         `server_context` alone. None without one
     error: the exception that ended the connection: `ssl.SSLEOFError` if it was cut off,
-        `ssl.SSLError` for a bad record or an alert, `OSError` of the network; else None
+        `ssl.SSLError` for a bad record or an alert, `OSError` of the network; else None. Its text
+        says what happened
 
     Emits:
         what a TcpConnection emits; `end` only when the peer said that it has finished (its
@@ -410,6 +411,7 @@ class TlsConnection(TcpConnection):
     def _lose(self, exc: OSError | None) -> None:
         # An alert says more than the reset that a send met because of it.
         exc = self._fault or exc
+        put_in_words(exc)
         if self._writing is not CLOSED:
             self.error = exc
         TcpConnection._lose(self, exc)

@@ -34,7 +34,9 @@ _VERIFICATION = {
 _WITH_DETAIL = {62, 64}
 
 #: How Python tells an error of OpenSSL's. It does not have names for all of them.
-_OPENSSL = re.compile(r"(?:\[[^]]*\] )?(.*) \(_ssl\.c:\d+\)")
+_OPENSSL = re.compile(r"((?:\[[^]]*\] )?(.*)) \(_ssl\.c:\d+\)")
+#: What stands between the reason and OpenSSL's words in the text of `put_in_words`.
+_DETAIL = " (OpenSSL: "
 
 _PROTOCOL = "there is no TLS version that both sides allow"
 _NOT_TLS = "the peer does not speak TLS"
@@ -85,12 +87,26 @@ def reason_of(why: BaseException) -> str:
     if isinstance(why, ssl.SSLCertVerificationError):
         return _verification_reason(why)
     if isinstance(why, OSError):
-        text = why.strerror or (str(why.args[0]) if why.args else "")
+        text = _text_of(why)
         found = _OPENSSL.fullmatch(text)
         if not found:
-            return text or type(why).__name__
-        return _REASONS.get(found[1].upper().replace(" ", "_")) or found[1]
+            return text.partition(_DETAIL)[0] or type(why).__name__
+        return _REASONS.get(found[2].upper().replace(" ", "_")) or found[2]
     return str(why) or type(why).__name__
+
+
+def put_in_words(exc: OSError | None) -> None:
+    """Have the text of a TLS error begin with `reason_of`, and not end with a line of C.
+
+    OpenSSL's words stay in it, and so do its class and attributes, such as `reason`.
+    """
+    if isinstance(exc, ssl.SSLError) and (found := _OPENSSL.fullmatch(_text_of(exc))):
+        exc.strerror = f"{reason_of(exc)}{_DETAIL}{found[1]})"
+        exc.args = (exc.errno, exc.strerror)
+
+
+def _text_of(exc: OSError) -> str:
+    return exc.strerror or (str(exc.args[0]) if exc.args else "")
 
 
 def _verification_reason(why: ssl.SSLCertVerificationError) -> str:

@@ -48,7 +48,8 @@ class TlsServer(TcpServer):
     Emits, beside what a TcpServer emits:
         connect(conn: TlsConnection): after the hand-shake; the connection is paused.
         tls_error(address: Address, exc: OSError): a hand-shake failed: `ssl.SSLError`, or an error
-            of the network, or TimeoutError. The connection is gone. If nobody listens it is logged.
+            of the network, or TimeoutError; its text says what happened. The connection is gone.
+            If nobody listens it is logged.
     """
 
     def __init__(
