@@ -1,10 +1,25 @@
-"""The type aliases that the rooms of Thor share. No code, no state."""
+"""The types that the packages of Thor share. No state."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
+
+
+class ErrorNumber(int):
+    """An errno or `EAI_*` code: an `int`, but for `str()`, which says what happened."""
+
+    text: str
+
+    def __new__(cls, code: int, text: str = "") -> ErrorNumber:
+        number = super().__new__(cls, code)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text or int.__repr__(self)
+
 
 #: A socket address: `(host, port)`, IPv6's four-tuple, or a Unix path.
 Address: TypeAlias = tuple[Any, ...] | str | bytes

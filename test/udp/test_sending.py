@@ -92,10 +92,12 @@ def test_a_datagram_that_is_too_large_is_told_once(bench: Bench, host: str, more
     for known in range(2):
         endpoint.send(bytes(endpoint.max_dgram + more), host, port_of(peer))
         assert heard.events == []  # a method never emits
-        assert bench.hear(heard) == [("socket_error", socket.error, errno.EMSGSIZE)], known
+        told = bench.hear(heard)
+        assert told == [("socket_error", socket.error, errno.EMSGSIZE)], known
+        text = f"[Errno 90] Message too long: '{host} port {port_of(peer)}'"
+        assert str(told[0][2]) == str(endpoint.error) == text
         bench.turns()
         assert heard.take() == []
-    assert str(endpoint.error) == f"[Errno 90] Message too long: '{host} port {port_of(peer)}'"
     endpoint.send(b"x", host, port_of(peer))
     assert peer.recv(100) == b"x"
 

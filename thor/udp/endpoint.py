@@ -24,7 +24,7 @@ from thor import binding, dns
 from thor.binding import about
 from thor.events import EventEmitter
 from thor.loop.source import default_loop
-from thor.types import Address, Data, DnsResultList
+from thor.types import Address, Data, DnsResultList, ErrorNumber
 from thor.udp import opening
 from thor.udp.channel import Channel
 
@@ -56,7 +56,8 @@ class UdpEndpoint(EventEmitter):
         socket_error(errtype: type, error: int): something went wrong with a datagram that was sent,
             or with `bind` to a name; the endpoint goes on. `socket.gaierror` and an EAI_* code if a
             name was not found; otherwise `socket.error` and an errno: `errno.EMSGSIZE` if it was
-            too large, `errno.ECONNREFUSED` if the network said that nobody has that port.
+            too large, `errno.ECONNREFUSED` if the network said that nobody has that port. `str()`
+            of either says in words what happened, and with which host and port.
         stop(): it has stopped, once, last: after `shutdown()`. Not when the loop was stopped, which
             closes the endpoint without a word.
     """
@@ -330,7 +331,7 @@ class UdpEndpoint(EventEmitter):
         self.error = why
         of_names = isinstance(why, socket_module.gaierror)
         errtype = socket_module.gaierror if of_names else socket_module.error
-        if not self.emit("socket_error", errtype, why.errno or errno.EINVAL):
+        if not self.emit("socket_error", errtype, ErrorNumber(why.errno or errno.EINVAL, str(why))):
             log.log(level, "%r: %s", self, why)
 
     # -- ending --------------------------------------------------------------------------------
