@@ -51,8 +51,8 @@ ABSENT = {
         " tempfile threading thor.dns thor.events thor.http thor.loop thor.tcp thor.tls thor.udp"
     ),
     "from thor import HttpServer": (
-        "asyncio concurrent dataclasses email inspect ssl subprocess tempfile thor.http.client"
-        " thor.tcp.proxy_protocol thor.tls thor.udp"
+        "asyncio concurrent dataclasses email inspect subprocess tempfile thor.http.client"
+        " thor.tcp.proxy_protocol thor.udp"
     ),
     "from thor import HttpClient": (
         "asyncio concurrent dataclasses email inspect subprocess tempfile thor.http.server"

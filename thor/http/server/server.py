@@ -15,6 +15,7 @@ from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
 from thor.tcp import TcpConnection, TcpServer
+from thor.tls import TlsServer, reason_of
 
 if TYPE_CHECKING:
     import ssl
@@ -63,8 +64,7 @@ class HttpServer(EventEmitter):
     #: What is used as the TCP server; has the interface of `thor.TcpServer`.
     tcp_server_class: Any = TcpServer
     #: What is used with `tls`; has the interface of `thor.tls.TlsServer`.
-    #: None: that one itself, which is imported with the first server that has `tls`.
-    tls_server_class: Any = None
+    tls_server_class: Any = TlsServer
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
@@ -163,10 +163,7 @@ class HttpServer(EventEmitter):
         if tls is None:
             server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
         else:
-            from thor.tls import TlsServer  # here, since a plain server needs no TLS
-
-            make_server = self.tls_server_class or TlsServer
-            server = make_server(host, port, self.loop, context=tls, **tcp_settings)
+            server = self.tls_server_class(host, port, self.loop, context=tls, **tcp_settings)
             server.on("tls_error", self._tls_failed)
         self.tcp_server = server
         server.on("start", self._started)
@@ -262,8 +259,6 @@ class HttpServer(EventEmitter):
 
     def _tls_failed(self, address: Address, exc: Exception) -> None:
         if not self.emit("tls_error", address, exc):
-            from thor.tls import reason_of  # the server that failed has imported it
-
             log.info("%r: no TLS with %r: %s", self, address, reason_of(exc))
         self._stop_if_over()
 
