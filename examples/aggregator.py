@@ -74,7 +74,8 @@ def aggregate(exchange):
 
 
 if len(sys.argv) < 4:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 host, port, *origins = dict.fromkeys(sys.argv[1:])
 client = thor.HttpClient()
 client.exchange_timeout = TIMEOUT_S

@@ -96,7 +96,8 @@ def socket_error(errtype, error):
 
 
 if not 2 <= len(sys.argv) <= 5:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 name, *more = sys.argv[1:]
 kind, server, port = [*more, *["A", None, 53][len(more) :]]
 server, port = str(ipaddress.ip_address(server or system_server())), int(port)

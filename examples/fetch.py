@@ -25,7 +25,8 @@ def error(err):
 
 
 if len(sys.argv) != 2:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 client = thor.HttpClient()
 client.connect_timeout = 10
 client.read_timeout = 30

@@ -11,7 +11,8 @@ import thor
 from thor.proxy import ReverseProxy, Upstream
 
 if len(sys.argv) < 4:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 host, port, *origins = sys.argv[1:]
 balancer = ReverseProxy(host, port, Upstream(origins, name="example"))
 

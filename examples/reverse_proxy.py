@@ -29,6 +29,9 @@ def relay(exchange):
     exchange.on("error", lambda err: upstream.cancel())
 
 
+if len(sys.argv) != 4:
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()
 client = thor.HttpClient()
 server = thor.HttpServer(host, port)

@@ -27,7 +27,8 @@ def failed(errtype, error):
 
 
 if len(sys.argv) != 4:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 host, port, text = sys.argv[1:]
 client = thor.TcpClient()
 client.on("connect", connected)

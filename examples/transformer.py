@@ -88,7 +88,8 @@ class Transformer:
 
 
 if len(sys.argv) != 4:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()
 client = thor.HttpClient()
 server = thor.HttpServer(host, port)

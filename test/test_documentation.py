@@ -81,6 +81,30 @@ def test_every_block_names_its_language_and_python_always_runs(page: Path) -> No
     assert [line for line in plain if not line.lstrip().startswith("..")] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_of_a_page_is_run_or_imported(page: Path) -> None:
+    blocks = blocks_of(page)
+    named = {
+        block.file for block in blocks if thor_documentation.is_pasted(block) and block.is_named
+    }
+    commands = "".join(block.text for block in blocks if block.language == "console")
+    sources = "".join(block.text for block in blocks if block.language == "python")
+    imported = set(re.findall(r"\b(?:import|from) (\w+)", commands + sources))
+    used = {f"{name}.py" for name in imported} | set(re.findall(r"python (\w+\.py)", commands))
+    assert named - used == set()
+
+
+#: What hidden blocks need to send requests and to look at the answers.
+FOR_CHECKS = {"os", "pathlib", "signal", "socket", "ssl", "thor_documentation"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_hidden_blocks_of_a_page_make_nothing_that_its_programs_need(page: Path) -> None:
+    hidden = "".join(block.text for block in blocks_of(page) if block.hidden)
+    assert set(re.findall(r"^(?:import|from) (\w+)", hidden, flags=re.M)) <= FOR_CHECKS
+    assert re.findall(r"create_server|listen|mkdir|write_|\"[wa]b?\"", hidden) == []
+
+
 # -- links ---------------------------------------------------------------------------------------
 
 

