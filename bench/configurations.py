@@ -201,8 +201,17 @@ def thor(app: str, *more: str) -> Command:
 
 def thor_proxy(place: Place) -> list[str]:
     """`thor proxy`, as anybody would start it."""
-    listen, to = f"127.0.0.1:{place.port}", f"http://127.0.0.1:{place.origin_port}"
-    argv = [sys.executable, "-m", "thor", "proxy", "--listen", listen, "--to", to]
+    return _thor_command(place, "proxy", "--to", f"http://127.0.0.1:{place.origin_port}")
+
+
+def thor_serve(place: Place) -> list[str]:
+    """`thor serve`, of the place's folder."""
+    return _thor_command(place, "serve", str(place.folder))
+
+
+def _thor_command(place: Place, command: str, *args: str) -> list[str]:
+    listen = f"127.0.0.1:{place.port}"
+    argv = [sys.executable, "-m", "thor", command, "--listen", listen, *args]
     if place.certificate:
         argv += ["--certificate", place.certificate, "--key", place.key]
     return argv

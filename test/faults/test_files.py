@@ -17,10 +17,12 @@ from faults_table import FAULTS
 from faults_world import World
 
 import thor.files.disk
+import thor.files.serving
+import thor.tcp.sendfile
 from thor.files import StaticFiles
 
 #: What of the system's calls is counted.
-CALLS = ("open", "stat", "fstat", "pread", "scandir")
+CALLS = ("open", "stat", "fstat", "pread", "preadv", "scandir")
 
 
 class _Disk(ModuleType):
@@ -65,6 +67,8 @@ def disk(world: World) -> Iterator[None]:
     with (
         patch.object(thor.files.disk, "os", shim),
         patch.object(thor.files.disk, "PIECE_BYTES", 1000),
+        patch.object(thor.files.disk, "_NO_WAIT", 0),  # all is in memory
+        patch.object(thor.files.serving, "WINDOW_BYTES", 1000),
     ):
         yield
     if shim.fds:
@@ -98,6 +102,22 @@ def test_sweep(site: Path, call: str) -> None:
     @noticing("wall")  # no file was changed after its answer
     def scenario(world: World) -> None:
         with disk(world):
+            download(world, site)
+
+    sweep(scenario, FAULTS[call])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("call", ["disk", "sendfile", "names", "send", "listeners that end"])
+def test_sweep_where_pieces_are_read(site: Path, call: str, in_memory: bool) -> None:
+    @noticing("wall")
+    def scenario(world: World) -> None:
+        no_wait = 0 if in_memory else None
+        with (
+            disk(world),
+            patch.object(thor.files.disk, "_NO_WAIT", no_wait),
+            patch.object(thor.tcp.sendfile, "_HAS_SENDFILE", False),
+        ):
             download(world, site)
 
     sweep(scenario, FAULTS[call])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from thor.files import StaticFiles, disk, serving
 from thor.http import HttpServer
+from thor.http.server.exchange import HttpServerExchange
 from thor.loop import LoopBase
+from thor.loop.poller import WRITABLE
 from thor.tcp import TcpClient, TcpConnection
 from thor_support import open_fds
 
@@ -218,6 +221,7 @@ def test_hidden_names_are_served_when_asked(site: Site) -> None:
     assert site.ask("/.hidden")[2] == b"secret"
 
 
+@pytest.mark.usefixtures("read_how")
 def test_a_large_file_arrives_whole(site: Site) -> None:
     data = os.urandom(1024) * 3000
     (site.root / "large").write_bytes(data)
@@ -226,10 +230,23 @@ def test_a_large_file_arrives_whole(site: Site) -> None:
     assert site.open_files() == []
 
 
+@pytest.fixture(params=["by the kernel", "in memory", "by a thread"])
+def read_how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the pieces of a file get to the client: sent by the kernel, read on the loop's thread
+    where they are in memory, or read by another thread."""
+    how: str = request.param
+    if how != "by a thread" and disk._NO_WAIT is None:
+        pytest.skip("this system does not tell what is in memory")
+    if how != "by the kernel":
+        monkeypatch.setattr(HttpServerExchange, "can_send_files", lambda self: False)
+    if how == "by a thread":
+        monkeypatch.setattr(disk, "_NO_WAIT", None)
+    return how
+
+
 def begin_large(site: Site) -> tuple[TcpConnection, list[bytes]]:
     """Ask for a file of LARGE bytes, and read nothing: returns when the server cannot go on."""
-    with (site.root / "large").open("wb") as file:
-        file.truncate(LARGE)
+    (site.root / "large").write_bytes(bytes(LARGE))  # and so it is in memory
     conn = site.connect()
     received: list[bytes] = []
     conn.on("data", received.append)
@@ -237,15 +254,16 @@ def begin_large(site: Site) -> tuple[TcpConnection, list[bytes]]:
     site.until(lambda: site.server.connections)
     (near,) = [connection.tcp_conn for connection in site.server.connections]
     assert near is not None
-    site.until(lambda: near._write_paused)
+    site.until(lambda: near._interest & WRITABLE)
+    assert not select.select([], [near.socket], [], 0)[1]
     return conn, received
 
 
-def test_a_client_that_does_not_read_holds_little_memory(site: Site) -> None:
+def test_a_client_that_does_not_read_holds_little_memory(site: Site, read_how: str) -> None:
     conn, received = begin_large(site)
     (near,) = [connection.tcp_conn for connection in site.server.connections]
     assert near is not None
-    assert near._buffer.size <= near.high_water + 2 * disk.PIECE_BYTES
+    assert sum(map(len, near._buffer)) <= (0 if read_how == "by the kernel" else disk.PIECE_BYTES)
     conn.pause(False)
     site.until(lambda: sum(map(len, received)) > LARGE)
     body = b"".join(received).partition(b"\r\n\r\n")[2]
@@ -254,6 +272,34 @@ def test_a_client_that_does_not_read_holds_little_memory(site: Site) -> None:
     conn.close()
 
 
+@pytest.mark.usefixtures("read_how")
+def test_pipelined_request_is_answered_behind_a_file(site: Site) -> None:
+    conn, received = begin_large(site)
+    conn.write(b"GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    over: list[bool] = []
+    conn.on("disconnect", lambda: over.append(True))
+    conn.pause(False)
+    site.until(lambda: over)
+    _, _, rest = b"".join(received).partition(b"\r\n\r\n")
+    assert rest[:LARGE] == bytes(LARGE)
+    assert rest[LARGE:].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert rest.endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.usefixtures("read_how")
+def test_file_is_closed_when_the_server_is_shut_down(site: Site) -> None:
+    conn, received = begin_large(site)
+    over: list[bool] = []
+    conn.on("disconnect", lambda: over.append(True))
+    site.server.shutdown()
+    conn.pause(False)
+    site.until(lambda: over)
+    assert sum(map(len, received)) < LARGE
+    assert set(b"".join(received).partition(b"\r\n\r\n")[2]) == {0}
+    assert site.open_files() == []
+
+
+@pytest.mark.usefixtures("read_how")
 def test_a_file_is_closed_when_its_client_is_gone(site: Site) -> None:
     conn, _ = begin_large(site)
     assert len(site.open_files()) == 1
@@ -261,6 +307,14 @@ def test_a_file_is_closed_when_its_client_is_gone(site: Site) -> None:
     site.until(lambda: not site.open_files())
 
 
+def test_file_is_closed_when_the_program_listens_for_the_end(site: Site) -> None:
+    site.server.on("exchange", lambda exchange: exchange.on("close", lambda: None))
+    conn, _ = begin_large(site)
+    conn.abort()
+    site.until(lambda: not site.open_files())
+
+
+@pytest.mark.usefixtures("read_how")
 def test_a_file_that_becomes_shorter_ends_in_a_reset(site: Site) -> None:
     conn, received = begin_large(site)
     over: list[bool] = []
@@ -337,6 +391,7 @@ def test_a_disk_that_fails_in_the_middle_ends_in_a_reset(
     def fail(self: disk.OpenFile) -> bytes:
         raise OSError(5, "Input/output error")
 
+    monkeypatch.setattr(disk, "_NO_WAIT", None)  # as if nothing was in memory
     conn, received = begin_large(site)
     monkeypatch.setattr(disk.OpenFile, "read", fail)
     over: list[bool] = []
@@ -354,6 +409,7 @@ def test_a_file_that_no_thread_can_read_on_ends_in_a_reset(
     def refuse(_: Any, job: Any) -> None:
         site.loop.run_in_loop(job._finish, site.loop, None, RuntimeError("no thread"))
 
+    monkeypatch.setattr(disk, "_NO_WAIT", None)  # as if nothing was in memory
     conn, _ = begin_large(site)
     monkeypatch.setattr(site.loop._threads, "submit", refuse.__get__(site.loop._threads))
     over: list[bool] = []

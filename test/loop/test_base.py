@@ -12,7 +12,7 @@ import pytest
 from loop_support import ready_source
 
 from thor.loop import EventSource, LoopBase, make
-from thor.loop.base import MAX_ROUNDS, MAX_WAIT_S
+from thor.loop.base import MAX_ROUNDS, MAX_WAIT_S, SLICES_PER_TURN
 from thor.loop.poller import MAX_EVENTS
 from thor.testing import (
     ManualClock,
@@ -51,11 +51,49 @@ def test_the_stages_of_a_turn(mem: LoopBase) -> None:
         mem._soon(heard.append, "soon")
 
     mem._soon(heard.append, "soon, from before")
+    mem.schedule_slice(heard.append, "slice")
     ready_source(mem, lambda: heard.append("fd"))
     mem.run_in_loop(heard.append, "thread")
     mem.schedule(0, timer)
     mem.run_once()
-    assert heard == ["timer", "thread", "fd", "soon, from before", "soon", "flush", "close"]
+    assert heard == [
+        *("timer", "thread", "fd", "slice", "soon, from before", "soon", "flush", "close")
+    ]
+
+
+def test_slices_are_few_in_a_turn_and_in_order(mem: LoopBase) -> None:
+    heard: list[int] = []
+    for number in range(SLICES_PER_TURN + 1):
+        mem.schedule_slice(heard.append, number)
+    mem.run_once()
+    assert heard == list(range(SLICES_PER_TURN))
+    mem.run_once(None)  # it does not wait: there is one left
+    assert heard == list(range(SLICES_PER_TURN + 1))
+
+
+def test_slice_that_schedules_the_next_one_starves_nobody(mem: LoopBase) -> None:
+    heard: list[str] = []
+
+    def slice_of_work() -> None:
+        heard.append("slice")
+        mem.schedule_slice(slice_of_work)
+
+    mem.schedule_slice(slice_of_work)
+    ready_source(mem, lambda: heard.append("fd"))
+    for _ in range(3):
+        mem.run_once()
+    assert heard == ["fd", "slice"] * 3
+
+
+def test_slices_are_forgotten_with_the_loop(mem: LoopBase) -> None:
+    mem.schedule_slice(pytest.fail)
+    mem.stop()
+    mem.run_once()
+
+
+def test_slice_must_be_callable(mem: LoopBase) -> None:
+    with pytest.raises(TypeError):
+        mem.schedule_slice("not this")  # type: ignore[arg-type]
 
 
 def test_what_a_method_causes_comes_after_the_current_callback(mem: LoopBase) -> None:

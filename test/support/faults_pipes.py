@@ -1,7 +1,7 @@
-"""splice(2) and its pipes, in memory, with calls that can fail.
+"""splice(2) and its pipes, in memory, and sendfile(2), with calls that can fail.
 
-Owns: pipes, and the calls that move bytes between them and the sockets of a `Kernel`. Must not know
-which call fails, nor why.
+Owns: pipes, and the calls that move bytes between them, or files, and the sockets of a `Kernel`.
+Must not know which call fails, nor why.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from unittest.mock import patch
 
 from faults_sockets import FaultySocket
 
+import thor.tcp.kernelbuf
+import thor.tcp.sendfile
 import thor.tcp.splice
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class MemoryPipe:
 
 
 class _Splicing(ModuleType):
-    """The module `os`, with what is done with pipes."""
+    """The module `os`, with what is done with pipes, and with files that are sent."""
 
     def __init__(self, kernel: Kernel) -> None:
         ModuleType.__init__(self, "os")
@@ -60,13 +62,8 @@ class _Splicing(ModuleType):
         into = source in kernel.open
         call, sock = ("splice in", kernel.open[source]) if into else ("splice out", None)
         sock = sock or kernel.open[target]
-        try:
-            if kernel.enter(call) is not None:
-                most = 1
-        except OSError as why:
-            if why.errno not in (errno.EINVAL, errno.ENOSYS):
-                sock._end_by(why)
-            raise
+        if self._enter(call, sock) is not None:
+            most = 1
         with sock.unfailing():
             if into:
                 pipe = kernel.pipes[target]
@@ -77,6 +74,25 @@ class _Splicing(ModuleType):
             sent: int = sock.send(pipe.held[:most])
             pipe.held = pipe.held[sent:]
             return sent
+
+    def sendfile(self, target: int, source: int, offset: int, most: int) -> int:
+        """Send a piece of a file to a socket."""
+        sock = self.kernel.open[target]
+        does = self._enter("sendfile", sock)
+        if does == "nothing":
+            return 0
+        with sock.unfailing():
+            sent: int = sock.send(os.pread(source, most if does is None else 1, offset))
+        return sent
+
+    def _enter(self, call: str, sock: FaultySocket) -> Any:
+        """A call begins. Returns: what is to be done; None for what is usual"""
+        try:
+            return self.kernel.enter(call)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.ENOSYS):
+                sock._end_by(exc)
+            raise
 
     def read(self, fd: int, most: int) -> bytes:
         """Read from a pipe."""
@@ -91,6 +107,8 @@ def spliced(kernel: Kernel) -> Iterator[None]:
     with (
         patch.object(thor.tcp.splice, "Pipe", lambda: MemoryPipe(kernel)),
         patch.object(thor.tcp.splice, "os", _Splicing(kernel)),
-        patch.object(thor.tcp.splice, "socket_module", SimpleNamespace(socket=FaultySocket)),
+        patch.object(thor.tcp.sendfile, "os", _Splicing(kernel)),
+        patch.object(thor.tcp.sendfile, "_HAS_SENDFILE", True),
+        patch.object(thor.tcp.kernelbuf, "socket_module", SimpleNamespace(socket=FaultySocket)),
     ):
         yield

@@ -105,6 +105,13 @@ FAULTS: dict[str, list[Fault]] = {
         *_errors("scandir", "EMFILE", "ENOMEM"),
         Fault("pread", "one byte", "one byte"),
     ],
+    "sendfile": [
+        *_errors("preadv", "EAGAIN", "EOPNOTSUPP", "EIO", harmless=("EAGAIN", "EOPNOTSUPP", "EIO")),
+        Fault("sendfile", "one byte", "one byte", harmless=True),
+        Fault("sendfile", "nothing", "nothing"),
+        *_errors("sendfile", *_AGAIN, *_REFUSED, harmless=(*_AGAIN, *_REFUSED)),
+        *_errors("sendfile", "EPIPE", "ECONNRESET", "EIO"),
+    ],
     "names": [
         Fault("thread", "no thread", "none"),
         Fault("thread", "no thread, lasting,", "none", lasting=True),

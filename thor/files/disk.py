@@ -22,8 +22,8 @@ from thor.files.listing import Entry, listing_for
 if TYPE_CHECKING:
     from thor.http.conditional import ByteRange
 
-#: What is read at once, in bytes: several pieces fit between the marks of a connection's queue.
-PIECE_BYTES = 128 * 1024
+#: What is read at once, in bytes: a reader that stops costs as much, for as long as it does.
+PIECE_BYTES = 32 * 1024
 #: Most entries of a directory that a listing shows.
 MAX_LISTED = 10_000
 
@@ -43,6 +43,8 @@ NOTHING_THERE = frozenset(
 )
 #: A server that has changed its user reads as whom it has become, where the system can ask so.
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
+#: Has a read fail that would wait for the disk; None where the system cannot tell.
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: To go through a directory asks for less than to read it, where the system can tell them apart.
@@ -50,15 +52,35 @@ _PASS_DIRECTORY = _OPEN_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 class OpenFile:
-    """A regular file that is open for reading, what it was then, and the next piece of it."""
+    """A regular file that is open for reading, what it was then, and how much is left to send.
 
-    __slots__ = ("fd", "left", "mtime_ns", "offset", "size")
+    Who made it holds it, and so does each one who uses the descriptor meanwhile: a thread, or a
+    queue that has a piece of it. It is closed when the last of them lets go, and not before its
+    number could be another file's.
+    """
+
+    __slots__ = ("_holders", "fd", "left", "mtime_ns", "offset", "size")
 
     def __init__(self, fd: int, status: os.stat_result) -> None:
         self.fd = fd
+        self._holders = 1
         self.size = status.st_size
         self.mtime_ns = status.st_mtime_ns
         self.offset = self.left = 0
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self.fd
+
+    def hold(self) -> None:
+        """Keep it open until `release` was called once more."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._holders -= 1
+        if not self._holders:
+            self.close()
 
     def begin(self, part: ByteRange) -> bytes:
         """Go to `part`, and read its first piece."""
@@ -66,11 +88,25 @@ class OpenFile:
         return self.read()
 
     def read(self) -> bytes:
-        """The next piece; empty at the end of the part, or where the file has become shorter."""
+        """Return the next piece; empty at the end, or where the file has become shorter."""
         data = os.pread(self.fd, min(PIECE_BYTES, self.left), self.offset)
-        self.offset += len(data)
-        self.left -= len(data)
+        self.skip(len(data))
         return data
+
+    def read_cached(self) -> bytes:
+        """Return the next piece as far as it is in memory; empty if the disk has to be read."""
+        data = self._read_now(min(PIECE_BYTES, self.left), self.offset)
+        self.skip(len(data))
+        return data
+
+    def is_cached(self, count: int) -> bool:
+        """Return whether the next `count` bytes seem to be in memory: the last one of them is."""
+        return len(self._read_now(1, self.offset + count - 1)) == 1
+
+    def skip(self, count: int) -> None:
+        """Go on by so many bytes."""
+        self.offset += count
+        self.left -= count
 
     def close(self) -> None:
         """Close the file; harmless when done twice."""
@@ -80,6 +116,16 @@ class OpenFile:
 
     # A loop that is stopped calls nobody back: then the descriptor goes with the object.
     __del__ = close
+
+    def _read_now(self, count: int, offset: int) -> bytes:
+        """Read what is there without waiting. What is wrong with the file `read` will tell."""
+        if _NO_WAIT is None:
+            return b""
+        buffer = bytearray(count)
+        try:
+            return bytes(memoryview(buffer)[: os.preadv(self.fd, [buffer], offset, _NO_WAIT)])
+        except OSError:
+            return b""
 
 
 def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[bytes]:

@@ -4,10 +4,11 @@ Owns: the exchange from request to answer, and the open file until it is sent. M
 messages are framed, nor where the server listens.
 
 Theory of operation: a thread looks the file up, decides on the answer and reads the first piece
-in one go; each further piece is read when the one before it was handed over and the client takes
-more. At most one piece is in memory besides the connection's queue, and at most one thread works
-for an exchange: it alone uses the descriptor then, which is why a descriptor whose client has gone
-is closed when the thread comes back, not before its number could be another file's.
+in one go. What follows is sent piece by piece, each when all before it has left, so that a client
+that does not read costs one piece at most. Where the kernel can send from the file itself, it does,
+and nothing is read. Else a piece is read on the loop's thread if it is in memory. What is not in
+memory is read by a thread, so that no disk is ever waited for. In one turn of the loop each client
+gets one piece, so that another one waits for no more than a piece of each.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ log = logging.getLogger("thor.files")
 _KNOWN_METHODS = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE")
 )
+#: What the kernel sends of a file for one client, in bytes, before the others have their turn.
+WINDOW_BYTES = 64 * 1024
 
 
 class StaticFiles:
@@ -149,82 +152,93 @@ def _send(exchange: HttpServerExchange, answer: Answer) -> None:
 
 
 class _Delivery:
-    """One answer on its way: the sink of its exchange."""
+    """One answer on its way."""
 
-    __slots__ = ("exchange", "file", "loop", "paused", "reading")
+    __slots__ = ("exchange", "file", "loop")
 
     def __init__(self, files: StaticFiles, exchange: HttpServerExchange) -> None:
         self.exchange: HttpServerExchange | None = exchange
         self.file: OpenFile | None = None
         self.loop = exchange.http_conn.server.loop
-        self.paused = False
-        self.reading = True
-        exchange.sink(self)
+        exchange.on("close", self.close)  # a sink does not hear it where the program listens
         asked = (exchange.method, exchange.uri, exchange.req_hdrs, self.loop.time())
         self.loop.run_in_thread(files.prepare, *asked, then=self._prepared)
 
-    # -- called by the exchange
-
-    def pause(self, paused: bool) -> None:
-        """The client takes no more for now (True)."""
-        self.paused = paused
-        self._read_on()
-
     def close(self) -> None:
-        """The client is gone."""
+        """The client is gone, or needs the file no more."""
         self.exchange = None
-        self._end()
+        file, self.file = self.file, None
+        if file is not None:
+            file.release()
 
     # -- called when a thread comes back
 
     def _prepared(self, result: Any, failure: BaseException | None) -> None:
-        self.reading = False
-        answer, self.file, piece = result or (plain_answer(500), None, b"")
+        answer, file, piece = result or (plain_answer(500), None, b"")
         exchange = self.exchange
         if failure is not None:
             log.error("a file could not be served", exc_info=failure)
         if exchange is None:
-            self._end()
-        elif self.file is None:
+            if file is not None:
+                file.release()
+        elif file is None:
             _send(exchange, answer)
         else:
+            self.file = file
             exchange.response_start(answer.status, PHRASES[answer.status], answer.headers)
-            self._pass_on(exchange, piece)
+            self._pass_on(exchange, file, piece)
 
-    def _read(self, piece: bytes | None, failure: BaseException | None) -> None:
-        self.reading = False
-        if failure is not None:
-            log.warning("a file could not be read on: %s", failure)
-        if self.exchange is None:
-            self._end()
-        else:
-            self._pass_on(self.exchange, piece or b"")
+    def _read_on(self, file: OpenFile) -> None:
+        """Have a thread read the next piece."""
+
+        def then(piece: bytes | None, failure: BaseException | None) -> None:
+            if failure is not None:
+                log.warning("a file could not be read on: %s", failure)
+            file.release()
+            if self.exchange is not None:
+                self._pass_on(self.exchange, file, piece or b"")
+
+        file.hold()
+        self.loop.run_in_thread(file.read, then=then)
 
     # -- sending
 
-    def _pass_on(self, exchange: HttpServerExchange, piece: bytes) -> None:
-        assert self.file is not None
-        if piece:
+    def _pass_on(self, exchange: HttpServerExchange, file: OpenFile, piece: bytes) -> None:
+        """Send a piece that was read."""
+        if piece or not file.left:
             exchange.response_body(piece)
-        if not self.file.left:
-            self.exchange = None
-            self._end()
-            exchange.response_done([])
-        elif piece:
-            self._read_on()
+            self._go_on(exchange, file)
         else:
             # What was promised is not there: the client must see that, not wait for it.
-            self.exchange = None
-            self._end()
+            self.close()
             if exchange.http_conn.tcp_conn is not None:
                 exchange.http_conn.tcp_conn.abort()
 
-    def _read_on(self) -> None:
-        if self.file is not None and not self.paused and not self.reading:
-            self.reading = True
-            self.loop.run_in_thread(self.file.read, then=self._read)
+    def _go_on(self, exchange: HttpServerExchange, file: OpenFile) -> None:
+        """After a piece was queued: send the next one when it has left, or end the response."""
+        if file.left:
+            exchange.when_sent(self._next_turn)
+        else:
+            self.close()
+            exchange.response_done([])
 
-    def _end(self) -> None:
-        if self.file is not None and not self.reading:
-            self.file.close()
-            self.file = None
+    def _next_turn(self) -> None:
+        """Send the next piece when the other connections had their turn."""
+        if self.exchange is not None:
+            self.loop.schedule_slice(self._send_on)
+
+    def _send_on(self) -> None:
+        """Send the next piece: there is room for it."""
+        exchange, file = self.exchange, self.file
+        if exchange is None or file is None:
+            return
+        if exchange.can_send_files():
+            count = min(WINDOW_BYTES, file.left)
+            if file.is_cached(count) and exchange.response_file(file, file.offset, count):
+                file.skip(count)
+                self._go_on(exchange, file)
+                return
+        elif piece := file.read_cached():
+            self._pass_on(exchange, file, piece)
+            return
+        self._read_on(file)

@@ -29,6 +29,7 @@ from thor.events import EventEmitter
 from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
+from thor.tcp.sendfile import File, queue_file
 from thor.tcp.splice import Passage, Splice, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
 from thor.tcp.writebuf import NOTHING, WriteBuffer
@@ -168,6 +169,16 @@ class TcpConnection(WritingSide):
         Returns: False if it cannot be: not on this system, or not with connections of this kind
         """
         return begin_splice(self, dst, passage)
+
+    def _write_file(self, file: File, offset: int, count: int) -> bool:
+        """Queue `count` bytes of `file` from `offset` on; they are sent as if they were written.
+
+        The pages are to be in memory, or the loop waits for the disk. Where the file has become
+        shorter, the connection is aborted.
+        Returns: False if they have to be read and written: not a connection of this kind, or
+            something is queued
+        """
+        return queue_file(self, file, offset, count)
 
     def _resume(self) -> None:
         """Deliver what was given back, then read on."""

@@ -45,15 +45,13 @@ Some facts about splice, and what they mean for us:
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import os
-import socket as socket_module
 from typing import TYPE_CHECKING, Protocol
 
+from thor.tcp.kernelbuf import REFUSALS, KernelBuffer, has_kernel_socket
 from thor.tcp.state import OPEN
-from thor.tcp.writebuf import Way, WriteBuffer
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
@@ -67,9 +65,6 @@ PIECE_BYTES = 32 * 1024
 #: the destination does not take is kept for longer than a turn.
 IDLE_PIPES = 4
 MOST_PIPES = 64
-
-#: Not a failure of the connection, but of splice: this system, or this kind of socket, has none.
-REFUSALS = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP))
 
 _HAS_SPLICE = hasattr(os, "splice")
 
@@ -162,57 +157,28 @@ class Splice:
         return count
 
 
-class PipeBuffer(WriteBuffer):
-    """A queue that begins with the bytes in a pipe; with the last of them it gives its place back
-    to the queue that was there before."""
+class PipeBuffer(KernelBuffer):
+    """A queue that begins with the bytes in a pipe."""
 
-    __slots__ = ("_before", "_conn", "_held", "_pipe", "_pipes")
+    __slots__ = ("_pipe", "_pipes")
 
     def __init__(self, conn: TcpConnection, pipes: Pipes, pipe: Pipe, held: int) -> None:
         """conn: has nothing queued; held: how many bytes are in the pipe"""
-        self._conn = conn
-        self._before = conn._buffer
-        self.size = self._held = held
+        KernelBuffer.__init__(self, conn, held)
         self._pipes = pipes
         self._pipe = pipe
 
-    def send_to(self, way: Way) -> int:
-        """As any queue; what is in the pipe leaves first, and alone."""
-        source = self._pipe.reader.fileno()
-        try:
-            sent = _splice(source, self._conn._fd, self._held)
-        except OSError as why:
-            if why.errno not in REFUSALS:
-                raise
-            self.insert(0, os.read(source, self._held))
-            self._give_way()
-            rest = self._conn._buffer
-            sent = rest.send_to(way)
-            self.size = rest.size  # the one who called asks this one
-            return sent
-        self.size -= sent
-        self._held -= sent
-        if not self._held:
-            self._give_way()
-        return sent
+    def _send_held(self) -> int:
+        return _splice(self._pipe.reader.fileno(), self._conn._fd, self._held)
 
-    def _give_way(self) -> None:
-        """The pipe is empty."""
-        self._held = 0
-        self._pipes.give(self._pipe)
-        self._conn._buffer = self._before
-        if self:
-            rest = self._conn._own_buffer()
-            rest += self
-            rest.size = self.size
+    def _read_held(self) -> bytes:
+        return os.read(self._pipe.reader.fileno(), self._held)
 
-    def clear(self) -> None:
-        """Drop everything."""
-        if self._held:
-            self._held = 0
+    def _release(self, empty: bool) -> None:
+        if empty:
+            self._pipes.give(self._pipe)
+        else:
             self._pipes.drop(self._pipe)
-            self._conn._buffer = self._before
-        WriteBuffer.clear(self)
 
 
 class Pipe:
@@ -292,9 +258,7 @@ def begin_splice(src: TcpConnection, dst: TcpConnection, passage: Passage) -> bo
     """Have what arrives on `src` go to `dst`: see `TcpConnection._splice_to`."""
     if src._splice is not None:
         src._splice.end()
-    plain = _HAS_SPLICE and not (src._encrypts or dst._encrypts)
-    # In memory there are sockets that are none.
-    if not plain or not src.socket.__class__ is dst.socket.__class__ is socket_module.socket:
+    if not _HAS_SPLICE or not (has_kernel_socket(src) and has_kernel_socket(dst)):
         return False
     if src._loop is not dst._loop:
         return False

@@ -22,13 +22,17 @@ from thor.http.passage import PassesBodies
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import OutHead, informational_head, response_head
+from thor.tcp.sendfile import can_send_files
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from thor.http.error import HttpError
     from thor.http.server.connection import HttpServerConnection
     from thor.http.wire.head import RequestParts
     from thor.tcp import TcpConnection
+    from thor.tcp.sendfile import File
     from thor.types import Data, HeadersIn, RawHeaders
 
 log = logging.getLogger("thor.http")
@@ -279,6 +283,37 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
 
     def _body_went(self, count: int) -> None:
         self._left -= count
+
+    # -- for bodies that come from a file ------------------------------------------------------
+
+    def can_send_files(self) -> bool:
+        """Return whether the kernel can send pieces of files to this client."""
+        tcp_conn = self.http_conn.tcp_conn
+        return tcp_conn is not None and can_send_files(tcp_conn)
+
+    def response_file(self, file: File, offset: int, count: int) -> bool:
+        """Send a piece of a file as the next piece of the body, without reading it.
+
+        To be called when all that was written before has left (`when_sent`).
+        offset, count: the piece, in bytes; its pages are to be in memory
+        Returns: False if it has to be read, and passed to `response_body`
+        """
+        tcp_conn = self.http_conn.tcp_conn
+        if tcp_conn is None or count > self._body_owed():
+            return False
+        if not tcp_conn._write_file(file, offset, count):
+            return False
+        self._left -= count
+        return True
+
+    def when_sent(self, callback: Callable[[], Any]) -> None:
+        """Call `callback()` when all that was written until now was handed to the kernel.
+
+        It is never called if the connection is lost before.
+        """
+        tcp_conn = self.http_conn.tcp_conn
+        if tcp_conn is not None and tcp_conn._writing is OPEN:
+            tcp_conn._when_sent(callback)
 
     # -- for the connection --------------------------------------------------------------------
 
