@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from cli_support import complains, here, running, thor
+from cli_support import ask_together, complains, few_descriptors, here, running, thor
 
 from thor_support import ROOT
 
@@ -45,6 +45,17 @@ def test_requests_go_to_the_origins_in_turn(tmp_path: Path) -> None:
     lines = out.decode().splitlines()
     assert len(lines) == 4
     assert all('"GET /name HTTP/1.1" 200 3' in line for line in lines)
+
+
+def test_proxy_with_few_descriptors_answers_every_client(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(8 << 20)  # more than the buffers take: connections to the origin stay open
+    listen = ("--listen", "127.0.0.1:0")
+    with (
+        running("serve", str(tmp_path), *listen) as origin,
+        running("proxy", "--to", origin.url, *listen, preexec_fn=few_descriptors) as proxy,
+    ):
+        assert set(ask_together(proxy.port, "/large", 60)) == {b"HTTP/1.1 200 OK"}
 
 
 def test_refused_requests_are_in_the_access_log() -> None:

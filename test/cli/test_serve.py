@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from cli_support import complains, here, running
+from cli_support import ask_together, complains, few_descriptors, here, running
 
 
 def get(url: str) -> bytes:
@@ -27,6 +27,14 @@ def test_files_are_served_until_a_signal(tmp_path: Path) -> None:
             get(f"{server.url}/")
         server.signal(signal.SIGTERM)
         assert server.end() == (0, b"", "")
+
+
+def test_serve_with_few_descriptors_answers_every_client(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(8 << 20)  # more than the buffers take: it stays open
+    listen = ("--listen", "127.0.0.1:0")
+    with running("serve", str(tmp_path), *listen, preexec_fn=few_descriptors) as server:
+        assert set(ask_together(server.port, "/large", 60)) == {b"HTTP/1.1 200 OK"}
 
 
 def test_directories_are_listed_when_asked(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import re
+import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import IO, Any, NamedTuple
 
 from thor.cli import main
@@ -114,3 +116,29 @@ def running(*args: str, before: Sequence[str] = (), **popen: Any) -> Iterator[Ru
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def few_descriptors() -> None:
+    """In a process that is to run a command: limit its descriptors to 64."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def ask_together(port: int, path: str, clients: int) -> list[bytes]:
+    """So many clients ask at once, then read their answers, one after the other.
+
+    Returns: the status lines
+    """
+    lines = []
+    with ExitStack() as stack:
+        socks = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), LIMIT_S))
+            for _ in range(clients)
+        ]
+        for sock in socks:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        for sock in socks:
+            data = sock.recv(65536)
+            lines.append(data.partition(b"\r\n")[0])
+            while data:
+                data = sock.recv(1 << 20)
+    return lines

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     def serve(host: str | None, port: int | None, **settings: Any) -> HttpServer:
         server = HttpServer(host, port, loop, **settings)
         server.drain_idle_timeout = idle_drain_s(args)
+        server.tcp_server.fds_per_connection = 2  # one is a file's
         server.on("exchange", files)
         return server
 

@@ -97,6 +97,7 @@ class ReverseProxy(EventEmitter):
         self.server = self.server_class(host, port, self.loop, **tcp_settings)
         if self.server.trusts_https is None:
             self.server.trusts_https = self._trusts_https
+        self.server.tcp_server.fds_per_connection = 2  # one is the upstream's
         self.server.on("exchange", self._exchange)
         self.server.on("start", self._started)
         self.server.on("stop", self._server_stopped)

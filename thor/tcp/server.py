@@ -10,7 +10,9 @@ starve those that are there. A connection that was gone before it was accepted i
 Out of descriptors, memory or fds that a loop can watch, accepting pauses: the listening sockets
 are not watched, or the loop would spin, and connections wait in the kernel's queue. Accepting is
 tried again when a connection of this server has closed, and from time to time; it has resumed when
-an accept did not fail.
+an accept did not fail. It pauses already when the descriptors would not be enough for all that the
+connections may need (`descriptors.py`). Then each that closes makes room for another one, and
+accepting has resumed when nobody waits any more.
 
 A graceful end accepts what waits before the listening sockets are closed: who is in the kernel's
 queue is connected, for all it knows, and has mostly sent its request, and a close would reset it.
@@ -39,6 +41,7 @@ from thor.loop.poller import ERROR, HANGUP, READABLE
 from thor.loop.source import default_loop
 from thor.tcp.address import Networks, unix_path, unmapped
 from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.descriptors import has_room
 from thor.tcp.inherited import listen_on
 from thor.tcp.listening import BACKLOG, open_listening
 from thor.tcp.socketfile import file_identity, remove_file
@@ -89,6 +92,9 @@ class TcpServer(EventEmitter):
     address: where it listens (the first of its addresses), with the port that it got; the path
         of a `unix:` server, `bytes` for an abstract name
     active_connections: how many of its connections are open
+    fds_per_connection: how many descriptors a connection may need in all, with those that the
+        program opens for it, such as a connection to an upstream, or a file. Accepting pauses
+        before there are too few
     proxy_header_timeout: how long the PROXY header of a connection may take, in seconds; not below
         3, the specification says, for the sake of a packet that is sent again; None or 0: no limit
 
@@ -97,7 +103,7 @@ class TcpServer(EventEmitter):
         connect(conn: TcpConnection): a connection was accepted; it is paused. If nobody listens,
             or a listener raises, it is aborted.
         accept_paused(errno: int): no connection can be accepted: the process is out of
-            descriptors (EMFILE), say. Those that come wait.
+            descriptors, or would soon be (EMFILE), say. Those that come wait.
         accept_resumed(): they can again.
         proxy_refused(address: Address, reason: str): a connection was closed unseen, since it did
             not begin with a valid PROXY header, or its peer is not trusted. It is logged too.
@@ -106,6 +112,7 @@ class TcpServer(EventEmitter):
             stopped, which closes and forgets the server without a word.
     """
 
+    fds_per_connection = 1
     proxy_header_timeout: float | None = 5.0
 
     def __init__(
@@ -144,6 +151,7 @@ class TcpServer(EventEmitter):
         self._stranded: list[TcpConnection] = []
         self._draining = False
         self._accept_error = 0
+        self._crowded = False  # accepting pauses for want of room
         self._retry: ScheduledEvent | None = None
         #: Called when the last listening socket was closed: for the layer above.
         self._when_deaf: Callable[[], Any] | None = None
@@ -203,6 +211,9 @@ class TcpServer(EventEmitter):
     def _accept_some(self, door: _Door) -> None:
         accept = door.socket.accept
         for _ in range(ACCEPT_BATCH):
+            if not self._has_room(door):
+                self._await_room()
+                return
             try:
                 sock, address = accept()
             except BlockingIOError:
@@ -215,7 +226,7 @@ class TcpServer(EventEmitter):
                     continue
                 self._pause_accepting(why.errno or errno.EINVAL)
                 return
-            if self._accept_error:
+            if self._accept_error and not self._crowded:
                 try:
                     self._loop._call(self._resume_accepting, (), None)
                 except BaseException:
@@ -225,7 +236,7 @@ class TcpServer(EventEmitter):
             if door.both_families:
                 address = unmapped(address)
             self._loop._call(self._accepted, (sock, address), None)
-            if self._accept_error or not self._doors:
+            if (self._accept_error and not self._crowded) or not self._doors:
                 return
         if self._accept_error:
             self._resume_accepting()
@@ -320,17 +331,34 @@ class TcpServer(EventEmitter):
 
     # -- out of descriptors --------------------------------------------------------------------
 
+    def _has_room(self, door: _Door) -> bool:
+        """Return whether the descriptors are enough for another connection."""
+        if door.socket.__class__ is not socket_module.socket:
+            return True  # it is in memory, and so is what it accepts
+        return has_room(self._loop, len(self._connections), self.fds_per_connection)
+
+    def _await_room(self) -> None:
+        """Accept no more until a connection has closed. Also at the end: room there will be."""
+        self._crowded = True
+        self._stop_accepting(errno.EMFILE)
+
     def _pause_accepting(self, code: int) -> None:
+        crowded, self._crowded = self._crowded, False
+        if not self._stop_accepting(code) and self._draining and not crowded:
+            self._close_doors()  # an end waits for better times but once: who is not in yet is lost
+
+    def _stop_accepting(self, code: int) -> bool:
+        """Accept no more for now, and tell so. Returns: False if that was told before"""
         self._stop_retrying()
         self._retry = self._loop._schedule(RETRY_S, self._try_again)
         told, self._accept_error = self._accept_error, code
-        if not told:
-            for door in self._doors:
-                door._set_interest(0)
-            if not self.emit("accept_paused", code):
-                log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
-        elif self._draining:
-            self._close_doors()  # an end waits for better times but once: who is not in yet is lost
+        if told:
+            return False
+        for door in self._doors:
+            door._set_interest(0)
+        if not self.emit("accept_paused", code):
+            log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
+        return True
 
     def _try_again(self) -> None:
         self._retry = None
@@ -348,6 +376,7 @@ class TcpServer(EventEmitter):
 
     def _resume_accepting(self) -> None:
         self._accept_error = 0
+        self._crowded = False
         self._stop_retrying()
         for door in self._doors:
             door._set_interest(READABLE)
