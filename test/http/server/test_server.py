@@ -92,6 +92,44 @@ def test_trouble_with_accepting_is_passed_on() -> None:
     assert told == [24, "resumed"]
 
 
+def test_server_with_waiting_clients_closes_after_responses() -> None:
+    stage = Stage()
+    early = stage.client().send(request())
+    answer(stage.exchange)
+    assert early.take() == HELLO
+    stage.server.tcp_server.emit("accept_paused", 24)
+    early.send(request())
+    late = stage.client().send(request())
+    for exchange, client in zip(stage.exchanges[1:], (early, late), strict=True):
+        answer(exchange)
+        assert client.take() == HELLO_CLOSE
+        assert client.ended
+
+
+def test_server_with_waiting_clients_closes_idle_connections() -> None:
+    stage = Stage()
+    idle, busy, new = stage.client(), stage.client(), stage.client()
+    idle.send(request())
+    answer(stage.exchange)
+    busy.send(request())
+    stage.server.tcp_server.emit("accept_paused", 24)
+    stage.advance(5.1)
+    assert (idle.ended, new.ended, busy.ended) == (True, True, False)
+
+
+def test_server_without_waiting_clients_keeps_connections() -> None:
+    stage = Stage()
+    idle = stage.client()
+    stage.server.tcp_server.emit("accept_paused", 24)
+    stage.advance(4)
+    stage.server.tcp_server.emit("accept_resumed")
+    stage.advance(4)
+    idle.send(request())
+    answer(stage.exchange)
+    assert idle.take() == HELLO
+    assert not idle.ended
+
+
 def test_connections_do_not_share_their_exchanges() -> None:
     stage = Stage()
     one, two = stage.client().send(request("/1")), stage.client().send(request("/2"))

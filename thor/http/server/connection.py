@@ -69,7 +69,7 @@ class HttpServerConnection(Ending):
         # So does what is looked at for every request: a class's default costs more to read.
         self._exchange = None
         self._closing = False
-        self._unsettled = server._draining
+        self._unsettled = server._draining or server._crowded
         self._reading = HEAD
         self._head = NEW
         self._pumping = False
@@ -327,7 +327,9 @@ class HttpServerConnection(Ending):
     def _may_persist(self, exchange: HttpServerExchange) -> bool:
         """Whether what comes next is the next request, or can come."""
         reader = self._reader
-        if exchange.method == b"CONNECT" or self.server._draining:
+        if self.server._draining or self.server._crowded:
+            return False
+        if exchange.method == b"CONNECT":
             return False  # it may be meant for a tunnel
         if exchange._must_continue and not reader.complete and not reader.buffered:
             return False  # or the body that the client has announced, or not

@@ -221,6 +221,13 @@ class Ending(Patience):
         self._close()
         self._lose_exchange(ConnectError("the server was shut down"))
 
+    def make_room(self) -> None:
+        """Clients wait to be accepted: close after the next response, or when no request comes for
+        a while."""
+        self._unsettled = True
+        if not self._closing:
+            self._wait()
+
     def drain(self) -> None:
         """Close when it is over: after the response in progress, if it can say so, else when no
         request comes for a while. One that is on its way would be lost."""

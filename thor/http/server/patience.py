@@ -161,7 +161,7 @@ class Patience:
                 patience = min(patience, server.head_timeout)
             when, then = self._since + patience, self._time_out_quiet
         # Not of a request that is there, and waits for the client to read the answer before it.
-        if server._draining and not self._reader.started:
+        if (server._draining or server._crowded) and not self._reader.started:
             until = self._since + (server.drain_idle_timeout or 0.0)
             if until <= when:
                 when, then = until, self._time_out_drain

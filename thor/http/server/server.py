@@ -155,6 +155,8 @@ class HttpServer(EventEmitter):
         self._date_until = 0.0
         self._dated = b""
         self._draining = False
+        #: Clients wait to be accepted, and can only be when others have gone.
+        self._crowded = False
         self._stopped = False
         self._listening = True
         self._limits_of: tuple[Any, ...] = ()
@@ -171,8 +173,8 @@ class HttpServer(EventEmitter):
         server.on("stop", self._deafened)
         server._when_deaf = self._stop_if_over
         server.on("proxy_refused", lambda *_: self._stop_if_over())
-        server.on("accept_paused", lambda code: self.emit("accept_paused", code))
-        server.on("accept_resumed", lambda: self.emit("accept_resumed"))
+        server.on("accept_paused", self._accept_paused)
+        server.on("accept_resumed", self._accept_resumed)
 
     def __repr__(self) -> str:
         return f"<HttpServer {self.address!r} with {self._open} connections>"
@@ -236,6 +238,17 @@ class HttpServer(EventEmitter):
         if not self._stopped:
             self._stopped = True
             self.loop._soon(self.emit, "stop")
+
+    def _accept_paused(self, code: int) -> None:
+        """Clients wait: those that are here must not keep their places for ever."""
+        self._crowded = True
+        for connection in self.connections:
+            connection.make_room()
+        self.emit("accept_paused", code)
+
+    def _accept_resumed(self) -> None:
+        self._crowded = False
+        self.emit("accept_resumed")
 
     def _started(self) -> None:
         self.emit("start")
