@@ -3,7 +3,8 @@
 Owns: finding the texts, their headings and their examples. Must not know what the tests do.
 
 The texts are in `documented/` in the folder that THOR_SHARED names, else in `shared/` beside the
-tree. Where they are absent, what needs them is skipped.
+tree; the numbered ones are the reference of the event library, the HTTP client and the server.
+Where they are absent, what needs them is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from thor_support import ROOT
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER = Path(os.environ.get("THOR_SHARED") or ROOT.parent / "shared") / "documented"
-TEXT = "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.txt")))
+TEXT = "\n".join(path.read_text() for path in sorted(FOLDER.glob("[0-9]*.txt")))
 
 #: Headings that say nothing by themselves.
 TITLES = {"Events", "HTTP", "Event Loops", "TCP", "TLS/SSL", "UDP", "API Reference"}
