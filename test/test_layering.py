@@ -95,7 +95,7 @@ GUARDED = {
         "thor.testing.memory",
     },
     "asyncio": {"thor.aio"},
-    "threading": {"thor.loop.threads", "thor.loop.base"},
+    "threading": {"thor.loop.threads", "thor.loop.base", "thor.cli.linewriter"},
     "queue": {"thor.loop.threads"},
     "concurrent": set(),
     "multiprocessing": set(),

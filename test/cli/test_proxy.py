@@ -99,9 +99,24 @@ def test_wrong_use(args: list[str], says: str) -> None:
     complains(here("proxy", *args), 2, says)
 
 
-def test_an_origin_that_does_not_resolve() -> None:
-    result = here("proxy", "--to", "http://127.0.0.1:9", "--to", "http://no-such-name.invalid")
-    complains(result, 1, "cannot resolve 'no-such-name.invalid'")
+def test_proxy_fails_at_start_if_no_origin_resolves() -> None:
+    result = here("proxy", "--to", "http://a.invalid", "--to", "http://b.invalid")
+    complains(result, 1, "cannot resolve 'a.invalid'")
+    assert "cannot resolve 'b.invalid'" in result.err
+
+
+def test_proxy_warns_of_one_origin_of_two_that_does_not_resolve(tmp_path: Path) -> None:
+    (tmp_path / "name").write_text("up")
+    anywhere = ("--listen", "127.0.0.1:0")
+    with (
+        running("serve", str(tmp_path), *anywhere) as up,
+        running("proxy", "--to", "http://a.invalid", "--to", up.url, *anywhere) as proxy,
+    ):
+        [warning] = proxy.warnings
+        assert warning.startswith("thor: cannot resolve 'a.invalid': ")
+        assert [get(f"{proxy.url}/name") for _ in range(2)] == [b"up", b"up"]
+        proxy.signal(signal.SIGTERM)
+        assert proxy.end() == (0, b"", "")
 
 
 def test_a_port_in_use() -> None:

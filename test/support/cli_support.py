@@ -69,7 +69,12 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
+        #: The lines before the one that says where it listens.
+        self.warnings: list[str] = []
         self.said = _read_line(process.stderr)
+        while self.said.startswith("thor: cannot resolve "):
+            self.warnings.append(self.said)
+            self.said = _read_line(process.stderr)
         found = re.search(r"(https?)://([^/\s]+):(\d+)/", self.said)
         #: Where it listens: its port, or the path of its Unix socket.
         self.path = ""

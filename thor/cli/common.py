@@ -154,6 +154,14 @@ def logging_to_stderr() -> Iterator[None]:
         logging.raiseExceptions = before
 
 
+def tell_waiting(count: int) -> None:
+    """Tell whoever has pressed Ctrl-C why the command goes on; nothing if it does not."""
+    if count:
+        line_end = "\n" if sys.stderr.isatty() else ""  # behind the ^C of the terminal
+        what = f"{count} connection{'s' * (count != 1)}"
+        tell(f"{line_end}thor: waiting for {what}, Ctrl-C again to stop at once")
+
+
 class Stopper:
     """Runs a loop until a signal says to stop: in good order, or at once when it comes again."""
 
@@ -163,15 +171,18 @@ class Stopper:
         stop: Callable[[], Any],
         drain_s: float,
         left: str = "requests in flight",
+        interrupt: Callable[[], Any] | None = None,
     ) -> None:
         """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done
 
+        interrupt: the same for Ctrl-C, if that differs: somebody waits for the end
         left: what is still there after `drain_s` seconds, for people
         """
         self._loop = loop
         self._stop = stop
         self._drain_s = drain_s
         self._left = left
+        self._interrupt = interrupt or stop
         self._stopping = False
 
     def run(self) -> None:
@@ -188,16 +199,20 @@ class Stopper:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         # A handler may come between any two steps of the loop: the work waits for its place.
-        self._loop.run_in_loop(self.stop)
+        stop = self._interrupt if number == signal.SIGINT else self._stop
+        self._loop.run_in_loop(self._begin, stop)
 
     def stop(self) -> None:
         """Begin to stop; the second time, stop."""
+        self._begin(self._stop)
+
+    def _begin(self, stop: Callable[[], Any]) -> None:
         if self._stopping:
             self._loop.stop()
             return
         self._stopping = True
         self._loop.schedule(self._drain_s, self._give_up)
-        self._stop()
+        stop()
 
     def _give_up(self) -> None:
         self._loop.stop()  # first: nobody may be there to be told

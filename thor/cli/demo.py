@@ -7,8 +7,16 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from thor.cli.common import DONE, CommandError, Stopper, address, examples, seconds
-from thor.cli.listen import listening, show
+from thor.cli.common import (
+    DONE,
+    CommandError,
+    Stopper,
+    address,
+    examples,
+    seconds,
+    tell_waiting,
+)
+from thor.cli.listen import Servers, listening, show
 from thor.http import HttpServer
 from thor.http.client import HttpClient
 from thor.loop import LoopBase, make
@@ -56,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     except CommandError:
         loop.stop()  # the origins listen already
         raise
-    stopper = Stopper(loop, demo.stop, 5.0)
+    stopper = Stopper(loop, demo.stop, 5.0, interrupt=demo.interrupt)
     demo.describe(until_stopped=not args.once and args.seconds is None)
     demo.send_requests(then=stopper.stop if args.once else None)
     if args.seconds is not None:
@@ -91,7 +99,7 @@ class Demo:
         with listening(listen):
             self.proxy = ReverseProxy(*listen, Upstream(urls, name="demo"), loop)
         self.proxy.on("done", self._seen)
-        self.proxy.on("stop", loop.stop)
+        self._servers = Servers([self.proxy], loop)
         self.proxy.server.drain_idle_timeout = None  # nobody's requests are worth a wait here
 
     def _make_origin(self, name: str) -> HttpServer:
@@ -155,4 +163,8 @@ class Demo:
 
     def stop(self) -> None:
         """Stop in good order: the proxy first, whose end ends the loop."""
-        self.proxy.graceful_shutdown()
+        self._servers.graceful_shutdown()
+
+    def interrupt(self) -> None:
+        """Stop in good order, and say what is waited for."""
+        self._servers.interrupt(tell_waiting)

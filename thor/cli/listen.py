@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 #: A host and a port; the port of a Unix socket is 0.
 Where = tuple[str, int]
 
+#: How long after Ctrl-C it is said what is waited for, in seconds: what ends sooner is not waited
+#: for by anybody.
+REPORT_DELAY_S = 0.1
+
 
 def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """The arguments of a command that serves."""
@@ -160,6 +164,18 @@ class Servers:
         """Begin an orderly end."""
         for server in self._servers:
             server.graceful_shutdown()
+
+    def interrupt(self, report: Callable[[int], Any]) -> None:
+        """Begin an orderly end, with idle connections closed at once.
+
+        report: called with the number of those that are left, once the idle ones have closed
+        """
+        for server in self._servers:
+            server.graceful_shutdown(idle_timeout=0)
+        self._loop.schedule(REPORT_DELAY_S, lambda: report(self._connection_count()))
+
+    def _connection_count(self) -> int:
+        return sum(server.connection_count for server in self._servers)
 
     def _stopped(self) -> None:
         self._running -= 1

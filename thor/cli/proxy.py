@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from typing import TYPE_CHECKING, Any
 
 from thor import dns
-from thor.cli.common import MISUSED, CommandError, examples
+from thor.cli.accesslog import add_access_log_arguments, open_access_log
+from thor.cli.common import MISUSED, CommandError, examples, tell
 from thor.cli.listen import add_server_arguments, certificates, idle_drain_s, peers
 from thor.cli.serving import serve_until_told
 from thor.http.client.connect import ALPN
 from thor.loop import LoopBase, make
-from thor.proxy import Endpoint, Flow, ReverseProxy, Upstream
-from thor.proxy.accesslog import access_line, refused_line
+from thor.proxy import Endpoint, ReverseProxy, Upstream
 from thor.proxy.upstream import BALANCES
 from thor.tls import client_context
 
 if TYPE_CHECKING:
     import ssl
-
-    from thor.http.error import HttpError
-    from thor.tcp import TcpConnection
 
 #: Any type of socket: a name has an address, or has none.
 _ANY_TYPE = 0
@@ -78,9 +73,7 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="refuse request targets that do not keep to RFC 3986, as some browsers' do not",
     )
-    parser.add_argument(
-        "--access-log", action="store_true", help="write a line for each request to stdout"
-    )
+    add_access_log_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -92,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as why:
         raise CommandError(str(why), MISUSED) from None
     context = origin_context(args)
+    log = open_access_log(args)
     check_names(loop, upstream)
-    log = open_access_log() if args.access_log else None
 
     def forward(host: Any, port: Any, **settings: Any) -> ReverseProxy:
         proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust, **settings)
@@ -101,13 +94,13 @@ def run(args: argparse.Namespace) -> int:
         proxy.server.strict_target = args.strict_target
         proxy.client.tls_context = context
         if log is not None:
-            log_access(proxy, log)
+            log.log_proxy(proxy)
         return proxy
 
     def announce(where: str) -> str:
         return f"thor: forwarding {where} to {', '.join(args.to)}"
 
-    return serve_until_told(args, loop, forward, announce)
+    return serve_until_told(args, loop, forward, announce, log)
 
 
 def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
@@ -126,7 +119,8 @@ def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
 def check_names(loop: LoopBase, upstream: Upstream) -> None:
     """Look up every endpoint, so that a name that is misspelt is told now, not to each client.
 
-    Raises: CommandError if one cannot be resolved
+    One that cannot be resolved is a warning: its client looks it up again for each connection.
+    Raises: CommandError if none can be resolved
     """
     waiting = {endpoint for endpoint in upstream.endpoints if endpoint.port}
     failures: list[str] = []
@@ -136,7 +130,7 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
             waiting.discard(endpoint)
             if isinstance(answer, OSError):
                 failures.append(f"cannot resolve {endpoint.host!r}: {answer.strerror}")
-            if failures or not waiting:
+            if not waiting:
                 loop.stop()
 
         dns.lookup(loop, endpoint.host, endpoint.port, _ANY_TYPE, answered)
@@ -146,27 +140,7 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
     for endpoint in list(waiting):
         look_up(endpoint)
     loop.run()
-    if failures:
-        raise CommandError(failures[0])
-
-
-def open_access_log() -> logging.Logger:
-    """The logger of the access log, which goes to stdout."""
-    log = logging.getLogger("thor.access")
-    log.propagate = False
-    log.setLevel(logging.INFO)
-    log.addHandler(logging.StreamHandler(sys.stdout))
-    return log
-
-
-def log_access(proxy: ReverseProxy, log: logging.Logger) -> None:
-    """Log a line for each request that is done, or was refused."""
-
-    def done(flow: Flow) -> None:
-        log.info("%s", access_line(flow))
-
-    def refused(conn: TcpConnection, error: HttpError) -> None:
-        log.info("%s", refused_line(conn, error, proxy.loop.time()))
-
-    proxy.on("done", done)
-    proxy.server.on("refused", refused)
+    if len(failures) == len(upstream.endpoints):
+        raise CommandError("; ".join(failures))
+    for failure in failures:
+        tell(f"thor: {failure}; it is tried again when a request is to go there")

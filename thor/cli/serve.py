@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from thor.cli.accesslog import add_access_log_arguments, open_access_log
 from thor.cli.common import CommandError, examples
 from thor.cli.listen import add_server_arguments, idle_drain_s
 from thor.cli.serving import serve_until_told
@@ -29,6 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--list", action="store_true", help="list directories that have no index.html"
     )
+    add_access_log_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -38,16 +40,19 @@ def run(args: argparse.Namespace) -> int:
         files = StaticFiles(args.directory, listing=args.list)
     except OSError as why:
         raise CommandError(f"cannot serve {args.directory!r}: {why.strerror}") from None
+    log = open_access_log(args)
     loop = make()
 
     def serve(host: str | None, port: int | None, **settings: Any) -> HttpServer:
         server = HttpServer(host, port, loop, **settings)
         server.drain_idle_timeout = idle_drain_s(args)
         server.tcp_server.fds_per_connection = 2  # one is a file's
+        if log is not None:
+            log.log_server(server)
         server.on("exchange", files)
         return server
 
     def announce(where: str) -> str:
         return f"thor: serving {args.directory} on {where}"
 
-    return serve_until_told(args, loop, serve, announce)
+    return serve_until_told(args, loop, serve, announce, log)

@@ -8,27 +8,42 @@ opens all that is listened on and reads all files that are needed, then forks: s
 said once, before anything is served, and workers share the keys of TLS's session tickets. Each
 worker makes the command's servers on the sockets of its slot, and on the command's loop, which
 begins anew in a forked process.
+
+Ctrl-C reaches every process at a terminal; workers ignore it, and hear of it from this process,
+which alone has something to say: whether it was Ctrl-C, and how many connections each worker waits
+for, is in memory that all of them share.
 """
 
 from __future__ import annotations
 
 import argparse
+import mmap
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thor.cli.common import DONE, FAILED, CommandError, Stopper, tell
-from thor.cli.listen import Servers, listen_all, listening, place, places_of
+from thor.cli.common import DONE, FAILED, CommandError, Stopper, tell, tell_waiting
+from thor.cli.listen import (
+    REPORT_DELAY_S,
+    Servers,
+    listen_all,
+    listening,
+    place,
+    places_of,
+)
 from thor.tcp import ListeningSlots
 from thor.workers import Supervisor
 
 if TYPE_CHECKING:
+    from thor.cli.accesslog import AccessLog
     from thor.loop import LoopBase
     from thor.workers import Worker
 
 #: How much longer than `--drain` workers may take to end, in seconds: they see to that themselves,
 #: unless they hang.
 GRACE_S = 5.0
+#: How often it is checked after Ctrl-C whether all workers have reported, `REPORT_DELAY_S` apart.
+REPORT_ROUNDS = 10
 
 
 def serve_until_told(
@@ -36,31 +51,50 @@ def serve_until_told(
     loop: LoopBase,
     make: Callable[..., Any],
     announce: Callable[[str], str],
+    log: AccessLog | None,
 ) -> int:
     """Serve until told to stop.
 
     make: makes a server on the loop: `make(host, port, **settings)`
     announce: what to tell the user, given where it listens
+    log: what the servers write, which is closed at the end
     Returns: the exit code
     Raises: CommandError
     """
     if args.workers > 1:
-        return _Crew(args, loop, make).run(announce)
+        return _Crew(args, loop, make, log).run(announce)
     servers, where = listen_all(args, loop, make)
     # Said once signals are heard: who reads it may send one.
     loop.schedule(0, tell, announce(where))
-    Stopper(loop, servers.graceful_shutdown, args.drain).run()
+    try:
+        Stopper(
+            loop,
+            servers.graceful_shutdown,
+            args.drain,
+            interrupt=lambda: servers.interrupt(tell_waiting),
+        ).run()
+    finally:
+        if log is not None:
+            log.close()
     return DONE
 
 
 class _Crew:
     """The workers of a command."""
 
-    def __init__(self, args: argparse.Namespace, loop: LoopBase, make: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        loop: LoopBase,
+        make: Callable[..., Any],
+        log: AccessLog | None,
+    ) -> None:
         """Open what is listened on. Raises: CommandError"""
         self._args = args
         self._loop = loop
         self._make = make
+        self._log = log
+        self._board = _Board(args.workers)
         self._code = DONE
         self._places = places = places_of(args)
         self._slots = slots = ListeningSlots(args.workers)
@@ -89,11 +123,17 @@ class _Crew:
             self._slots.close()
             supervisor.graceful_shutdown()
 
+        def interrupt() -> None:
+            self._board.interrupt()
+            stop()
+            loop.schedule(REPORT_DELAY_S, self._report, REPORT_ROUNDS)
+
         secure = "tls" in self._places.settings
         where = ", ".join(place(address, secure) for address in self._slots.addresses)
         loop.schedule(0, tell, announce(where))
         try:
-            Stopper(loop, stop, args.drain + GRACE_S, "workers that hang").run()
+            hang = "workers that hang"
+            Stopper(loop, stop, args.drain + GRACE_S, hang, interrupt).run()
         finally:
             self._slots.close()
         return self._code
@@ -108,20 +148,72 @@ class _Crew:
         except CommandError as why:
             tell(f"thor: worker {worker.number}: {why}")
             return FAILED
-        worker.when_told(Stopper(loop, servers.graceful_shutdown, self._args.drain).stop, loop)
-        loop.run()
+
+        def stop() -> None:
+            if self._board.interrupted:
+                servers.interrupt(lambda count: self._board.report(worker.number, count))
+            else:
+                servers.graceful_shutdown()
+
+        worker.when_told(Stopper(loop, stop, self._args.drain).stop, loop)
+        try:
+            loop.run()
+        finally:
+            if self._log is not None:
+                self._log.close()
         return DONE
 
     def _serve_on(self, sock: Any) -> Any:
         with listening(sock.getsockname()):
             return self._make(None, None, sock=sock, **self._places.settings)
 
+    def _report(self, rounds: int) -> None:
+        """Tell what is waited for, when all workers know; one that hangs never does."""
+        if rounds and not self._board.is_complete:
+            self._loop.schedule(REPORT_DELAY_S, self._report, rounds - 1)
+        else:
+            tell_waiting(self._board.connection_count)
+
     def _ended(self, number: int, pid: int, status: int, delay_s: float | None) -> None:
+        self._board.report(number, 0)
         if delay_s is None and status == -signal.SIGTERM:
             status = 0  # told before it had begun
         if delay_s is None and status:
             self._code = FAILED
         tell(f"thor: worker {number} ({pid}) {how_it_ended(status)}{when_next(delay_s)}")
+
+
+class _Board:
+    """What workers and the process that looks after them let each other know of the end."""
+
+    def __init__(self, workers: int) -> None:
+        # Whether it was Ctrl-C, then for each worker its connections and 1, or 0: not known yet.
+        self._cells = memoryview(mmap.mmap(-1, 4 * (workers + 1))).cast("I")
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it is Ctrl-C that ends the workers."""
+        return self._cells[0] != 0
+
+    def interrupt(self) -> None:
+        """Note that it is; what was reported of earlier workers is of no concern."""
+        for number in range(1, len(self._cells)):
+            self._cells[number] = 0
+        self._cells[0] = 1
+
+    def report(self, number: int, count: int) -> None:
+        """Note how many connections a worker waits for."""
+        self._cells[number] = count + 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all workers have reported."""
+        return all(self._cells[1:])
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are waited for, as far as is known."""
+        return sum(cell - 1 for cell in self._cells[1:] if cell)
 
 
 def _tell_start(number: int, pid: int) -> None:

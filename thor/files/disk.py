@@ -128,6 +128,16 @@ class OpenFile:
             return b""
 
 
+def check_root(root: bytes, listing: bool) -> None:
+    """Raise OSError if nothing in the directory `root` could be served: it is none, or its
+    permissions are lacking.
+
+    listing: whether it must be possible to list it, too
+    """
+    flags = _OPEN_DIRECTORY | os.O_RDONLY if listing else _PASS_DIRECTORY
+    os.close(os.open(os.path.join(root, b"."), flags))
+
+
 def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[bytes]:
     """The names from `root` to where `names` lead, links resolved.
 

@@ -13,7 +13,6 @@ gets one piece, so that another one waits for no more than a piece of each.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from thor.files.answers import (
     resolve_path,
     response_for,
 )
-from thor.files.disk import NOTHING_THERE, OpenFile, list_directory, open_file
+from thor.files.disk import NOTHING_THERE, OpenFile, check_root, list_directory, open_file
 
 if TYPE_CHECKING:
     from thor.http.server.exchange import HttpServerExchange
@@ -71,11 +70,11 @@ class StaticFiles:
         index: the file that stands for its directory
         listing: list a directory that has no index file
         hidden: serve and list names that begin with a dot, too
-        Raises: OSError if there is no such directory, ValueError if `index` is not a plain name
+        Raises: OSError if there is no such directory, or it may not be read; ValueError if `index`
+            is not a plain name
         """
         self.root = os.path.realpath(os.fsencode(directory), strict=True)
-        if not os.path.isdir(self.root):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+        check_root(self.root, listing)
         self.index = os.fsencode(index)
         if not is_name(self.index, hidden):
             raise ValueError(f"index is {index!r}; it must be the name of a file")

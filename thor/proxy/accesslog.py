@@ -1,55 +1,73 @@
 """The access log: one line a request, also for one that was refused.
 
-Owns: what a line looks like. Must not know where it is written.
+Owns: what a line looks like, and which secrets are left out of it. Must not know where it is
+written. A line has no more than 4096 octets, so that a pipe takes it whole, and what a client sends
+is not multiplied.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
-from thor.http.error import IncompleteMessageError, MessageError
-from thor.http.wire.writer import error_response
+from thor.http.server.ending import answer_to
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
+    from thor.http.server import RecordedExchange
     from thor.proxy.flow import Flow
     from thor.tcp import TcpConnection
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
+#: Most characters of a target, a Referer and a User-Agent each.
+MAX_VALUE = 1000
+#: User information, and what is before it, in a URI that may be malformed: the authority ends at a
+#: slash, but those who read URIs leniently take a backslash, or one slash, for two.
+_USER = re.compile(rb"([^/\\?#@]*(?:[/\\]{2,}|:[/\\]))?[^/?#]*@")
+_QUERY = re.compile(rb"[?#]")
 
-def access_line(flow: Flow) -> str:
-    """A finished flow in the combined log format, followed by the time it took in seconds, the
+
+def access_line(entry: Flow | RecordedExchange, *, query: bool = True) -> str:
+    """Return a line in the combined log format, followed by the time it took in seconds, the
     endpoint, and what went wrong.
 
-    What the client sent is escaped, so that it can neither end the line nor colour a terminal.
+    What the client sent is escaped, so that it can neither end the line nor colour a terminal; of
+    a long value the beginning is written, followed by `...`.
+
+    entry: a flow, or an exchange of a server, that is done
+    query: whether the queries of target and Referer are written; both may have secrets in them.
+        User information in Referer never is
     """
-    peer = _peer(flow.client)
-    status = _text(flow.status or b"000")
-    referer, agent = _field(flow, b"referer"), _field(flow, b"user-agent")
-    request = f"{_text(flow.method)} {_text(flow.path)} HTTP/{_text(flow.version)}"
-    took = "-" if flow.duration_s is None else f"{flow.duration_s:.6f}"
-    endpoint = flow.endpoint.name.decode("ascii") if flow.endpoint is not None else "-"
-    error = type(flow.error).__name__ if flow.error is not None else "-"
+    peer = _peer(entry.client)
+    status = _text(entry.status or b"000")
+    target, referer = _octets(entry.path), _field(entry, b"referer")
+    if referer is not None:
+        referer = _USER.sub(rb"\1", referer, count=1) if b"@" in referer else referer
+    if not query:
+        target = _QUERY.split(target, 1)[0]
+        referer = _QUERY.split(referer, 1)[0] if referer is not None else None
+    request = f"{_text(entry.method)} {_text(target)} HTTP/{_text(entry.version)}"
+    took = "-" if entry.duration_s is None else f"{entry.duration_s:.6f}"
+    endpoint = entry.endpoint.name.decode("ascii") if entry.endpoint is not None else "-"
+    error = type(entry.error).__name__ if entry.error is not None else "-"
     return (
-        f'{peer} - - [{_moment(flow.started)}] "{request}" {status} {flow.response_bytes} '
-        f'"{referer}" "{agent}" {took} {endpoint} {error}'
+        f'{peer} - - [{_moment(entry.started)}] "{request}" {status} {entry.response_bytes} '
+        f'"{_text(referer)}" "{_text(_field(entry, b"user-agent"))}" {took} {endpoint} {error}'
     )
 
 
 def refused_line(conn: TcpConnection, error: HttpError, now: float) -> str:
-    """A head that the server refused, in the same format; `-` is for what nobody knows.
+    """Return a line for a head that the server refused, in the same format; `-` is for what nobody
+    knows.
 
     conn, error: of the server's event `refused`; now: Unix time
     """
-    # A head that was cut off is the client's fault, and not a gateway's.
-    told = MessageError() if isinstance(error, IncompleteMessageError) else error
-    status = (told.server_status or (b"000", b""))[0].decode("ascii")
-    body = error_response(told).partition(b"\r\n\r\n")[2]
+    status, body_bytes = answer_to(error)
     return (
-        f'{_peer(conn)} - - [{_moment(now)}] "-" {status} {len(body)} "-" "-" - - '
-        f"{type(error).__name__}"
+        f'{_peer(conn)} - - [{_moment(now)}] "-" {status.decode("ascii")} {body_bytes} '
+        f'"-" "-" - - {type(error).__name__}'
     )
 
 
@@ -64,11 +82,11 @@ def _moment(seconds: float) -> str:
     return f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04}:{clock} +0000"
 
 
-def _field(flow: Flow, name: bytes) -> str:
-    for found, value in flow.request_headers:
+def _field(entry: Flow | RecordedExchange, name: bytes) -> bytes | None:
+    for found, value in entry.request_headers:
         if _octets(found).lower() == name:
-            return _text(value)
-    return "-"
+            return _octets(value)
+    return None
 
 
 def _octets(value: object) -> bytes:
@@ -77,11 +95,15 @@ def _octets(value: object) -> bytes:
 
 
 def _text(value: object) -> str:
-    r"""Printable ASCII as it is, anything else as `\xNN`, quotes and backslashes escaped."""
+    r"""Printable ASCII as it is, anything else as `\xNN`, quotes and backslashes escaped; `-` for
+    None."""
+    if value is None:
+        return "-"
     octets = _octets(value)
-    if octets.isalnum():
+    if octets.isalnum() and len(octets) <= MAX_VALUE:
         return octets.decode("ascii")
-    return "".join(
+    text = "".join(
         chr(octet) if 0x20 <= octet < 0x7F and octet not in b'"\\' else f"\\x{octet:02x}"
-        for octet in octets
+        for octet in octets[: MAX_VALUE + 1]
     )
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."

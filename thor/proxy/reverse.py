@@ -113,6 +113,11 @@ class ReverseProxy(EventEmitter):
         return self.server.address
 
     @property
+    def connection_count(self) -> int:
+        """How many connections of clients are open, tunnels among them."""
+        return self.server.connection_count + len(self._tunnels)
+
+    @property
     def tunnels(self) -> list[Tunnel]:
         """The tunnels that are open."""
         return list(self._tunnels)
@@ -123,9 +128,12 @@ class ReverseProxy(EventEmitter):
             tunnel.abort()
         self.server.shutdown()
 
-    def graceful_shutdown(self) -> None:
-        """Stop accepting, finish what is in flight, tunnels included; then `stop`."""
-        self.server.graceful_shutdown()
+    def graceful_shutdown(self, idle_timeout: float | None = None) -> None:
+        """Stop accepting, finish what is in flight, tunnels included; then `stop`.
+
+        idle_timeout: see `HttpServer.graceful_shutdown`
+        """
+        self.server.graceful_shutdown(idle_timeout)
 
     def _trusts_https(self, conn: TcpConnection) -> bool:
         return self.policy.trusts(peer_of(conn.address))

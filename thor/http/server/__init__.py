@@ -2,6 +2,7 @@
 
 from thor.http.server.connection import HttpServerConnection
 from thor.http.server.exchange import HttpServerExchange
+from thor.http.server.record import RecordedExchange
 from thor.http.server.server import HttpServer
 
-__all__ = ["HttpServer", "HttpServerConnection", "HttpServerExchange"]
+__all__ = ["HttpServer", "HttpServerConnection", "HttpServerExchange", "RecordedExchange"]

@@ -191,9 +191,10 @@ class HttpServerConnection(Ending):
         ):
             self._refuse(objection)
             return False
-        exchange = self._exchange = HttpServerExchange(self, head)
+        server = self.server
+        exchange = self._exchange = server.exchange_class(self, head)
         self._reading = READ_BODY
-        if not self.server.emit("exchange", exchange):
+        if not server.emit("exchange", exchange):
             self._end_exchange(OutputStateError("nobody listens for exchanges"))
         if exchange._writing is not DONE and exchange is self._exchange:
             if exchange._owner is None:

@@ -44,6 +44,21 @@ log = logging.getLogger("thor.http")
 BODY, FAILED = ServerWriting.BODY, ServerWriting.FAILED
 
 
+def _response_to(error: HttpError) -> bytes:
+    if isinstance(error, IncompleteMessageError):
+        error = MessageError()  # of a client it is a bad request, not a bad gateway
+    return error_response(error)
+
+
+def answer_to(error: HttpError) -> tuple[bytes, int]:
+    """Return the status that a server answers an error with, and the bytes of that answer's body.
+
+    Returns: (b"000", 0) for an error that no answer is made to
+    """
+    head, _, body = _response_to(error).partition(END_OF_HEAD)
+    return head[9:12] or b"000", len(body)
+
+
 class Ending(Patience):
     """The end of a connection, which is this class with the rest."""
 
@@ -150,9 +165,7 @@ class Ending(Patience):
         """Answer for the program, and close."""
         tcp_conn = self.tcp_conn
         assert tcp_conn is not None
-        if isinstance(error, IncompleteMessageError):
-            error = MessageError()  # of a client it is a bad request, not a bad gateway
-        data = error_response(error)
+        data = _response_to(error)
         line, _, rest = data.partition(b"\r\n")
         data = b"%b%b\r\n%b" % (line, self.server._date_line(), rest)
         if self._exchange is not None and self._exchange.method == b"HEAD":

@@ -11,6 +11,7 @@ from thor.events import EventEmitter
 from thor.http.connection import READ_AHEAD_BYTES, date_value
 from thor.http.server.connection import HttpServerConnection
 from thor.http.server.ending import log
+from thor.http.server.exchange import HttpServerExchange
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
@@ -65,6 +66,8 @@ class HttpServer(EventEmitter):
     tcp_server_class: Any = TcpServer
     #: What is used with `tls`; has the interface of `thor.tls.TlsServer`.
     tls_server_class: Any = TlsServer
+    #: What the exchanges are made of, such as `RecordedExchange`, for an access log.
+    exchange_class: type[HttpServerExchange] = HttpServerExchange
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
@@ -149,6 +152,7 @@ class HttpServer(EventEmitter):
         #: How many connections are open; which ones knows the TCP server.
         self._open = 0
         # Read for every request, and cheaper to read here than through the class.
+        self.exchange_class = self.exchange_class
         self.idle_timeout = self.idle_timeout
         self.send_date = self.send_date
         self.response_timeout = self.response_timeout
@@ -185,6 +189,11 @@ class HttpServer(EventEmitter):
         return self.tcp_server.address  # type: ignore[no-any-return]
 
     @property
+    def connection_count(self) -> int:
+        """How many connections are open, those in a handshake among them."""
+        return self._open + len(self.tcp_server._arriving)
+
+    @property
     def connections(self) -> list[HttpServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
         conns = [*self.tcp_server._connections, *self.tcp_server._stranded]
@@ -211,21 +220,28 @@ class HttpServer(EventEmitter):
             connection.shutdown()
         self._stop_soon()
 
-    def graceful_shutdown(self) -> None:
+    def graceful_shutdown(self, idle_timeout: float | None = None) -> None:
         """Stop accepting, answer what is in flight with `Connection: close`, then `stop`.
 
         Who waits to be accepted is accepted before. A client that has no request in flight has
         `drain_idle_timeout` seconds for one; so has one whose hand-shake is under way, or whose
         PROXY header, when that is through. Called again, it changes nothing.
+
+        idle_timeout: sets `drain_idle_timeout`; with 0, idle connections are closed at once, and
+            so are those whose handshake or PROXY header is under way
         """
         if self._draining:
             return
         self._draining = True
+        if idle_timeout is not None:
+            self.drain_idle_timeout = idle_timeout
         if self._listening:
             self._listening = False
             self.tcp_server.graceful_shutdown()
         for connection in self.connections:
             connection.drain()
+        if idle_timeout == 0:
+            self.tcp_server._drop_arriving()
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:
