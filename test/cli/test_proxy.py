@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -70,6 +71,37 @@ def test_refused_requests_are_in_the_access_log() -> None:
     assert line.isprintable()
     assert re.fullmatch(r'127\.0\.0\.1 - - \[.*\] "-" 400 12 "-" "-" - - \w+Error', line)
     assert err == ""
+
+
+def test_proxy_goes_on_when_the_reader_of_its_access_log_leaves() -> None:
+    to = ("--to", "http://127.0.0.1:9", "--listen", "127.0.0.1:0")
+    with running("proxy", "--access-log", *to) as proxy:
+        assert proxy.process.stdout is not None
+        proxy.process.stdout.close()
+        proxy.process.stdout = None
+        with pytest.raises(HTTPError, match="502"):
+            get(proxy.url)
+        said = "thor: the access log ends here, nothing more is written: Broken pipe\n"
+        assert proxy.process.stderr is not None
+        assert proxy.process.stderr.readline().decode() == said
+        with pytest.raises(HTTPError, match="502"):
+            get(proxy.url)
+        proxy.signal(signal.SIGTERM)
+        code, _, err = proxy.end()
+    assert (code, err) == (0, "")
+
+
+def test_proxy_forwards_though_nobody_reads_its_access_log() -> None:
+    to = ("--to", "http://127.0.0.1:9", "--listen", "127.0.0.1:0")
+    request = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 900)
+    with running("proxy", "--access-log", *to) as proxy:
+        with socket.create_connection((proxy.host, proxy.port), 10) as client:
+            for _ in range(200):  # more than a pipe holds
+                client.sendall(request)
+                assert client.recv(65536).startswith(b"HTTP/1.1 502 ")
+        proxy.signal(signal.SIGTERM)
+        code, out, err = proxy.end()
+    assert (code, len(out.splitlines()), err) == (0, 200, "")
 
 
 def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:

@@ -411,6 +411,50 @@ def test_a_line_of_the_access_log() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("referer", "written"),
+    [
+        pytest.param(b"http://user:secret@r/a", "http://r/a", id="user"),
+        pytest.param(b"http://user:sec@ret@r/a", "http://r/a", id="at in the password"),
+        pytest.param(b"//user:secret@r/", "//r/", id="no scheme"),
+        pytest.param(b"user:secret@r//a@b", "r//a@b", id="nothing before"),
+        pytest.param(b"http:/user:secret@r/", "http:/r/", id="one slash"),
+        pytest.param(b"http:\\\\user:secret@r/", "http:\\x5c\\x5cr/", id="backslashes"),
+        pytest.param(b"http:///user:secret@r/", "http:///r/", id="three slashes"),
+        pytest.param(b"http://user:s\\ecret@r/", "http://r/", id="backslash in the password"),
+        pytest.param(b"http://\xff:\x80@r/\xff", "http://r/\\xff", id="not ASCII"),
+        pytest.param(b"http://r/@me?q=a@b#c@d", "http://r/@me?q=a@b#c@d", id="at elsewhere"),
+        pytest.param(b"http://r?a@b", "http://r?a@b", id="at in the query"),
+        pytest.param(b"/a@b", "/a@b", id="a path"),
+    ],
+)
+def test_access_log_cuts_user_information_of_the_referer(referer: bytes, written: str) -> None:
+    stage, done = watched()
+    stage.send("browser", get("/", b"Referer: %b\r\n" % referer)).send("a", ok())
+    assert f' "{written}" "-" ' in access_line(done[0])
+
+
+@pytest.mark.parametrize("mark", [b"?", b"#", b"?a#", b"#a?"])
+def test_access_log_can_be_without_queries(mark: bytes) -> None:
+    stage, done = watched()
+    fields = b"Referer: http://r/b%btoken=2\r\n" % mark
+    stage.send("browser", get("/a?token=1", fields)).send("a", ok())
+    assert '"GET /a?token=1 HTTP/1.1"' in access_line(done[0])
+    line = access_line(done[0], query=False)
+    assert '"GET /a HTTP/1.1"' in line
+    assert '"http://r/b"' in line
+
+
+def test_access_log_has_lines_that_a_pipe_takes_whole() -> None:
+    stage, done = watched()
+    fields = b"Referer: %b\r\nUser-Agent: %b\r\n" % (b"\x80" * 2000, b"z" * 2000)
+    stage.send("browser", get("/" + "a" * 2000, fields)).send("a", ok())
+    line = access_line(done[0])
+    assert len(line) < 4096
+    assert f'"GET /{"a" * 996}... HTTP/1.1"' in line
+    assert f'"{"z" * 997}..."' in line
+
+
 def test_a_line_for_a_client_that_is_gone() -> None:
     stage, done = watched()
     stage.send("browser", get()).vanish("browser")

@@ -24,8 +24,9 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 #: Most characters of a target, a Referer and a User-Agent each.
 MAX_VALUE = 1000
 #: User information, and what is before it, in a URI that may be malformed: the authority ends at a
-#: slash, but those who read URIs leniently take a backslash, or one slash, for two.
-_USER = re.compile(rb"([^/\\?#@]*(?:[/\\]{2,}|:[/\\]))?[^/?#]*@")
+#: slash, but those who read URIs leniently take a backslash, or one slash, for two. What is before
+#: it is not given back, or many backslashes would take the square of their number.
+_USER = re.compile(rb"\A((?>[^/\\?#@]*(?:[/\\]{2,}|:[/\\])))?[^/?#]*@")
 _QUERY = re.compile(rb"[?#]")
 
 
@@ -44,7 +45,7 @@ def access_line(entry: Flow | RecordedExchange, *, query: bool = True) -> str:
     status = _text(entry.status or b"000")
     target, referer = _octets(entry.path), _field(entry, b"referer")
     if referer is not None:
-        referer = _USER.sub(rb"\1", referer, count=1) if b"@" in referer else referer
+        referer = _USER.sub(rb"\1", referer)
     if not query:
         target = _QUERY.split(target, 1)[0]
         referer = _QUERY.split(referer, 1)[0] if referer is not None else None

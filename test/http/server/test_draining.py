@@ -79,6 +79,18 @@ def test_the_time_can_be_set_and_an_idle_timeout_that_is_shorter_holds() -> None
         assert client.ended
 
 
+def test_graceful_shutdown_sets_the_time_that_idle_clients_have() -> None:
+    stage = Stage(answering_done)
+    idle = stage.client()
+    busy = stage.client().send(PART)
+    assert stage.server.connection_count == 2
+    stage.server.graceful_shutdown(idle_timeout=0)
+    stage.settle()
+    assert idle.closed
+    assert stage.server.connection_count == 1
+    assert busy.send(request()[len(PART) :]).take() == HELLO_CLOSE
+
+
 @pytest.mark.parametrize("setting", [None, 0])
 def test_without_such_a_time_what_is_idle_is_closed_at_once(setting: Any) -> None:
     stage = Stage(answering_done, drain_idle_timeout=setting)
@@ -287,3 +299,17 @@ def test_a_request_that_was_sent_before_is_answered(loop: LoopBase, accepted: bo
     assert said.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nConnection: close\r\n" in said
     assert stopped == [True]
+
+
+def test_no_time_for_idle_clients_ends_those_that_have_not_introduced_themselves(
+    loop: LoopBase,
+) -> None:
+    server = HttpServer("127.0.0.1", 0, loop, proxy_protocol=("127.0.0.0/8",))
+    stopped: list[bool] = []
+    server.on("stop", lambda: stopped.append(True))
+    with socket.create_connection(server.address, PEER_LIMIT_S) as client:
+        run_loop(loop, lambda: server.connection_count)
+        server.graceful_shutdown(idle_timeout=0)
+        run_loop(loop, lambda: stopped)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
