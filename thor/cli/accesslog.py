@@ -29,9 +29,10 @@ def add_access_log_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--access-log-query",
+        metavar="STATE",
         choices=("on", "off"),
-        help="whether the access log has the queries of targets and Referers, which may hold "
-        "secrets (default: on)",
+        help="on, or off: whether the access log has the queries of targets and Referers, which "
+        "may hold secrets (default: on)",
     )
 
 
