@@ -168,9 +168,8 @@ def test_ctrl_c_closes_idle_connections_and_says_what_is_waited_for(
         for client in idle:
             assert client.recv(1) == b""
         assert server.process.stderr is not None
-        said = ""
-        while "waiting" not in said:
-            said = server.process.stderr.readline().decode()
+        lines = map(bytes.decode, iter(server.process.stderr.readline, b""))
+        said = next((line for line in lines if " worker " not in line), "")
         assert said == "thor: waiting for 1 connection, Ctrl-C again to stop at once\n"
         server.signal(signal.SIGINT)
         code, _, err = server.end()

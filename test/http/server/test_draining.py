@@ -310,6 +310,7 @@ def test_no_time_for_idle_clients_ends_those_that_have_not_introduced_themselves
     with socket.create_connection(server.address, PEER_LIMIT_S) as client:
         run_loop(loop, lambda: server.connection_count)
         server.graceful_shutdown(idle_timeout=0)
+        assert server.connection_count == 0
         run_loop(loop, lambda: stopped)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
