@@ -157,9 +157,8 @@ def logging_to_stderr() -> Iterator[None]:
 def tell_waiting(count: int) -> None:
     """Tell whoever has pressed Ctrl-C why the command goes on; nothing if it does not."""
     if count:
-        line_end = "\n" if sys.stderr.isatty() else ""  # behind the ^C of the terminal
         what = f"{count} connection{'s' * (count != 1)}"
-        tell(f"{line_end}thor: waiting for {what}, Ctrl-C again to stop at once")
+        tell(f"thor: waiting for {what}, Ctrl-C again to stop at once")
 
 
 class Stopper:
@@ -199,20 +198,24 @@ class Stopper:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         # A handler may come between any two steps of the loop: the work waits for its place.
-        stop = self._interrupt if number == signal.SIGINT else self._stop
-        self._loop.run_in_loop(self._begin, stop)
+        self._loop.run_in_loop(self._begin, number)
 
     def stop(self) -> None:
         """Begin to stop; the second time, stop."""
-        self._begin(self._stop)
+        self._begin(signal.SIGTERM)
 
-    def _begin(self, stop: Callable[[], Any]) -> None:
+    def _begin(self, number: int) -> None:
         if self._stopping:
             self._loop.stop()
             return
         self._stopping = True
         self._loop.schedule(self._drain_s, self._give_up)
-        stop()
+        if number != signal.SIGINT:
+            self._stop()
+            return
+        if sys.stderr.isatty():
+            tell("")  # ends the line that the terminal has begun with ^C
+        self._interrupt()
 
     def _give_up(self) -> None:
         self._loop.stop()  # first: nobody may be there to be told
