@@ -7,10 +7,11 @@ import resource
 from typing import Any
 
 import pytest
-from tcp_support import Party
+from tcp_support import Party, fail_accepts
 
 from thor.tcp import server as server_module
 from thor.tcp.descriptors import has_room, reserved_fds
+from thor_support import run_loop
 
 
 class Limit:
@@ -129,3 +130,18 @@ def test_graceful_shutdown_waits_for_room(party: Party, limit: Limit) -> None:
         party.conns[number].close()
         party.turns()
     assert party.names() == ["start", "connect", "accept_paused", "connect", "connect", "stop"]
+
+
+def test_graceful_shutdown_tries_again_after_it_waited_for_room(
+    party: Party, limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit.allow(2)
+    party.meet()
+    party.dial()
+    party.turns()
+    party.server.graceful_shutdown()
+    monkeypatch.setattr(server_module, "RETRY_S", 0.0)
+    fail_accepts(monkeypatch, errno.EMFILE)
+    party.conns[0].close()
+    run_loop(party.loop, lambda: len(party.conns) == 2)
+    assert party.conns[1].tcp_connected
