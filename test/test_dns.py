@@ -166,6 +166,13 @@ def test_wrong_types_and_ports_raise_at_the_call(loop: LoopBase) -> None:
         dns.lookup(loop, "a.test", 65536, STREAM, hear)
 
 
+def test_lookup_refuses_coroutine_function_as_callback(loop: LoopBase) -> None:
+    async def wrong(answer: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="needs asyncio hosting"):
+        dns.lookup(loop, "a.test", 80, STREAM, wrong)
+
+
 # -- the cache, and who waits together -------------------------------------------------------------
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -213,6 +216,73 @@ def test_registering_returns_the_emitter(emitter: EventEmitter, method: str) -> 
 def test_a_listener_must_be_callable(emitter: EventEmitter, method: str) -> None:
     with pytest.raises(TypeError, match="int"):
         getattr(emitter, method)("x", 3)
+
+
+async def coroutine_function(*args: Any) -> None:
+    """What an emit would create, and drop."""
+
+
+async def async_generator_function(*args: Any) -> AsyncIterator[None]:
+    yield
+
+
+class Asynchronous:
+    async def method(self, *args: Any) -> None: ...
+
+    async def __call__(self, *args: Any) -> None: ...
+
+
+ASYNCHRONOUS: dict[str, Any] = {
+    "function": coroutine_function,
+    "async generator": async_generator_function,
+    "method": Asynchronous().method,
+    "partial": partial(coroutine_function, 1),
+    "partial of a partial of a method": partial(partial(Asynchronous().method, 1), key=2),
+    "object": Asynchronous(),
+    "partial of an object": partial(Asynchronous()),
+}
+REGISTER: dict[str, Callable[[EventEmitter, Any], object]] = {
+    "on": lambda emitter, given: emitter.on("x", given),
+    "on, beside another": lambda emitter, given: emitter.on("y", quiet).on("x", given),
+    "once": lambda emitter, given: emitter.once("x", given),
+    "prepend_listener": lambda emitter, given: emitter.prepend_listener("x", given),
+    "prepend_once_listener": lambda emitter, given: emitter.prepend_once_listener("x", given),
+    "listening": lambda emitter, given: emitter.listening("x", given).__enter__(),
+    "decorator": lambda emitter, given: on(emitter, "x")(given),
+}
+
+
+@pytest.mark.parametrize("kind", ASYNCHRONOUS)
+@pytest.mark.parametrize("how", REGISTER)
+def test_coroutine_function_is_no_listener(emitter: EventEmitter, how: str, kind: str) -> None:
+    with pytest.raises(TypeError, match=r"listener .* needs asyncio hosting"):
+        REGISTER[how](emitter, ASYNCHRONOUS[kind])
+    assert emitter.listeners("x") == []
+
+
+@pytest.mark.skipif(not hasattr(inspect, "markcoroutinefunction"), reason="new in Python 3.12")
+@pytest.mark.parametrize("kind", ["function", "method"])
+def test_function_marked_as_coroutine_function_is_no_listener(
+    emitter: EventEmitter, kind: str
+) -> None:
+    class Marked:
+        def method(self) -> None: ...
+
+    inspect.markcoroutinefunction(Marked.method)  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="needs asyncio hosting"):
+        emitter.on("x", Marked().method if kind == "method" else Marked.method)
+
+
+def test_callables_of_every_other_kind_are_listeners(emitter: EventEmitter) -> None:
+    class Callable:
+        def __init__(self, *args: Any) -> None: ...
+
+        def __call__(self, *args: Any) -> None: ...
+
+    kinds = [quiet, [].append, Callable, Callable(), partial(quiet), Mock(), "".join, dict]
+    for kind in kinds:
+        emitter.on("x", kind)
+    assert emitter.listeners("x") == kinds
 
 
 # -- removing -----------------------------------------------------------------------------------

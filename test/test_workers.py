@@ -117,6 +117,15 @@ def test_there_is_one_worker_or_more() -> None:
         Supervisor(lambda worker: None, 0)
 
 
+def test_worker_refuses_coroutine_functions(loop: LoopBase) -> None:
+    async def wrong(*args: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="needs asyncio hosting"):
+        Supervisor(wrong, 1, loop)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="needs asyncio hosting"):
+        Worker(1, 0).when_told(wrong, loop)
+
+
 @pytest.mark.parametrize(
     ("work", "status"),
     [

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from thor.events import require_callback
 from thor.types import DnsResultList
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def lookup(
     """
     if not isinstance(host, (str, bytes)):
         raise TypeError(f"a host is str or bytes, not {type(host).__name__}")
+    require_callback(callback)
     request = Lookup(port_number(port), callback)
     resolver = _resolvers.get(loop)
     if resolver is None:

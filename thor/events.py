@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
 from thor.types import EventListener
@@ -59,6 +60,48 @@ class _Registrations(tuple[_Registration, ...]):
 _NONE: Any = object()
 
 
+#: `inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`: importing `inspect` takes long.
+_ASYNC_FLAGS = 0x80 | 0x200
+
+
+def require_callback(given: object, kind: str = "callback") -> None:
+    """Raise TypeError unless calling `given` runs it.
+
+    A call of a coroutine function or of an async generator function runs nothing: what it returns
+    has to be awaited, and nobody would.
+
+    kind: what it is to be, for the message
+    """
+    function: Any = given
+    if given.__class__ is MethodType:
+        function = function.__func__
+    if (
+        function.__class__ is not FunctionType
+        or function.__code__.co_flags & _ASYNC_FLAGS
+        # What `inspect.markcoroutinefunction` sets. Not looked up in `__dict__`, which would make
+        # a dict for each listener.
+        or getattr(function, "_is_coroutine_marker", None) is not None
+    ):
+        _require_unusual_callback(given, kind)
+
+
+def _require_unusual_callback(given: object, kind: str) -> None:
+    """`require_callback` for what is not a plain function, or a method that is one."""
+    import functools
+    import inspect
+
+    if not callable(given):
+        name = type(given).__name__
+        raise TypeError(f"a {kind} must be callable, not {name} {given!r}; was it called already?")
+    function: Any = given
+    while isinstance(function, functools.partial):
+        function = function.func
+    for called in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+            told = f"a {kind} that is a coroutine function needs asyncio hosting"
+            raise TypeError(f"{told}: {given!r}")
+
+
 class EventEmitter:
     """Something that has listeners for named events.
 
@@ -80,8 +123,13 @@ class EventEmitter:
     # -- registration --------------------------------------------------------------------------
 
     def on(self: E, event: str, listener: EventListener) -> E:
-        """Call `listener` each time `event` is emitted; listeners are called in order."""
-        if self._listeners is None and callable(listener) and not copy_context():
+        """Call `listener` each time `event` is emitted; listeners are called in order.
+
+        Raises: TypeError for what cannot be called, and for a coroutine function or an async
+            generator function, of which nothing would run
+        """
+        if self._listeners is None and not copy_context():
+            require_callback(listener, "listener")
             self._listeners = {event: listener}  # as `_add` would, without the way there
         else:
             self._add(event, listener, False, False)
@@ -103,8 +151,7 @@ class EventEmitter:
         return self
 
     def _add(self, event: str, listener: EventListener, once: bool, first: bool) -> None:
-        if not callable(listener):
-            raise TypeError(f"a listener must be callable, not {type(listener).__name__}")
+        require_callback(listener, "listener")
         listeners = self._listeners
         if listeners is None:
             listeners = self._listeners = {}

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from thor.events import EventEmitter
+from thor.events import EventEmitter, require_callback
 from thor.loop import EventSource
 from thor.loop.poller import READABLE
 from thor.loop.source import default_loop
@@ -79,6 +79,7 @@ class Worker:
 
         loop: where it is called, and which must run; None is the default one
         """
+        require_callback(callback)
         loop = loop or default_loop()
         self._callback = callback
         self._source = source = EventSource(loop)
@@ -124,6 +125,7 @@ class Supervisor(EventEmitter):
         """
         if count < 1:
             raise ValueError(f"count is {count!r}; it must be 1 or more")
+        require_callback(work)
         self._loop: LoopBase = loop or default_loop()
         self._work = work
         self._over = False

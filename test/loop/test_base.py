@@ -379,3 +379,18 @@ def test_what_cannot_be_called_is_refused_at_once(loop: LoopBase, wrong: Any) ->
         with pytest.raises(TypeError, match="a callback must be callable, not"):
             call()
     assert loop.scheduled_events() == []
+
+
+def test_loop_refuses_callbacks_that_are_coroutine_functions(loop: LoopBase) -> None:
+    async def wrong() -> None: ...
+
+    calls: list[Callable[[], Any]] = [
+        lambda: loop.schedule(1, wrong),
+        lambda: loop.run_in_loop(wrong),
+        lambda: loop.run_in_thread(wrong),
+        lambda: loop.run_in_thread(int, then=wrong),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"a callback .* needs asyncio hosting"):
+            call()
+    assert loop.scheduled_events() == []

@@ -333,6 +333,15 @@ def test_literal_addresses_are_checked_too(dialler: Dialler, closed_port: int) -
     assert set(asked) <= {"127.0.0.1", "::1"}
 
 
+def test_check_ip_that_is_coroutine_function_is_refused(dialler: Dialler) -> None:
+    async def refuse(ip: str) -> bool:  # what it returns would be true for each address
+        return False
+
+    dialler.client.check_ip = refuse  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"check_ip .* needs asyncio hosting"):
+        dialler.client.connect("127.0.0.1", 80)
+
+
 def test_check_ip_can_be_a_method_of_a_subclass(loop: LoopBase, closed_port: int) -> None:
     class Careful(TcpClient):
         def check_ip(self, ip: str) -> bool:  # type: ignore[override]

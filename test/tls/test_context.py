@@ -192,6 +192,13 @@ def test_what_has_no_name_is_configured_by_a_function(memory: LoopBase) -> None:
     assert len(seen) == 4
 
 
+def test_context_refuses_coroutine_function_that_would_configure_nothing() -> None:
+    async def wrong(context: ssl.SSLContext) -> None: ...
+
+    with pytest.raises(TypeError, match="needs asyncio hosting"):
+        server_context(certificates=[issued("a.test")], configure=wrong)
+
+
 def test_keys_are_logged_where_the_environment_asks_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: LoopBase
 ) -> None:

@@ -34,7 +34,8 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
-from thor.loop.calls import Clock, not_callable
+from thor.events import require_callback
+from thor.loop.calls import Clock
 from thor.loop.deadlines import Deadlines
 from thor.loop.poller import READABLE, Poller
 from thor.loop.threads import Job, Threads
@@ -295,8 +296,7 @@ class LoopBase(Watching):
         Returns: an object whose `delete()` takes the call back
         Raises: ValueError if `delta` is negative or not a number; TypeError for a bad callback
         """
-        if not callable(callback):
-            raise not_callable(callback)
+        require_callback(callback)
         if not delta >= 0:
             raise ValueError(f"delta is {delta!r} seconds; it must be 0 or more")
         context: Context | None = copy_context()
@@ -336,10 +336,9 @@ class LoopBase(Watching):
     def run_in_loop(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback(*args)` on the loop's thread, at once. Any thread may call this.
 
-        Raises: TypeError if it cannot be called
+        Raises: TypeError if it cannot be called, or is a coroutine function
         """
-        if not callable(callback):
-            raise not_callable(callback)
+        require_callback(callback)
         self._thread_calls.append((callback, args))
         wakeup = self._wakeup
         if wakeup is not None:
@@ -354,7 +353,7 @@ class LoopBase(Watching):
             be that of a thread that could not be made; without it an exception is logged like
             that of any callback
         Returns: an object whose `cancel()` keeps `then` from being called
-        Raises: TypeError if `f` or `then` cannot be called
+        Raises: TypeError if `f` or `then` cannot be called, or is a coroutine function
         """
         return self._hire(self._threads, f, args, then)
 

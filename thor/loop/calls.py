@@ -121,11 +121,6 @@ class Caller(EventEmitter):
             log.error("%s raised %r", _describe(failed), another, exc_info=another)
 
 
-def not_callable(given: object) -> TypeError:
-    """What is raised where a function was expected: most often it was called by mistake."""
-    return TypeError(f"a callback must be callable, not {given!r}; was it called already?")
-
-
 def _describe(callback: Callable[..., Any]) -> str:
     """A callback's name, for people."""
     owner = getattr(callback, "__self__", None)

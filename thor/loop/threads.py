@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thor.loop.calls import not_callable
+from thor.events import require_callback
 
 if TYPE_CHECKING:
     from thor.loop.base import LoopBase
@@ -38,10 +38,9 @@ class Job:
         args: tuple[Any, ...],
         then: Callable[..., Any] | None,
     ) -> None:
-        if not callable(f):
-            raise not_callable(f)
-        if then is not None and not callable(then):
-            raise not_callable(then)
+        require_callback(f)
+        if then is not None:
+            require_callback(then)
         self._epoch = epoch
         self._f = f
         self._args = args

@@ -29,7 +29,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thor import dns
-from thor.events import EventEmitter
+from thor.events import EventEmitter, require_callback
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.loop.source import default_loop
@@ -128,6 +128,8 @@ class TcpClient(EventEmitter):
         """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
         if self._race is not None and self._race.epoch == self._loop._epoch:
             raise RuntimeError("this client is connecting already")
+        if self.check_ip is not None:
+            require_callback(self.check_ip, "check_ip")  # a coroutine would be true: all may be
         if timeout is None:
             return
         if not isinstance(timeout, (int, float)):

@@ -16,6 +16,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from thor.events import require_callback
 from thor.tls.certificates import Password, Pem, load_certificate, name_of, read_pem
 from thor.tls.renewal import ServerContext
 
@@ -103,6 +104,8 @@ def server_context(
     if not pairs:
         raise ValueError("a server needs a certificate")
     protocols = _protocols(alpn)
+    if configure is not None:
+        require_callback(configure, "configure function")
 
     def prepare(context: ssl.SSLContext) -> None:
         _configure(context, protocols, minimum_version, maximum_version, ciphers)

@@ -88,6 +88,16 @@ def test_an_address_that_is_refused(stage: Stage) -> None:
     assert stage.peers == []
 
 
+def test_check_ip_that_is_coroutine_function_is_refused(stage: Stage) -> None:
+    async def refuse(address: str) -> bool:  # what it returns would be true for each address
+        return False
+
+    stage.client.check_ip = refuse  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"check_ip .* needs asyncio hosting"):
+        stage.request()
+    assert stage.peers == []
+
+
 def test_an_address_that_is_allowed(stage: Stage) -> None:
     stage.client.check_ip = lambda address: address == "origin"
     assert stage.answer(stage.request()).events == HELLO_EVENTS

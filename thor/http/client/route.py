@@ -14,6 +14,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from thor.events import require_callback
 from thor.http.error import AccessError, InvalidHostError, UrlError
 from thor.http.uri import parse_uri, show_uri
 from thor.http.wire.limits import Limits
@@ -107,6 +108,8 @@ class Settings:
         self.proxy = None if proxy is None else parse_proxy(proxy)
         if client.tls_context is not None:
             check_context(client.tls_context, server_side=False)
+        if client.check_ip is not None:
+            require_callback(client.check_ip, "check_ip")
         self.limits = Limits(**limits)
         for name, value in found.items():
             setattr(self, name, value)
