@@ -48,13 +48,16 @@ BESIDE = {
     "udp": {"dns", "binding"},
     "aio": {"types", "events", "loop"},
     "testing": {room for rooms in CHAIN for room in rooms} - {"cli"},
-    "thor": {room for rooms in CHAIN for room in rooms} - {"cli"} | {"aio"},  # the public names
+    "development": {room for rooms in CHAIN for room in rooms} - {"cli"},
+    # The public names.
+    "thor": {room for rooms in CHAIN for room in rooms} - {"cli"} | {"aio", "development"},
     "__main__": {"cli"},
-    "cli": {"thor"},
+    "cli": {"thor", "development"},
 }
 
 #: asyncio is hosted by name only: these import the bridge inside a function, when it is first used.
-LAZILY = {("events", "aio"), ("loop", "aio")}
+#: So is development mode imported when it is switched on: it knows all that it checks.
+LAZILY = {("events", "aio"), ("loop", "aio"), ("loop", "development")}
 
 #: The same inside `http` (rules 1 and 2): `wire` knows its own files, headers and errors; the
 #: client and the server never know each other.
@@ -95,7 +98,12 @@ GUARDED = {
         "thor.testing.memory",
     },
     "asyncio": {"thor.aio"},
-    "threading": {"thor.loop.threads", "thor.loop.base", "thor.cli.linewriter"},
+    "threading": {
+        "thor.loop.threads",
+        "thor.loop.base",
+        "thor.cli.linewriter",
+        "thor.development",
+    },
     "queue": {"thor.loop.threads"},
     "concurrent": set(),
     "multiprocessing": set(),

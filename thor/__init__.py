@@ -3,6 +3,7 @@
 `import thor` imports none of its packages: each public name is imported when it is first used.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from thor.lazy import lazy_attributes
@@ -82,3 +83,8 @@ _MODULES = {
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_attributes(__name__, __all__, _MODULES)
+
+if os.environ.get("THOR_DEBUG", "") not in ("", "0"):
+    from thor import development
+
+    development.enable()

@@ -14,11 +14,11 @@ tells it which of them were removed on the way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from types import FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from thor.types import EventListener
 
@@ -62,6 +62,8 @@ _NONE: Any = object()
 
 #: `inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`: importing `inspect` takes long.
 _ASYNC_FLAGS = 0x80 | 0x200
+#: Whether there is `inspect.markcoroutinefunction`.
+_MARKS = sys.version_info >= (3, 12)
 
 
 def require_callback(given: object, kind: str = "callback") -> None:
@@ -73,16 +75,17 @@ def require_callback(given: object, kind: str = "callback") -> None:
     kind: what it is to be, for the message
     """
     function: Any = given
-    if given.__class__ is MethodType:
-        function = function.__func__
-    if (
-        function.__class__ is not FunctionType
-        or function.__code__.co_flags & _ASYNC_FLAGS
-        # What `inspect.markcoroutinefunction` sets. Not looked up in `__dict__`, which would make
-        # a dict for each listener.
-        or getattr(function, "_is_coroutine_marker", None) is not None
-    ):
+    try:
+        unusual = function.__code__.co_flags & _ASYNC_FLAGS or (_MARKS and _is_marked(function))
+    except (AttributeError, TypeError):  # not a Python function, nor a method that is one
+        unusual = True
+    if unusual:
         _require_unusual_callback(given, kind)
+
+
+def _is_marked(function: object) -> bool:
+    # Not looked up in `__dict__`, which would make a dict for each listener.
+    return getattr(function, "_is_coroutine_marker", None) is not None
 
 
 def _require_unusual_callback(given: object, kind: str) -> None:
@@ -110,6 +113,9 @@ class EventEmitter:
         removeListener(event, listener): after a listener was removed; never reaches a sink.
     """
 
+    #: The events that there are, beside those of the bases; for development mode.
+    emits: ClassVar[frozenset[str]] = frozenset(("newListener", "removeListener"))
+
     _listeners: dict[str, Any] | None = None
     _sink: Any = None
 
@@ -129,8 +135,13 @@ class EventEmitter:
             generator function, of which nothing would run
         """
         if self._listeners is None and not copy_context():
-            require_callback(listener, "listener")
-            self._listeners = {event: listener}  # as `_add` would, without the way there
+            # As `_add` would, without the way there: `require_callback` spelled out.
+            try:
+                if listener.__code__.co_flags & _ASYNC_FLAGS or (_MARKS and _is_marked(listener)):
+                    _require_unusual_callback(listener, "listener")
+            except (AttributeError, TypeError):
+                _require_unusual_callback(listener, "listener")
+            self._listeners = {event: listener}
         else:
             self._add(event, listener, False, False)
         return self

@@ -113,6 +113,8 @@ class Supervisor(EventEmitter):
         stop(): after `graceful_shutdown()` or `shutdown()`, when no worker is left. Once, last.
     """
 
+    emits = frozenset(("worker_started", "worker_failed", "worker_ended", "stop"))
+
     def __init__(
         self, work: Callable[[Worker], int | None], count: int, loop: LoopBase | None = None
     ) -> None:

@@ -29,6 +29,11 @@ def make_parser() -> Parser:
         epilog=examples("thor serve . --list", "thor proxy --to http://127.0.0.1:8000"),
     )
     parser.add_argument("--version", action="version", version=f"thor {__version__}")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="development mode: report likely mistakes, slow callbacks, and unanswered requests",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(commands)
@@ -44,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = ", ".join(command.__name__.rpartition(".")[2] for command in COMMANDS)
         tell(f"thor: say what to do, one of {names} (see 'thor --help')")
         return MISUSED
+    if args.debug:
+        from thor import development
+
+        development.enable()
     try:
         with logging_to_stderr():
             code: int = args.run(args)

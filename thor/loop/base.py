@@ -75,6 +75,8 @@ class LoopBase(Watching):
         error(exc): a callback or listener raised `exc`; it was logged and the loop goes on.
     """
 
+    emits = frozenset(("start", "stop", "error"))
+
     def __init__(
         self,
         precision: float | None,
@@ -177,7 +179,7 @@ class LoopBase(Watching):
             if self._thread_calls:
                 self._run_calls(self._thread_calls)
             if events:
-                if self.debug:
+                if self._debug:
                     self._dispatch_timed(events)
                 else:
                     self._dispatch(events)

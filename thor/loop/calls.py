@@ -37,24 +37,39 @@ class Clock(Protocol):
 class Caller(EventEmitter):
     """What makes calls for others; the base of a loop.
 
-    debug: whether calls are timed, and those that take `slow_callback_s` seconds reported
+    debug: whether calls are timed, and those that take `slow_callback_s` seconds reported; True
+        switches development mode on (`thor.development`)
     on_exception: "log", or "raise" for tests: then what a call raised comes out of `run()`
 
     Emits:
         error(exc): a call raised `exc`; it was logged.
     """
 
+    emits = frozenset(("error",))
+
     clock: Clock
-    debug: bool = False
+    _debug: bool = False
     slow_callback_s: float = SLOW_CALLBACK_S
     on_exception: str = "log"
+
+    @property
+    def debug(self) -> bool:
+        return self._debug
+
+    @debug.setter
+    def debug(self, debug: bool) -> None:
+        if debug != self._debug:
+            from thor import development
+
+            self._debug = debug
+            development.follow(self)
 
     def _call(
         self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
     ) -> None:
         """Make one call; what it raises is reported."""
         try:
-            if self.debug:
+            if self._debug:
                 self._call_timed(callback, args, context)
             elif context is None:
                 callback(*args)

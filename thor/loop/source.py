@@ -27,6 +27,8 @@ class EventSource(EventEmitter):
         fd_close(): both directions are over. It is forgotten by the loop; nothing follows.
     """
 
+    emits = frozenset(("fd_readable", "fd_writable", "fd_error", "fd_close"))
+
     def __init__(self, loop: LoopBase | None = None) -> None:
         self._loop: LoopBase = loop or default_loop()
         self._fd: int = -1

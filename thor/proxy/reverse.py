@@ -62,6 +62,8 @@ class ReverseProxy(EventEmitter):
         stop(): it does not any more, and its last connection and tunnel are closed. Once.
     """
 
+    emits = frozenset(("request", "response", "done", "start", "stop"))
+
     server_class: type[HttpServer] = ProxyServer
     client_class: type[HttpClient] = ProxyClient
     #: Bytes of a request's body that are held, so that it can be sent to another endpoint.

@@ -85,6 +85,8 @@ class TcpClient(EventEmitter):
             `errno.ETIMEDOUT` when the time was up.
     """
 
+    emits = frozenset(("connect", "connect_error"))
+
     check_ip: Callable[[str], bool] | None = None
     proxy_header: ProxyHeader | Callable[[], ProxyHeader] | None = None
     error: OSError | None = None

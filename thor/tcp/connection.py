@@ -60,6 +60,8 @@ class TcpConnection(WritingSide):
         disconnect(): the socket is closed, whoever began; exactly once, last.
     """
 
+    emits = frozenset(("data", "end", "pause", "hangup", "close", "disconnect"))
+
     #: Whether the connection stays writable when the peer has finished sending.
     allow_half_open = False
 

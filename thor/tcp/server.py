@@ -112,6 +112,10 @@ class TcpServer(EventEmitter):
             stopped, which closes and forgets the server without a word.
     """
 
+    emits = frozenset(
+        ("start", "connect", "accept_paused", "accept_resumed", "proxy_refused", "stop")
+    )
+
     fds_per_connection = 1
     proxy_header_timeout: float | None = 5.0
 

@@ -52,6 +52,8 @@ class TlsServer(TcpServer):
             If nobody listens it is logged.
     """
 
+    emits = frozenset(("connect", "tls_error"))
+
     def __init__(
         self,
         host: str | bytes | None,
@@ -144,6 +146,8 @@ class TlsAcceptance(EventEmitter):
         connect_error(errtype: type, error): it failed: `ssl.SSLError` and the reason, a `str`, or
             `socket.error` and an errno. The connection is gone.
     """
+
+    emits = frozenset(("connect", "connect_error"))
 
     error: OSError | None = None
 

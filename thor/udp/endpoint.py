@@ -62,6 +62,8 @@ class UdpEndpoint(EventEmitter):
             closes the endpoint without a word.
     """
 
+    emits = frozenset(("start", "datagram", "socket_error", "stop"))
+
     #: Most datagrams that wait for the kernel, for each socket, and most that wait for names.
     max_queued = MAX_QUEUED
 

@@ -97,6 +97,18 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
     Exactly one of the terminal events is emitted, or none after `cancel()`; nothing follows it.
     """
 
+    emits = frozenset(
+        (
+            "response_nonfinal",
+            "response_start",
+            "response_body",
+            "response_done",
+            "pause",
+            "upgrade",
+            "error",
+        )
+    )
+
     _retries = 0
     _restarted = False
     _error_due: HttpError | None = None

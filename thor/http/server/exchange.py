@@ -69,6 +69,19 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
     exchange that is lost accepts `response_*` calls and drops them.
     """
 
+    emits = frozenset(
+        (
+            "request_start",
+            "expect_continue",
+            "request_body",
+            "request_done",
+            "pause",
+            "error",
+            "close",
+            "done",
+        )
+    )
+
     method: bytes
     uri: bytes
     req_version: bytes

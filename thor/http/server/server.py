@@ -62,6 +62,10 @@ class HttpServer(EventEmitter):
             closed after `graceful_shutdown()`. Once.
     """
 
+    emits = frozenset(
+        ("start", "exchange", "refused", "tls_error", "accept_paused", "accept_resumed", "stop")
+    )
+
     #: What is used as the TCP server; has the interface of `thor.TcpServer`.
     tcp_server_class: Any = TcpServer
     #: What is used with `tls`; has the interface of `thor.tls.TlsServer`.
