@@ -329,10 +329,9 @@ class LoopBase(Watching):
 
         Of such calls only 16 are made in a turn, in the order in which they were scheduled: for
         work that is cut into slices, so that it does not hold up the connections.
-        Raises: TypeError if it cannot be called
+        Raises: TypeError if it cannot be called, or is a coroutine function
         """
-        if not callable(callback):
-            raise not_callable(callback)
+        require_callback(callback)
         self._slices.append((callback, args))
 
     def run_in_loop(self, callback: Callable[..., Any], *args: Any) -> None:
