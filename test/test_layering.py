@@ -399,6 +399,7 @@ json.dump(failures, sys.stdout)
 """
 
 
+@pytest.mark.deadline_s(150)
 def test_each_module_imports_alone_and_opens_nothing(tmp_path: Path) -> None:
     names = [name for name in MODULES if not name.endswith("__main__")]
     result = subprocess.run(
