@@ -7,7 +7,7 @@ import thor
 
 
 def relay(exchange):
-    upstream = client.exchange()
+    upstream = thor.HttpClient().exchange()  # All clients of a loop share one pool.
     # What the one emits is a method of the other: bodies, their ends, and `pause`, both ways.
     exchange.sink(upstream)
     upstream.sink(exchange)
@@ -30,13 +30,10 @@ def relay(exchange):
 
 
 if len(sys.argv) != 4:
-    print(__doc__, file=sys.stderr)
-    sys.exit(2)
+    sys.exit(print(__doc__, file=sys.stderr) or 2)
 host, port, origin = sys.argv[1], sys.argv[2], sys.argv[3].rstrip("/").encode()
-client = thor.HttpClient()
-server = thor.HttpServer(host, port)
-server.on("exchange", relay).on("stop", thor.stop)
+server = thor.HttpServer(host, port).on("exchange", relay).on("stop", thor.stop)
 server.on("start", lambda: print(f"listening on http://{host}:{server.address[1]}/", flush=True))
-signal.signal(signal.SIGINT, lambda *_: server.graceful_shutdown())
-signal.signal(signal.SIGTERM, lambda *_: server.graceful_shutdown())
+for number in signal.SIGINT, signal.SIGTERM:
+    signal.signal(number, lambda *_: server.graceful_shutdown())
 thor.run()

@@ -343,7 +343,7 @@ def test_credentials_stay_with_whom_they_are_for(url: str) -> None:
         pytest.param(["https://a/", "-k", "--cacert", "x"], "exclude each other", id="insecure"),
         pytest.param(["http://a/", "-x", "a:1"], "a proxy must be http://", id="proxy"),
         pytest.param(["http+unix://a/"], "%2F for each slash", id="socket"),
-        pytest.param(["https://.a/"], "no server can be called", id="name"),
+        pytest.param(["https://.a/"], "no valid host", id="name"),
         pytest.param(["a.example"], "must begin with http://", id="no-scheme"),
         pytest.param(["ftp://a/"], "must begin with http://", id="scheme"),
         pytest.param(["http://a:x/"], "URI", id="port"),

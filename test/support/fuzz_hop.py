@@ -68,7 +68,7 @@ class Hop:
         server_class = type("_Server", (HttpServer,), settings)
         proxy_class: Any = type("_Proxy", (ReverseProxy,), {"server_class": server_class})
         tcp_class("origin", 80).on("connect", lambda conn: self.origins.append(Peer(conn)))
-        upstream = Upstream(["http://origin"])
+        upstream = Upstream(["http://origin"], request_trailers=True)
         self.proxy = proxy_class("proxy", 80, upstream, network.loop, pseudonym="fred")
         self.proxy.client.tcp_client_class = network.tcp_client_class
         self.client = Peer(network.connect("proxy", 80))

@@ -335,6 +335,11 @@ class TcpServer(EventEmitter):
 
     # -- out of descriptors --------------------------------------------------------------------
 
+    @property
+    def awaits_room(self) -> bool:
+        """Whether accepting pauses until a connection closes, since descriptors would run out."""
+        return self._crowded
+
     def _has_room(self, door: _Door) -> bool:
         """Return whether the descriptors are enough for another connection."""
         if door.socket.__class__ is not socket_module.socket:

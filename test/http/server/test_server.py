@@ -92,12 +92,18 @@ def test_trouble_with_accepting_is_passed_on() -> None:
     assert told == [24, "resumed"]
 
 
+def await_room(stage: Stage) -> None:
+    """Have the server stop accepting, as where descriptors would run out."""
+    type(stage.server.tcp_server).awaits_room = True
+    stage.server.tcp_server.emit("accept_paused", 24)
+
+
 def test_server_with_waiting_clients_closes_after_responses() -> None:
     stage = Stage()
     early = stage.client().send(request())
     answer(stage.exchange)
     assert early.take() == HELLO
-    stage.server.tcp_server.emit("accept_paused", 24)
+    await_room(stage)
     early.send(request())
     late = stage.client().send(request())
     for exchange, client in zip(stage.exchanges[1:], (early, late), strict=True):
@@ -112,7 +118,7 @@ def test_server_with_waiting_clients_closes_idle_connections() -> None:
     idle.send(request())
     answer(stage.exchange)
     busy.send(request())
-    stage.server.tcp_server.emit("accept_paused", 24)
+    await_room(stage)
     stage.advance(5.1)
     assert (idle.ended, new.ended, busy.ended) == (True, True, False)
 
@@ -120,7 +126,7 @@ def test_server_with_waiting_clients_closes_idle_connections() -> None:
 def test_server_without_waiting_clients_keeps_connections() -> None:
     stage = Stage()
     idle = stage.client()
-    stage.server.tcp_server.emit("accept_paused", 24)
+    await_room(stage)
     stage.advance(4)
     stage.server.tcp_server.emit("accept_resumed")
     stage.advance(4)

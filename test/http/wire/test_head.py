@@ -190,7 +190,7 @@ def test_persistence(version: bytes, lines: list[bytes], keep_alive: bool) -> No
 def test_expectations(version: bytes, lines: list[bytes], cont: bool, other: bool) -> None:
     head = head_of(b"Host: a", b"Content-Length: 1", *lines, version=version)
     assert head.expect_continue is cont
-    assert isinstance(head.objection, ExpectationError) is other
+    assert (head.objection is ExpectationError) is other
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_expectations(version: bytes, lines: list[bytes], cont: bool, other: boo
 )
 def test_target_for_https_is_misdirected_unless_by_tls(target: bytes, secure: bool) -> None:
     head = head_of(b"Host: a", line=b"GET " + target)
-    assert isinstance(head.objection, MisdirectedRequestError) is secure
+    assert (head.objection is MisdirectedRequestError) is secure
 
 
 @pytest.mark.parametrize(

@@ -186,10 +186,8 @@ class HttpServerConnection(Ending):
             return False
         self._head = QUIET
         objection = head[11]
-        if objection and not (
-            isinstance(objection, MisdirectedRequestError) and self._came_by_tls()
-        ):
-            self._refuse(objection)
+        if objection and not (objection is MisdirectedRequestError and self._came_by_tls()):
+            self._refuse(objection())
             return False
         server = self.server
         exchange = self._exchange = server.exchange_class(self, head)

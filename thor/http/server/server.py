@@ -260,10 +260,11 @@ class HttpServer(EventEmitter):
             self.loop._soon(self.emit, "stop")
 
     def _accept_paused(self, code: int) -> None:
-        """Clients wait: those that are here must not keep their places for ever."""
-        self._crowded = True
-        for connection in self.connections:
-            connection.make_room()
+        """Clients wait; if it is for room, those that are here must not keep it for ever."""
+        if self.tcp_server.awaits_room:
+            self._crowded = True
+            for connection in self.connections:
+                connection.make_room()
         self.emit("accept_paused", code)
 
     def _accept_resumed(self) -> None:

@@ -86,7 +86,7 @@ RequestParts: TypeAlias = tuple[
     bytes,
     int,
     bool,
-    MessageError | Literal[False],
+    type[MessageError] | Literal[False],
     Sequence[bytes],
     bool,
 ]
@@ -104,8 +104,8 @@ class RequestHead(NamedTuple):
     host: whom the request is for: the target's authority, else Host, b"" for 1.0 without.
     head_bytes: its size on the wire, from the start line to the empty line.
     expect_continue: it expects a 100 (only on HTTP/1.1).
-    objection: an ExpectationError if it expects something else; a MisdirectedRequestError if its
-        target is for https, which is one unless it came by TLS; else False.
+    objection: ExpectationError if it expects something else; MisdirectedRequestError if its
+        target is for https, which it is unless it came by TLS; else False.
     upgrade: protocols offered (RFC 9110 section 7.8), empty if none or not on HTTP/1.1.
     te_trailers: the sender takes trailers.
     """
@@ -121,7 +121,7 @@ class RequestHead(NamedTuple):
     host: bytes
     head_bytes: int
     expect_continue: bool
-    objection: MessageError | Literal[False]
+    objection: type[MessageError] | Literal[False]
     upgrade: Sequence[bytes]
     te_trailers: bool
 
@@ -310,12 +310,12 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     # fmt: on
 
 
-def _objection(target: bytes, expectations: set[bytes]) -> MessageError | Literal[False]:
+def _objection(target: bytes, expectations: set[bytes]) -> type[MessageError] | Literal[False]:
     """Return why a head that has one reading may not be served all the same."""
     if not expectations <= {b"100-continue"}:
-        return ExpectationError()
+        return ExpectationError
     if target[:6].lower() == b"https:":
-        return MisdirectedRequestError()
+        return MisdirectedRequestError
     return False
 
 
