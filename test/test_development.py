@@ -357,6 +357,28 @@ def test_exchange_that_is_answered_later_is_not_reported() -> None:
     assert client.take().endswith(b"hello")
 
 
+def test_exchange_whose_request_takes_long_is_not_reported() -> None:
+    stage = Stage(min_body_rate=0)
+    stage.handler = lambda exchange: exchange.on("request_done", lambda _: answer(exchange))
+    client = stage.client().send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90\r\n\r\n")
+    for _ in range(9):
+        stage.advance(UNANSWERED_S / 3)
+        client.send(b"x" * 10)
+    assert client.take().endswith(b"hello")
+
+
+def test_body_may_be_passed_by_name() -> None:
+    stage = Stage()
+
+    def handle(exchange: HttpServerExchange) -> None:
+        exchange.response_start(200, "OK", [])
+        exchange.response_body(chunk=b"hello")
+        exchange.response_done([])
+
+    stage.handler = handle
+    assert b"hello" in stage.get().take()
+
+
 def test_exchange_that_streams_for_long_is_not_reported() -> None:
     stage = Stage()
     kept: list[HttpServerExchange] = []

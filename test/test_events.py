@@ -522,3 +522,21 @@ def test_the_decorator_takes_the_name_of_the_function(
 
     emitter.emit("blow_up", "bomb")
     assert heard == ["bomb"]
+
+
+class AsyncSink:
+    async def rung(self) -> None:
+        """Never runs."""
+
+
+def test_sink_with_a_coroutine_function_for_an_event_is_refused() -> None:
+    class Bell(EventEmitter):
+        emits = frozenset(("rung",))
+
+    class Other(EventEmitter):
+        emits = frozenset(("other",))
+
+    for bell in (Bell(), EventEmitter()):
+        with pytest.raises(TypeError, match="asyncio hosting"):
+            bell.sink(AsyncSink())
+    Other().sink(AsyncSink())

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import wraps
+from inspect import unwrap
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -50,7 +53,7 @@ ALIKE = 0.8
 
 #: Methods that only the thread of the loop may call.
 _BOUND_TO_LOOP: dict[type, tuple[str, ...]] = {
-    LoopBase: ("schedule", "run_in_thread"),
+    LoopBase: ("schedule", "schedule_slice", "run_in_thread"),
     EventSource: ("register_fd", "unregister_fd", "event_add", "event_del"),
     WritingSide: ("write",),
     TcpConnection: ("pause", "unread", "close", "end_writing", "abort"),
@@ -63,6 +66,8 @@ _BOUND_TO_LOOP: dict[type, tuple[str, ...]] = {
         "response_nonfinal",
         "response_body",
         "response_done",
+        "response_file",
+        "when_sent",
         "upgrade",
     ),
     HttpClientExchange: ("request_start", "request_body", "request_done", "pause", "cancel"),
@@ -163,7 +168,7 @@ def _checks() -> Iterable[tuple[Iterable[type], Iterable[str], Callable[[Method]
 # -- warnings -----------------------------------------------------------------------------------
 
 #: What stands between a check and the line of the program that is to be named.
-_INNER_FILES = (str(Path(__file__).parent), contextlib.__file__)
+_INNER_FILES = (str(Path(__file__).parent) + os.sep, contextlib.__file__)
 
 
 def _warn(message: str) -> None:
@@ -180,8 +185,6 @@ def _is_thors(module: str) -> bool:
 
 
 def _nearest(name: str, names: Iterable[str], alike: float) -> str | None:
-    from difflib import get_close_matches
-
     return next(iter(get_close_matches(name, list(names), 1, alike)), None)
 
 
@@ -338,8 +341,8 @@ def _writing(original: Method) -> Method:
     """What writes: warn if the queue grows and grows, and nobody wants to know."""
 
     @wraps(original)
-    def write(self: Any, data: Any) -> Any:
-        result = original(self, data)
+    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
         conn = _connection_of(self)
         if conn is not None and conn not in _long:
             size = conn._buffer.size
@@ -409,7 +412,11 @@ class _Watched:
     def _late(self) -> None:
         self._timer = None
         exchange = self._exchange()
-        if exchange is not None:
+        if exchange is None or exchange._writing is not ServerWriting.IDLE:
+            return
+        if not self._complete:  # the client takes its time, and has until the server's limits
+            self._timer = self.loop.schedule(UNANSWERED_S, self._late)
+        else:
             self._report(exchange, f"was not answered within {UNANSWERED_S:g} s")
 
     def _report(self, exchange: HttpServerExchange, what: str) -> None:
@@ -465,7 +472,9 @@ def _emitting_ends(original: Method) -> Method:
         heard: bool = original(self, event, *args)
         watched = _watched.get(self)
         if watched is not None and event == "request_done":
-            self.remove_listeners("request_start", "request_body", "request_done")
+            for told in ("request_start", "request_body", "request_done"):
+                if self._listeners is not None:
+                    self._listeners.pop(told, None)
             watched.request_done()
         elif watched is not None and event == "done":
             _forget(self)
@@ -490,8 +499,6 @@ def _answering(original: Method) -> Method:
 
 def _unwrapped(listener: Any) -> Any:
     """The function of the program's that a listener comes to; None if it is Thor's own."""
-    from inspect import unwrap
-
     while hasattr(listener, "func"):  # of functools.partial
         listener = listener.func
     listener = unwrap(getattr(listener, "__func__", listener))

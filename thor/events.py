@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from thor.types import EventListener
@@ -62,6 +63,8 @@ _NONE: Any = object()
 
 #: `inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`: importing `inspect` takes long.
 _ASYNC_FLAGS = 0x80 | 0x200
+#: Functions and methods that are written in C, such as `list.append`.
+_BUILTIN = type(len)
 #: Whether there is `inspect.markcoroutinefunction`.
 _MARKS = sys.version_info >= (3, 12)
 
@@ -90,6 +93,8 @@ def _is_marked(function: object) -> bool:
 
 def _require_unusual_callback(given: object, kind: str) -> None:
     """`require_callback` for what is not a plain function, or a method that is one."""
+    if given.__class__ is _BUILTIN:
+        return
     import functools
     import inspect
 
@@ -317,8 +322,25 @@ class EventEmitter:
             self._emit_registered(event, _registrations(self._listeners.get(event)), args)
 
     def sink(self, sink: Any) -> None:
-        """Send events that have no listener to the method of `sink` with their name, if any."""
+        """Send events that have no listener to the method of `sink` with their name, if any.
+
+        Raises: TypeError if such a method is a coroutine function
+        """
+        _check_sink(type(sink), type(self).emits)  # type: ignore[arg-type]
         self._sink = sink
+
+
+@lru_cache(maxsize=256)
+def _check_sink(cls: type, events: frozenset[str]) -> None:
+    """Raise TypeError if a method that would be called for an event is a coroutine function.
+
+    events: of the emitter; where its class declares none of its own, every public method is one
+    """
+    names = dir(cls) if events == EventEmitter.emits else events
+    for name in names:
+        method = getattr(cls, name, None)
+        if not name.startswith("_") and hasattr(method, "__code__"):
+            require_callback(method, "sink's method")
 
 
 def _registrations(present: Any) -> tuple[_Registration, ...]:

@@ -125,6 +125,8 @@ def test_json_asks_for_json(url: str) -> None:
     assert b"Content-Type: application/json\n" in out
     assert b"Accept: application/json\n" in out
     assert b"Content-Length: 2\n" in out
+    _, out, _ = thor("fetch", "-L", f"{url}/to-303-|fields", "--json", "{}")
+    assert b"Accept: application/json\n" in out
 
 
 @pytest.mark.parametrize(

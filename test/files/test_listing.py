@@ -53,6 +53,10 @@ def test_listing_shows_size_and_date(size: int, text: str) -> None:
     assert f'<td class="size">{text}</td><td>2023-11-14 22:13</td>' in body
 
 
+def test_listing_has_files_of_no_date() -> None:
+    assert '<td class="size">1 B</td><td></td>' in page(Entry(b"a", 1, 1e300))
+
+
 def test_listing_says_when_it_is_cut() -> None:
     assert "There are more" in page(complete=False)
     assert "There are more" not in page()

@@ -515,6 +515,29 @@ def test_requests_go_to_the_endpoints_in_turn() -> None:
         stage.send(name, ok()).expect(("browser", "data", passed(ok())))
 
 
+def test_trusted_peer_may_ask_for_https_without_tls() -> None:
+    stage = Stage(trusted=["127.0.0.0/8"])
+    stage.send("browser", b"GET https://site/x HTTP/1.1\r\nHost: other\r\n\r\n")
+    (event,) = stage.play.take()
+    assert event[2].startswith(b"GET /x HTTP/1.1\r\nHost: site\r\n")
+    assert b"\r\nX-Forwarded-Proto: https\r\n" in event[2]
+    stage.send("a", ok()).expect(("browser", "data", passed(ok())))
+    stage.send("browser", get())
+    (event,) = stage.play.take()
+    assert b"\r\nX-Forwarded-Proto: http\r\n" in event[2]
+
+
+@pytest.mark.parametrize(
+    "target", ["/../x", "/%2e%2e/x", "/a/..%2f../x"], ids=["plain", "encoded", "mixed"]
+)
+def test_path_that_leaves_the_prefix_goes_nowhere(target: str) -> None:
+    stage, done = watched()
+    stage.proxy.upstream = Upstream(["http://a/app"])
+    stage.send("browser", get(target))
+    stage.expect(("browser", "data", own(400, "Bad Request", "http_request_error")))
+    assert (done[0].endpoint, done[0].attempts) == (None, 0)
+
+
 def test_an_endpoint_s_prefix_goes_before_the_path() -> None:
     stage = Stage()
     stage.proxy.upstream = Upstream(["http://a/app"])

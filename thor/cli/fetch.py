@@ -229,6 +229,7 @@ class Fetch:
         self._code = DONE
         self._url: str = args.url
         self._data = read_data(args)
+        self._accept = dict(self._data.fields).get("Accept", "*/*") if self._data else "*/*"
         default = "HEAD" if args.head else "GET" if self._data is None else "POST"
         self._method: str = args.method or default
         self._fields: list[tuple[str, str]] = list(args.fields)
@@ -268,7 +269,7 @@ class Fetch:
         exchange.request_done([])
 
     def _request_fields(self) -> list[tuple[str, str]]:
-        defaults = {"User-Agent": f"thor/{__version__}", "Accept": "*/*"}
+        defaults = {"User-Agent": f"thor/{__version__}", "Accept": self._accept}
         if self._data is not None:
             defaults["Content-Length"] = str(len(self._data.body))
             defaults.update(self._data.fields)

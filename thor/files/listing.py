@@ -94,10 +94,18 @@ def listing_for(names: Sequence[bytes], entries: Sequence[Entry], *, complete: b
 
 
 def _entry_row(entry: Entry) -> str:
-    date = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.modified))
+    date = _date(entry.modified)
     if entry.size is None:
         return _row(entry.name + b"/", "", date)
     return _row(entry.name, _size(entry.size), date)
+
+
+def _date(seconds: float) -> str:
+    """Return a Unix time as date and time; empty for one that has none, as a disk may say."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OSError, OverflowError, ValueError):
+        return ""
 
 
 def _row(name: bytes, size: str, date: str) -> str:

@@ -48,7 +48,7 @@ def field_list(headers: HeadersIn) -> FieldsIn:
 
 def field_pair(field: Iterable[str | bytes]) -> FieldIn:
     """Return one element of a list of fields as a pair. Raises: TypeError if it is none"""
-    if not isinstance(field, _TEXT):
+    if isinstance(field, Sequence) and not isinstance(field, _TEXT):
         try:
             name, value = field
             return name, value

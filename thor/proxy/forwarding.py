@@ -299,6 +299,11 @@ def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int
     return kind
 
 
+def _request_kind(name: bytes) -> int:
+    kind = _request_names.get(name)
+    return _learn(_request_names, _REQUEST_KINDS, name) if kind is None else kind
+
+
 def _is_proxys_own(key: bytes) -> bool:
     """Return whether a recipient that reads letters and digits only takes a name for one that the
     proxy speaks for."""
@@ -365,7 +370,7 @@ def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) 
 def _without_twins(fields: RawHeaders) -> RawHeaders:
     """Without fields that some recipients take for another one, present or added by a proxy."""
     keys = [name.lower().translate(None, _NOT_ALPHANUMERIC) for name, _ in fields]
-    twins = [_learn(_request_names, _REQUEST_KINDS, name) == TWIN for name, _ in fields]
+    twins = [_request_kind(name) == TWIN for name, _ in fields]
     present = {key for key, twin in zip(keys, twins, strict=True) if not twin}
     return [
         field
@@ -459,7 +464,6 @@ def forward_trailers(trailers: RawHeaders, head: RawHeaders, policy: Policy) -> 
     kept = [
         (name, value)
         for name, value in trailers
-        if _learn(_request_names, _REQUEST_KINDS, name) in (PASS, TWIN)
-        and name.lower() not in nominated
+        if _request_kind(name) in (PASS, TWIN) and name.lower() not in nominated
     ]
     return _without_twins(kept) if policy.drop_underscore_twins else kept

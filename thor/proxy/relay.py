@@ -187,7 +187,7 @@ class Relay:
                 self.target = target
             else:
                 self.target = origin_form(self.method, target)
-                by_tls = by_tls or target[:6].lower() == b"https:"  # the server believed it
+                by_tls = by_tls or target[:8].lower() == b"https://"  # the server believed it
             self.fields, self.upgrade_to, self.te_trailers, expects = forward_request(
                 fields,
                 inbound.req_version != b"1.0",

@@ -9,7 +9,7 @@ traceback to stderr, for each handshake of any client that sends such a name (RF
 forbids it). So what a client sends is looked through before OpenSSL gets it. After a
 HelloRetryRequest there is a second hello, which may have another name; anything else that follows
 a hello is not looked at. Nothing here judges a malformed hello, and nothing bounds what is kept of
-one: OpenSSL gets the same bytes at once, and ends the handshake for both.
+one but OpenSSL, which gets the same bytes at once and ends the handshake at 128 KiB of a hello.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class ServerNameCheck:
             elif records[0] != CHANGE_CIPHER_SPEC:  # from here on it is encrypted
                 self._over = True
             del records[:end]
-        return self._check_hellos()
+        allowed = self._check_hellos()
+        if self._over:
+            records.clear()
+            self._messages.clear()
+        return allowed
 
     def _check_hellos(self) -> bool:
         messages = self._messages

@@ -195,6 +195,7 @@ class Handshake:
     def cancel(self) -> None:
         """Be over: the connection goes on without."""
         self.conn._shaking = None
+        self._names = None  # what it keeps may be large, and an error's traceback may keep us
         if self._timer is not None:
             self._timer.delete()
             self._timer = None

@@ -92,6 +92,17 @@ def test_trouble_with_accepting_is_passed_on() -> None:
     assert told == [24, "resumed"]
 
 
+def test_coroutine_function_trusts_nobody(expected_logs: Any) -> None:
+    async def no(*args: Any) -> bool:
+        return False
+
+    stage = Stage(trusts_https=no)
+    stage.loop.on_exception = "log"
+    client = stage.client().send(b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert stage.exchanges == []
+    assert not client.take().startswith(b"HTTP/1.1 200")
+
+
 def await_room(stage: Stage) -> None:
     """Have the server stop accepting, as where descriptors would run out."""
     type(stage.server.tcp_server).awaits_room = True

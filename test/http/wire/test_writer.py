@@ -243,6 +243,8 @@ def test_bad_phrase_is_refused(phrase: Any) -> None:
         lambda: respond(200, [("A",)]),
         lambda: respond(200, [("A", "b", "c")]),
         lambda: respond(200, [None]),
+        lambda: respond(200, [{"A", "b"}]),
+        lambda: respond(200, [{"A": "b", "C": "d"}]),
         lambda: respond(200, "XY"),
         lambda: respond(200, 1),
         lambda: ask("GET", ["XY"]),

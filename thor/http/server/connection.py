@@ -21,6 +21,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from thor.events import require_callback
 from thor.http.error import (
     ConnectError,
     HttpError,
@@ -214,7 +215,10 @@ class HttpServerConnection(Ending):
         if conn.proxy_header is not None and conn.proxy_header.is_tls:
             return True
         trusts = self.server.trusts_https
-        return trusts is not None and trusts(conn)
+        if trusts is None:
+            return False
+        require_callback(trusts, "trusts_https")  # a coroutine would be taken for a yes
+        return bool(trusts(conn))
 
     def _await_head(self) -> None:
         """No complete head is there."""

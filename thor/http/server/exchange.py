@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from thor.events import EventEmitter
+from thor.events import EventEmitter, require_callback
 from thor.http.connection import BodyWriter, body_bytes, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
 from thor.http.headers import field_list
@@ -323,7 +323,9 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         """Call `callback()` when all that was written until now was handed to the kernel.
 
         It is never called if the connection is lost before.
+        Raises: TypeError if it cannot be called, or is a coroutine function
         """
+        require_callback(callback)
         tcp_conn = self.http_conn.tcp_conn
         if tcp_conn is not None and tcp_conn._writing is OPEN:
             tcp_conn._when_sent(callback)

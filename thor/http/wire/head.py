@@ -314,7 +314,7 @@ def _objection(target: bytes, expectations: set[bytes]) -> type[MessageError] | 
     """Return why a head that has one reading may not be served all the same."""
     if not expectations <= {b"100-continue"}:
         return ExpectationError
-    if target[:6].lower() == b"https:":
+    if target[:8].lower() == b"https://":
         return MisdirectedRequestError
     return False
 
