@@ -8,8 +8,8 @@ Theory of operation: Python's `ssl` decodes the name as ASCII before it calls an
 traceback to stderr, for each handshake of any client that sends such a name (RFC 6066 section 3
 forbids it). So what a client sends is looked through before OpenSSL gets it. After a
 HelloRetryRequest there is a second hello, which may have another name; anything else that follows
-a hello is not looked at. Nothing here judges a malformed hello, and nothing bounds what is kept of
-one but OpenSSL, which gets the same bytes at once and ends the handshake at 128 KiB of a hello.
+a hello is not looked at. Nothing here judges a malformed hello. What bounds it is OpenSSL, which
+gets the same bytes at once, and ends the handshake at a hello of 128 KiB.
 """
 
 from __future__ import annotations
