@@ -94,6 +94,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-f", "--fail", action="store_true", help="exit with 1 for a status of 400 or more"
     )
+    _add_connection_arguments(parser)
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="how long it may take in all"
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k", "--insecure", action="store_true", help="believe any certificate of a server"
     )
@@ -115,10 +123,6 @@ def add_parser(commands: Any) -> None:
         metavar="PATH",
         help="connect to this Unix socket, not to the URL's host",
     )
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help="how long it may take in all"
-    )
-    parser.set_defaults(run=run)
 
 
 def field(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import socket as socket_module
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from thor.tcp.writebuf import Way, WriteBuffer
@@ -30,7 +31,7 @@ def has_kernel_socket(conn: TcpConnection) -> bool:
     return not conn._encrypts and conn.socket.__class__ is socket_module.socket
 
 
-class KernelBuffer(WriteBuffer):
+class KernelBuffer(WriteBuffer, ABC):
     """A queue that begins with `_held` bytes which are in the kernel."""
 
     __slots__ = ("_before", "_conn", "_held")
@@ -41,17 +42,17 @@ class KernelBuffer(WriteBuffer):
         self._before = conn._buffer
         self.size = self._held = held
 
+    @abstractmethod
     def _send_held(self) -> int:
         """Send as many of the held bytes as go now. Returns: how many. Raises: OSError"""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_held(self) -> bytes:
         """Return all of the held bytes, where they cannot be sent. Raises: OSError"""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self, empty: bool) -> None:
         """Let go of where the bytes were. empty: all of them were taken out"""
-        raise NotImplementedError
 
     def send_to(self, way: Way) -> int:
         """As any queue; what is in the kernel leaves first, and alone."""
