@@ -89,7 +89,7 @@ bench: $(STAMPS)/base ## Measure Thor against its peers (BENCH_ARGS="--help" for
 bench-udp: $(STAMPS)/base ## Measure UDP echo against asyncio (BENCH_ARGS="--help" for the choices)
 	$(BIN)/python -m bench.udp $(BENCH_ARGS)
 
-bench-tls-soak: $(STAMPS)/test ## Make 10,000 TLS hand-shakes, and see what they leave behind
+bench-tls-soak: $(STAMPS)/test ## Make 10,000 TLS handshakes, and see what they leave behind
 	$(BIN)/python -m bench.tls_soak $(BENCH_ARGS)
 
 bench-peers: $(STAMPS)/base ## Install the peers of the benchmark: into build/peers, and by apt-get

@@ -1,4 +1,4 @@
-"""Load that wrk cannot make: connections that stay, large bodies, hand-shakes.
+"""Load that wrk cannot make: connections that stay, large bodies, handshakes.
 
 Owns: the clients, which run in the process of the benchmark, on the core of the load. Must not know
 the peers, nor what is made of the figures.
@@ -50,8 +50,8 @@ def make_certificate(folder: Path) -> tuple[str, str]:
     argv += ["-addext", f"subjectAltName=DNS:{NAME}", "-out", str(certificate), "-keyout", str(key)]
     try:
         subprocess.run(argv, check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.SubprocessError) as why:
-        raise BenchError(f"no certificate: {why}") from None
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise BenchError(f"no certificate: {exc}") from None
     return str(certificate), str(key)
 
 
@@ -95,8 +95,8 @@ def check(server: Server) -> None:
                 answer = ask(sock)
                 if not answer.startswith(b"HTTP/1.1 200 "):
                     raise BenchError(f"answered {answer[:60]!r}")
-    except OSError as why:
-        raise BenchError(f"no answer: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"no answer: {exc}") from None
 
 
 def open_idle(server: Server, count: int, stack: ExitStack) -> list[socket.socket]:
@@ -106,8 +106,8 @@ def open_idle(server: Server, count: int, stack: ExitStack) -> list[socket.socke
         for _ in range(count):
             opened.append(stack.enter_context(connect(server)))
             ask(opened[-1])
-    except OSError as why:
-        raise BenchError(f"while opening {count} connections: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"while opening {count} connections: {exc}") from None
     return opened
 
 
@@ -118,8 +118,8 @@ def ask_all(socks: Sequence[socket.socket]) -> None:
             sock.sendall(HELLO)
         for sock in socks:
             hear(sock)
-    except OSError as why:
-        raise BenchError(f"no answer: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"no answer: {exc}") from None
 
 
 # -- large bodies -------------------------------------------------------------------------------
@@ -147,8 +147,8 @@ def download(server: Server, path: str, size: int, times: int) -> None:
                     end = (end + bytes(buffer[max(count - 5, 0) : count]))[-5:]
                 if total != size and not chunked:
                     raise BenchError(f"{total} bytes came, not {size}")
-    except OSError as why:
-        raise BenchError(f"after {total} bytes: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"after {total} bytes: {exc}") from None
 
 
 def _read_head(sock: socket.socket, size: int) -> tuple[bytes, bool]:
@@ -188,11 +188,11 @@ def upload(server: Server, path: str, size: int, times: int) -> None:
                 answer = hear(sock)
                 if not answer.startswith(b"HTTP/1.1 200 "):
                     raise BenchError(f"answered {answer[:60]!r}")
-    except OSError as why:
-        raise BenchError(f"while sending {size} bytes: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"while sending {size} bytes: {exc}") from None
 
 
-# -- hand-shakes --------------------------------------------------------------------------------
+# -- handshakes --------------------------------------------------------------------------------
 
 
 def shake(server: Server, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
@@ -213,12 +213,12 @@ def shake(server: Server, session: ssl.SSLSession | None = None) -> ssl.SSLSessi
             if bool(secure.session_reused) is not (session is not None):
                 raise BenchError("a session was not resumed")
             return secure.session
-    except OSError as why:
-        raise BenchError(f"no hand-shake: {why}") from None
+    except OSError as exc:
+        raise BenchError(f"no handshake: {exc}") from None
 
 
 def measure_shakes(server: Server, seconds: int, resume: bool) -> float:
-    """CPU microseconds of a hand-shake with its connection and one request. Raises: BenchError"""
+    """CPU microseconds of a handshake with its connection and one request. Raises: BenchError"""
     session = shake(server)
     count = 0
     before = sum(server.cpu_s())

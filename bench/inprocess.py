@@ -197,7 +197,7 @@ def forward(
         def connect(self, host: str, port: int, timeout: float | None = None) -> None:
             Connecting.count += 1
             sock: Any = origin_socket(FIRST_ORIGIN + Connecting.count, poller)
-            loop._soon(self.emit, "connect", TcpConnection(sock, (host, port), loop))
+            loop.call_soon(self.emit, "connect", TcpConnection(sock, (host, port), loop))
 
     class Server(HttpServer):
         tcp_server_class = Listening
@@ -256,11 +256,11 @@ def connect_secure(context: ssl.SSLContext, requests: int) -> Callable[..., TlsC
 # -- running ------------------------------------------------------------------------------------
 
 
-def forget_lines() -> None:
+def clear_line_cache() -> None:
     """Have the parser and the writer keep no whole lines of earlier messages."""
     fields._MAX_LINE_BYTES = writer._MAX_LINE_BYTES = writer._MAX_LENGTH_DIGITS = -1
-    fields._lines.clear()
-    writer._lines.clear()
+    fields._line_cache.clear()
+    writer._line_cache.clear()
 
 
 def run(
@@ -311,7 +311,7 @@ def main() -> None:
     request = ONE_FIELD if options.fields == 1 else TWELVE_FIELDS
     run_once = run_secure if options.tls else run
     if options.no_caches:
-        forget_lines()
+        clear_line_cache()
     if options.profile:
         profile = cProfile.Profile()
         profile.runcall(run_once, make_server, request, options.requests // 10)

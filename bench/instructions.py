@@ -70,14 +70,14 @@ def make_table() -> Table:
     header = ["", *variants]
     title = "Thousands of instructions for one request, in Python"
     if program("valgrind") is None:
-        why = "missing: valgrind is not installed (apt-get install valgrind)"
-        return Table(NAME, title, header, [], [why])
+        exc = "missing: valgrind is not installed (apt-get install valgrind)"
+        return Table(NAME, title, header, [], [exc])
     rows, absent = [], []
     for kind, args in KINDS.items():
         try:
             figures = [f"{per_request(args, env):.1f}" for env in variants.values()]
-        except BenchError as why:
-            absent.append(f"{kind}: {why}")
+        except BenchError as exc:
+            absent.append(f"{kind}: {exc}")
         else:
             rows.append([kind, *figures])
     return Table(NAME, title, header, rows, absent)

@@ -124,8 +124,8 @@ def load(folder: Path = RESULTS) -> Kept:
             tables[path.stem] = Table(**whole["table"])
             facts += whole["facts"]
             medians[path.stem] = _medians(whole["results"], whole["facts"])
-        except (KeyError, TypeError, ValueError) as why:
-            raise BenchError(f"{path.name} is not a result: {why}") from None
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BenchError(f"{path.name} is not a result: {exc}") from None
     titles = {scenario.name: scenario.title for scenario in SCENARIOS}
     tables[aims.NAME] = aims.make_table(medians, titles)
     return Kept(tables, list(dict.fromkeys(facts)), medians)
@@ -185,5 +185,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         write_page()
-    except BenchError as why:
-        sys.exit(str(why))
+    except BenchError as exc:
+        sys.exit(str(exc))

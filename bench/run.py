@@ -53,15 +53,15 @@ class Stage:
                 self._certificate = clients.make_certificate(self.folder)
             if self.role.origin:
                 self._start_origin()
-        except BenchError as why:
-            self.why_not = {peer.name: f"no origin: {why}" for peer in peers}
+        except BenchError as exc:
+            self.why_not = {peer.name: f"no origin: {exc}" for peer in peers}
             return
         for peer in peers:
             note(f"{self.name}: starting {peer.title}")
             try:
                 self.running[peer.name] = self._start(peer)
-            except BenchError as why:
-                self.why_not[peer.name] = str(why)
+            except BenchError as exc:
+                self.why_not[peer.name] = str(exc)
 
     def _start_origin(self) -> None:
         """Start what is behind the proxies, on the core of the load."""
@@ -114,8 +114,8 @@ class Stage:
                     try:
                         found = scenario.sample(self.running[row.peer.name], self.options)
                         row.samples.append(found)
-                    except (BenchError, OSError) as why:  # a process that has gone, for one
-                        row.why_not = str(why)
+                    except (BenchError, OSError) as exc:  # a process that has gone, for one
+                        row.why_not = str(exc)
         note("")
         return rows
 
@@ -182,8 +182,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     try:
         args.scenarios, args.peers = chosen(args.only, args.peers, args.roles)
-    except ValueError as why:
-        parser.error(str(why))
+    except ValueError as exc:
+        parser.error(str(exc))
     return args
 
 
@@ -221,9 +221,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             note("in-process: step by step, and instruction by instruction")
             try:
                 tables = steps.make_tables()
-            except BenchError as why:
+            except BenchError as exc:
                 tables = []
-                print(f"step by step: {why}", file=sys.stderr)
+                print(f"step by step: {exc}", file=sys.stderr)
             for table in [*tables, instructions.make_table()]:
                 print(as_text(table), flush=True)
                 report.save(table, facts, folder=args.json)

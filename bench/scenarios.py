@@ -219,7 +219,7 @@ def _figure(*args: str) -> Callable[[Program, Options], float]:
 
 LOAD = "CPU us/request (user + system)"
 TRANSFER = "CPU ms/100 MB"
-SHAKE = "CPU us/hand-shake"
+SHAKE = "CPU us/handshake"
 CALLS = "system calls/request"
 SHARE = "largest share, per cent"
 IDLE = "PSS bytes/connection"
@@ -256,8 +256,8 @@ SCENARIOS = (
     # Last of its role: it leaves the servers cold.
     Scenario("idle", "Server, idle keep-alive connections", "server", IDLE, _idle),
     Scenario("tls", "TLS server, keep-alive requests", "tls", LOAD, _load(Ask())),
-    Scenario("handshake", "TLS server, full hand-shakes", "tls", SHAKE, _shakes(False)),
-    Scenario("resumed", "TLS server, resumed hand-shakes", "tls", SHAKE, _shakes(True)),
+    Scenario("handshake", "TLS server, full handshakes", "tls", SHAKE, _shakes(False)),
+    Scenario("resumed", "TLS server, resumed handshakes", "tls", SHAKE, _shakes(True)),
     Scenario("workers", f"Two workers on one core, {SHARED} connections", "workers", LOAD, _shared),
     Scenario("shares", f"Two workers, {SHARED} connections", "workers", SHARE, _largest_share),
     Scenario("proxy", "Reverse proxy, 1 field", "proxy", LOAD, _load(Ask())),

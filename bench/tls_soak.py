@@ -1,8 +1,8 @@
-"""Thousands of hand-shakes, good and bad: what is left behind.
+"""Thousands of handshakes, good and bad: what is left behind.
 
     python -m bench.tls_soak [--handshakes N] [--every N]
 
-Server and clients share one loop. In turn they make a full hand-shake, resume one, fail for the
+Server and clients share one loop. In turn they make a full handshake, resume one, fail for the
 certificate, speak no TLS at all, go away in the middle, and are cut off. Prints, from time to time,
 the open descriptors, the objects of the interpreter and the memory; ends with status 1 if any of
 them has grown.
@@ -33,7 +33,7 @@ from thor.tls import (
     server_context,
 )
 
-#: Hand-shakes before anything is counted: what is made on first use is made by then.
+#: Handshakes before anything is counted: what is made on first use is made by then.
 WARM_UP = 600
 #: Growth that is none: the allocator's slack, in bytes, and objects of the measurement itself.
 SLACK_BYTES = 2 * 1024 * 1024
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1_000, help="a line each so many")
     args = parser.parse_args()
     print("\n".join(harness.machine()), end="\n\n")
-    print("hand-shakes  fds  objects  memory")
+    print("handshakes  fds  objects  memory")
     found = soak(args.handshakes, args.every)
     print("\nleft behind:", ", ".join(found) or "nothing")
     sys.exit(bool(found))

@@ -51,8 +51,8 @@ def measure_calls(server: Server, connections: int) -> Calls:
             argv += ["-p", str(pid)]
         try:
             strace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        except OSError as why:
-            raise BenchError(f"missing: strace ({why.strerror})") from None
+        except OSError as exc:
+            raise BenchError(f"missing: strace ({exc.strerror})") from None
         with strace:
             try:
                 assert strace.stderr is not None

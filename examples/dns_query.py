@@ -86,8 +86,8 @@ def datagram(data, host, sender_port):
     if ours and (host, sender_port) == (server, port):
         try:
             show(data)
-        except (struct.error, IndexError, ValueError) as why:
-            sys.exit(f"{server}: not a proper answer: {why}")
+        except (struct.error, IndexError, ValueError) as exc:
+            sys.exit(f"{server}: not a proper answer: {exc}")
         thor.stop()
 
 

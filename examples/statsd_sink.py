@@ -49,8 +49,8 @@ def datagram(data, host, port):
     for line in data.decode("utf-8", "replace").splitlines():
         try:
             add(line)
-        except ValueError as why:
-            print(f"from {host}: {line!r}: {why}", file=sys.stderr)
+        except ValueError as exc:
+            print(f"from {host}: {line!r}: {exc}", file=sys.stderr)
 
 
 def show():

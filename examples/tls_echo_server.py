@@ -39,8 +39,8 @@ def reload(signum, frame):
     try:
         context.reload()
         print("reloaded", flush=True)
-    except (OSError, ValueError) as why:
-        print(f"the old certificate stays: {why}", file=sys.stderr, flush=True)
+    except (OSError, ValueError) as exc:
+        print(f"the old certificate stays: {exc}", file=sys.stderr, flush=True)
 
 
 host, port, *files = sys.argv[1:] or ("127.0.0.1", 8443)

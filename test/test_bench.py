@@ -244,7 +244,7 @@ def test_whole_session_is_counted_and_ended() -> None:
     assert not harness.accepts(server.port)
 
 
-# -- TLS hand-shakes -----------------------------------------------------------------------------
+# -- TLS handshakes -----------------------------------------------------------------------------
 
 
 def test_hand_shakes_of_each_kind_are_made_and_leave_no_descriptor(

@@ -124,8 +124,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
         pytest.param(HEAD.replace(b"200", b"404") + b"abcd", "answered b'HTTP/1.1 404", id="404"),
     ],
 )
-def test_download_that_fails_is_told(answer: bytes, why: str) -> None:
-    with answering(answer) as server, pytest.raises(BenchError, match=why):
+def test_download_that_fails_is_told(answer: bytes, exc: str) -> None:
+    with answering(answer) as server, pytest.raises(BenchError, match=exc):
         clients.download(server, "/", 4, 1)
 
 
@@ -184,10 +184,10 @@ def test_without_caches_no_line_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
         (writer, "_MAX_LENGTH_DIGITS"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))
-    inprocess.forget_lines()
+    inprocess.clear_line_cache()
     inprocess.run(inprocess.forward, inprocess.TWELVE_FIELDS, REQUESTS)
-    assert fields._lines == {}
-    assert writer._lines == {}
+    assert fields._line_cache == {}
+    assert writer._line_cache == {}
 
 
 @pytest.mark.parametrize("what", ["server", "proxy"])

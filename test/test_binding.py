@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from thor import binding
-from thor.binding import EVERYWHERE, Opener, Place, find_places, open_all
+from thor.binding import WILDCARD, BindAddress, Opener, open_all, resolve_bind_addresses
 from thor.types import Address
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
-AWAY: Place = (V4, ("192.0.2.1", 0))
+AWAY: BindAddress = (V4, ("192.0.2.1", 0))
 
 
 def bind_tcp(family: int, address: Address) -> socket.socket:
@@ -46,7 +46,7 @@ def opener(request: pytest.FixtureRequest) -> Opener:
 
 
 @contextmanager
-def opened(places: list[Place], port: int, opener: Opener) -> Iterator[list[socket.socket]]:
+def opened(places: list[BindAddress], port: int, opener: Opener) -> Iterator[list[socket.socket]]:
     sockets = open_all(places, port, opener)
     try:
         yield sockets
@@ -58,7 +58,7 @@ def opened(places: list[Place], port: int, opener: Opener) -> Iterator[list[sock
 @contextmanager
 def taken_port(opener: Opener) -> Iterator[int]:
     """A port that is free for IPv4 alone."""
-    with opened(EVERYWHERE, 0, opener) as [free, taken]:
+    with opened(WILDCARD, 0, opener) as [free, taken]:
         free.close()
         yield taken.getsockname()[1]
 
@@ -67,7 +67,7 @@ def taken_port(opener: Opener) -> Iterator[int]:
 
 
 def test_every_interface_is_two_sockets_on_one_port(opener: Opener) -> None:
-    with opened(EVERYWHERE, 0, opener) as sockets:
+    with opened(WILDCARD, 0, opener) as sockets:
         assert [sock.family for sock in sockets] == [V4, V6]
         assert len({sock.getsockname()[1] for sock in sockets} - {0}) == 1
 
@@ -79,13 +79,13 @@ def test_a_port_that_is_free_for_one_family_only_is_chosen_anew(opener: Opener) 
         def choose(family: int, address: Any) -> socket.socket:
             return opener(family, (address[0], next(chosen)) if family == V4 else address)
 
-        with opened(EVERYWHERE, 0, choose) as sockets:
+        with opened(WILDCARD, 0, choose) as sockets:
             assert len({sock.getsockname()[1] for sock in sockets} - {0, first}) == 1
 
 
 def test_a_port_that_is_never_free_is_given_up(opener: Opener) -> None:
     with taken_port(opener) as first, pytest.raises(OSError, match="in use"):
-        open_all(EVERYWHERE, 0, lambda family, address: opener(family, (address[0], first)))
+        open_all(WILDCARD, 0, lambda family, address: opener(family, (address[0], first)))
 
 
 def test_a_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open(
@@ -93,9 +93,9 @@ def test_a_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open(
 ) -> None:
     with taken_port(opener) as port:
         with pytest.raises(OSError, match=f"in use: ':: port {port}'") as caught:
-            open_all(EVERYWHERE, port, opener)
+            open_all(WILDCARD, port, opener)
         assert caught.value.errno == errno.EADDRINUSE
-        with opened(EVERYWHERE[:1], port, opener) as [sock]:
+        with opened(WILDCARD[:1], port, opener) as [sock]:
             assert sock.getsockname()[1] == port
 
 
@@ -109,14 +109,14 @@ def test_a_family_that_the_machine_lacks_is_left_out(opener: Opener, missing: in
             raise OSError(errno.EAFNOSUPPORT, "no such family")
         return opener(family, address)
 
-    with opened(EVERYWHERE, 0, lack) as [only]:
+    with opened(WILDCARD, 0, lack) as [only]:
         assert only.family != missing
         assert only.getsockname()[1]
 
 
 @pytest.mark.parametrize("places", [[AWAY], [AWAY, AWAY]], ids=["one", "two"])
 def test_addresses_of_another_machine_alone_are_an_error(
-    opener: Opener, places: list[Place]
+    opener: Opener, places: list[BindAddress]
 ) -> None:
     with pytest.raises(OSError, match=r"'192\.0\.2\.1 port 9'") as caught:
         open_all(places, 9, opener)
@@ -125,7 +125,7 @@ def test_addresses_of_another_machine_alone_are_an_error(
 
 @pytest.mark.parametrize("host", ["", b"", None])
 def test_no_host_is_every_interface(host: Any) -> None:
-    assert find_places(host, socket.SOCK_STREAM) is EVERYWHERE
+    assert resolve_bind_addresses(host, socket.SOCK_STREAM) is WILDCARD
 
 
 def answer_with(rows: Any) -> Callable[..., Any]:
@@ -144,7 +144,7 @@ def test_a_name_stands_for_all_its_addresses_each_once(monkeypatch: pytest.Monke
         (V4, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", answer_with(rows))
-    places = find_places("both.test", socket.SOCK_STREAM)
+    places = resolve_bind_addresses("both.test", socket.SOCK_STREAM)
     assert places == [(V6, ("::1", 0, 0, 0)), (V4, ("127.0.0.1", 0))]
 
 
@@ -152,7 +152,7 @@ def test_an_unknown_name_is_an_error_that_has_it(monkeypatch: pytest.MonkeyPatch
     failure = socket.gaierror(socket.EAI_NONAME, "unknown")
     monkeypatch.setattr(socket, "getaddrinfo", answer_with(failure))
     with pytest.raises(socket.gaierror, match=r"unknown: 'no\.test'"):
-        find_places("no.test", socket.SOCK_STREAM)
+        resolve_bind_addresses("no.test", socket.SOCK_STREAM)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,6 @@ def test_an_unknown_name_is_an_error_that_has_it(monkeypatch: pytest.MonkeyPatch
 def test_an_error_keeps_its_kind_and_says_what_it_is_about(
     host: Any, port: int | None, name: str
 ) -> None:
-    why = binding.about(PermissionError(errno.EACCES, "no"), host, port)
-    assert isinstance(why, PermissionError)
-    assert str(why) == f"[Errno {errno.EACCES}] no: {name}"
+    exc = binding.with_address(PermissionError(errno.EACCES, "no"), host, port)
+    assert isinstance(exc, PermissionError)
+    assert str(exc) == f"[Errno {errno.EACCES}] no: {name}"

@@ -101,7 +101,7 @@ GUARDED = {
     "threading": {
         "thor.loop.threads",
         "thor.loop.base",
-        "thor.cli.linewriter",
+        "thor.cli.line_writer",
         "thor.development",
     },
     "queue": {"thor.loop.threads"},
@@ -416,4 +416,4 @@ def test_each_module_imports_alone_and_opens_nothing(tmp_path: Path) -> None:
         check=True,
     )
     failures = json.loads(result.stdout)
-    assert not failures, "\n".join(f"{name}: {why}" for name, why in failures.items())
+    assert not failures, "\n".join(f"{name}: {exc}" for name, exc in failures.items())

@@ -308,7 +308,7 @@ def test_where_a_client_comes_from_forges_no_line(
     stage.server.remove_listeners("exchange", "refused")
     stage.server.on("exchange", server_support.answering)
     client = stage.client()
-    client.server_side._owner.address = address  # who is behind a Unix socket chooses its name
+    client.server_side.owner.address = address  # who is behind a Unix socket chooses its name
     client.send(data, b"zz\r\n").reset()
     assert are_plain(logged)
 

@@ -244,8 +244,8 @@ def test_a_fork_that_fails_is_tried_again(
     monkeypatch.setattr(os, "fork", refuse)
     one = supervise(until_told(loop))
     one.run("worker_started", 1)
-    [(number, why, _)] = one.seen("worker_failed")
-    assert (number, why.errno) == (1, 11)
+    [(number, exc, _)] = one.seen("worker_failed")
+    assert (number, exc.errno) == (1, 11)
     one.end()
 
 
@@ -261,8 +261,8 @@ def test_no_pipe_is_left_where_there_is_not_room_for_both(
 
     monkeypatch.setattr(os, "pipe", pipe)
     one = supervise(lambda worker: None)
-    [(_, why, delay_s)] = one.run("worker_failed", 1)
-    assert (why.errno, delay_s) == (24, workers.FIRST_DELAY_S)
+    [(_, exc, delay_s)] = one.run("worker_failed", 1)
+    assert (exc.errno, delay_s) == (24, workers.FIRST_DELAY_S)
 
 
 def test_a_worker_that_cannot_be_watched_is_replaced(
@@ -276,8 +276,8 @@ def test_a_worker_that_cannot_be_watched_is_replaced(
     one = supervise(until_told(loop))
     monkeypatch.setattr(workers._Slot, "_register", refuse)
     [(_, pid)] = one.run("worker_started", 1)
-    [(number, why, _)] = one.seen("worker_failed")
-    assert (number, why.errno) == (1, 28)
+    [(number, exc, _)] = one.seen("worker_failed")
+    assert (number, exc.errno) == (1, 28)
     assert pid == one.supervisor._slots[0].pid
     one.end()
 
@@ -448,14 +448,14 @@ def test_a_new_process_never_goes_on_as_its_supervisor(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    parent, let_go = os.getpid(), workers._Slot.let_go
+    parent, close_pipes = os.getpid(), workers._Slot.close_pipes
 
     def refuse(slot: Any) -> None:
         if os.getpid() != parent:
             raise OSError(9, "Bad file descriptor")
-        let_go(slot)
+        close_pipes(slot)
 
-    monkeypatch.setattr(workers._Slot, "let_go", refuse)
+    monkeypatch.setattr(workers._Slot, "close_pipes", refuse)
     [(_, _, status, _)] = supervise(lambda worker: 0).run("worker_ended", 1)
     assert status == 1
     assert "Bad file descriptor" in capfd.readouterr().err

@@ -21,38 +21,38 @@ from thor import dns
 from thor.types import Address, DnsResultList
 
 #: Where to bind: the socket's family and address; the port in it says nothing.
-Place = tuple[int, Address]
+BindAddress = tuple[int, Address]
 #: Opens and binds one socket of a family. Raises: OSError
 Opener = Callable[[int, Address], socket.socket]
 
 #: Every interface.
-EVERYWHERE: list[Place] = [(socket.AF_INET, ("0.0.0.0", 0)), (socket.AF_INET6, ("::", 0))]
+WILDCARD: list[BindAddress] = [(socket.AF_INET, ("0.0.0.0", 0)), (socket.AF_INET6, ("::", 0))]
 #: How often a port of the kernel's choice is chosen anew.
 PORT_TRIES = 16
 #: Errors of an address whose family, or which itself, this machine does not have.
 _ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 
-def find_places(host: str | bytes | None, socktype: int) -> list[Place]:
+def resolve_bind_addresses(host: str | bytes | None, socktype: int) -> list[BindAddress]:
     """Where to bind for `host`; a name is looked up at once, which blocks.
 
     host: a literal address, a name, "" or None for every interface
     Raises: OSError (a `socket.gaierror`, most often), TypeError
     """
     if not host:
-        return EVERYWHERE
+        return WILDCARD
     try:
-        return to_places(dns.lookup_now(host, 0, socktype))
-    except OSError as why:
-        raise about(why, host) from None
+        return parse_bind_addresses(dns.lookup_now(host, 0, socktype))
+    except OSError as exc:
+        raise with_address(exc, host) from None
 
 
-def to_places(rows: DnsResultList) -> list[Place]:
+def parse_bind_addresses(rows: DnsResultList) -> list[BindAddress]:
     """What the resolver found, each place once."""
     return list(dict.fromkeys((int(row[0]), row[4]) for row in rows))
 
 
-def open_all(places: list[Place], port: int, opener: Opener) -> list[socket.socket]:
+def open_all(places: list[BindAddress], port: int, opener: Opener) -> list[socket.socket]:
     """Open a socket for each of `places`, all bound to `port`.
 
     port: 0 is one of the kernel's choice, the same for all
@@ -61,22 +61,22 @@ def open_all(places: list[Place], port: int, opener: Opener) -> list[socket.sock
     for _ in range(PORT_TRIES if port == 0 else 0):
         try:
             return _open_all(places, 0, opener)
-        except OSError as why:
-            if why.errno != errno.EADDRINUSE:
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
                 raise
     return _open_all(places, port, opener)
 
 
-def _open_all(places: list[Place], port: int, opener: Opener) -> list[socket.socket]:
+def _open_all(places: list[BindAddress], port: int, opener: Opener) -> list[socket.socket]:
     opened: list[socket.socket] = []
     absent: OSError | None = None
     try:
         for family, address in places:
             try:
                 opened.append(opener(family, (address[0], port, *address[2:])))
-            except OSError as why:
-                named = about(why, str(address[0]), port)
-                if why.errno not in _ABSENT:
+            except OSError as exc:
+                named = with_address(exc, str(address[0]), port)
+                if exc.errno not in _ABSENT:
                     raise named from None
                 absent = absent or named
             else:
@@ -90,7 +90,7 @@ def _open_all(places: list[Place], port: int, opener: Opener) -> list[socket.soc
     return opened
 
 
-def about(why: OSError, host: str | bytes, port: int | None = None) -> OSError:
-    """The same exception, with the name of what it is about."""
+def with_address(exc: OSError, host: str | bytes, port: int | None = None) -> OSError:
+    """The same exception, with the name of what it is with_address."""
     name = os.fsdecode(host)
-    return type(why)(why.errno, why.strerror, name if port is None else f"{name} port {port}")
+    return type(exc)(exc.errno, exc.strerror, name if port is None else f"{name} port {port}")

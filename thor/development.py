@@ -345,7 +345,7 @@ def _writing(original: Method) -> Method:
         result = original(self, *args, **kwargs)
         conn = _connection_of(self)
         if conn is not None and conn not in _long:
-            size = conn._buffer.size
+            size = conn.write_buffer.size
             if size > MAX_HIGH_WATERS * conn.high_water and not _hears(self, "pause"):
                 _long.add(conn)
                 told = f"{size} bytes wait to be sent to {conn.address!r}, and nobody listens for"
@@ -363,7 +363,7 @@ def _connection_of(writer: Any) -> TcpConnection | None:
     elif isinstance(writer, HttpClientExchange):
         conn = writer.conn.tcp_conn if writer.conn is not None else None
     else:
-        conn = writer if writer._owner is None else None
+        conn = writer if writer.owner is None else None
     return conn
 
 

@@ -68,7 +68,7 @@ class _Resolver:
     """What one loop has under way, and what it knows. It does not hold the loop."""
 
     def __init__(self) -> None:
-        self._epoch = -1
+        self.epoch = -1
         self._queries: dict[_Key, dict[Lookup, None]] = {}
         self._answers: dict[_Key, tuple[float, DnsResultList]] = {}
 
@@ -83,20 +83,20 @@ class _Resolver:
 
     def ask(self, loop: LoopBase, key: _Key, lookup: Lookup) -> None:
         """Have `lookup` answered by a thread: one that is at it, or a new one."""
-        if self._epoch != loop._epoch:  # the loop was stopped, and has forgotten its threads
+        if self.epoch != loop.epoch:  # the loop was stopped, and has forgotten its threads
             self._queries.clear()
-            self._epoch = loop._epoch
+            self.epoch = loop.epoch
         waiting = self._queries.get(key)
         if waiting is None:
             if len(self._queries) >= MAX_PENDING:
                 busy = socket.gaierror(socket.EAI_AGAIN, "too many names are being looked up")
-                loop._soon(lookup._answer, busy)
+                loop.call_soon(lookup._answer, busy)
                 return
 
             def answered(rows: DnsResultList, failure: BaseException | None) -> None:
                 self._answered(loop, key, rows if failure is None else _no_name(failure))
 
-            loop._hire(loop._resolvers, _resolve, (*key, 0), answered)
+            loop._submit(loop._resolvers, _resolve, (*key, 0), answered)
             waiting = self._queries[key] = {}
         waiting[lookup] = None
         lookup._waiting = waiting
@@ -106,7 +106,7 @@ class _Resolver:
             self._keep(key, loop.clock.monotonic() + FRESH_S, answer)
         for lookup in self._queries.pop(key):
             # Each in a call of its own: one that raises keeps nobody else from its answer.
-            loop._soon(lookup._answer, answer)
+            loop.call_soon(lookup._answer, answer)
 
     def _keep(self, key: _Key, until: float, answer: DnsResultList) -> None:
         if len(self._answers) >= MAX_ANSWERS:  # the dict's order is the order of age
@@ -145,12 +145,12 @@ def lookup(
         resolver = _resolvers[loop] = _Resolver()
     try:
         key = (_to_ascii(host), int(socktype))
-    except ValueError as why:
-        loop._soon(request._answer, _no_name(why))
+    except ValueError as exc:
+        loop.call_soon(request._answer, _no_name(exc))
         return request
     answer = resolver.fresh(key, loop.clock.monotonic()) or _literal(*key)
     if answer is not None:
-        loop._soon(request._answer, answer)
+        loop.call_soon(request._answer, answer)
     else:
         resolver.ask(loop, key, request)
     return request
@@ -164,8 +164,8 @@ def lookup_now(host: str | bytes, port: int | str, socktype: int) -> DnsResultLi
     number = port_number(port)
     try:
         return _with_port(_resolve(_to_ascii(host), socktype, 0), number)
-    except ValueError as why:
-        raise _no_name(why) from why
+    except ValueError as exc:
+        raise _no_name(exc) from exc
 
 
 def port_number(port: int | str | bytes) -> int:
@@ -218,10 +218,10 @@ def _with_port(rows: DnsResultList, port: int) -> DnsResultList:
     ]
 
 
-def _no_name(why: BaseException) -> OSError:
+def _no_name(exc: BaseException) -> OSError:
     """What a lookup failed with, as a callback gets it."""
-    if isinstance(why, OSError):
-        return why
-    if isinstance(why, ValueError):
-        return socket.gaierror(socket.EAI_NONAME, f"not a name: {why}")
-    return socket.gaierror(socket.EAI_AGAIN, f"it could not be looked up: {why!r}")
+    if isinstance(exc, OSError):
+        return exc
+    if isinstance(exc, ValueError):
+        return socket.gaierror(socket.EAI_NONAME, f"not a name: {exc}")
+    return socket.gaierror(socket.EAI_AGAIN, f"it could not be looked up: {exc!r}")

@@ -45,10 +45,10 @@ class _Registration:
             return
         try:
             context.run(self.func, *args)
-        except RuntimeError as why:
+        except RuntimeError as exc:
             # A context cannot be entered twice; a listener reached again from its own call
             # runs in a copy, so that it sees the same values.
-            if "is already entered" not in str(why) or why.__traceback__.tb_next is not None:  # type: ignore[union-attr]
+            if "is already entered" not in str(exc) or exc.__traceback__.tb_next is not None:  # type: ignore[union-attr]
                 raise
             context.copy().run(self.func, *args)
 

@@ -1,13 +1,14 @@
 """Worker processes, and who looks after them.
 
 Owns: forking, the end of workers, and when the next one begins. Must not know what they do, nor
-sockets: what they listen on, the program opens before (`thor.tcp.ListeningSlots`).
+sockets: what they listen on, the program opens before (`thor.tcp.WorkerSockets`).
 
 Theory of operation. A supervisor has a number of *slots*, and forks a worker for each. Its own
 loop does nothing else, so that there is little that could end it. Two pipes tie it and each worker
-together, and nothing is ever written to either: the *lifeline*, whose other end only the worker
-has, ends when the worker ends, however it does; the *tether*, whose other end only the supervisor
-has, ends with that, and the worker then finishes as if it had been told to. So no worker is
+together, and nothing is ever written to either: the *worker_fd*, whose other end only the worker
+has, ends when the worker ends, however it does; the *supervisor_fd*, whose other end only the
+supervisor has, ends with that, and the worker then finishes as if it had been told to. So no
+worker is
 outlived by its slot, and none outlives its supervisor. (SIGCHLD would be one handler for the whole
 process, which is the program's; and a parent's death has no signal of its own everywhere.)
 
@@ -67,9 +68,9 @@ class Worker:
     number: of its slot, from 1
     """
 
-    def __init__(self, number: int, tether: int) -> None:
+    def __init__(self, number: int, supervisor_fd: int) -> None:
         self.number = number
-        self._tether = tether
+        self._supervisor_fd = supervisor_fd
         self._source: EventSource | None = None
         self._callback: Callable[[], Any] | None = None
 
@@ -85,11 +86,13 @@ class Worker:
         self._source = source = EventSource(loop)
         # Nothing is ever written: it is readable when it has ended.
         for event in ("fd_readable", "fd_close", "fd_error"):
-            source.on(event, self._told)
-        source.register_fd(self._tether, "fd_readable")
-        signal.signal(signal.SIGTERM, lambda number, frame: loop.run_in_loop(self._told))
+            source.on(event, self._on_supervisor_gone)
+        source.register_fd(self._supervisor_fd, "fd_readable")
+        signal.signal(
+            signal.SIGTERM, lambda number, frame: loop.run_in_loop(self._on_supervisor_gone)
+        )
 
-    def _told(self) -> None:
+    def _on_supervisor_gone(self) -> None:
         assert self._source is not None
         self._source.unregister_fd()
         callback, self._callback = self._callback, None
@@ -128,11 +131,11 @@ class Supervisor(EventEmitter):
         if count < 1:
             raise ValueError(f"count is {count!r}; it must be 1 or more")
         require_callback(work)
-        self._loop: LoopBase = loop or default_loop()
+        self.loop: LoopBase = loop or default_loop()
         self._work = work
         self._over = False
         self._slots = [_Slot(self, number) for number in range(1, count + 1)]
-        self._loop._soon(self._begin)
+        self.loop.call_soon(self._begin)
 
     @property
     def pids(self) -> list[int]:
@@ -155,14 +158,14 @@ class Supervisor(EventEmitter):
 
     def _begin(self) -> None:
         for slot in self._slots:
-            self._loop._soon(slot.start)  # one by one: a listener that raises ends only its call
+            self.loop.call_soon(slot.start)  # one by one: a listener that raises ends only its call
 
     def _stop_if_over(self) -> None:
         if not self._over and all(slot.over for slot in self._slots):
             self._over = True
-            self._loop._soon(self.emit, "stop")
+            self.loop.call_soon(self.emit, "stop")
 
-    def _become(self, slot: _Slot, tether: int, others_ends: Iterable[int]) -> NoReturn:
+    def _run_child(self, slot: _Slot, supervisor_fd: int, others_ends: Iterable[int]) -> NoReturn:
         """In a new process: be the worker of a slot, to the end.
 
         others_ends: of its pipes, those that are the supervisor's
@@ -172,18 +175,18 @@ class Supervisor(EventEmitter):
             for fd in others_ends:
                 os.close(fd)
             for other in self._slots:
-                other.let_go()  # these are copies of what ties the others to the supervisor
+                other.close_pipes()  # these are copies of what ties the others to the supervisor
             self._slots = []
-            return self._work(Worker(slot.number, tether))
+            return self._work(Worker(slot.number, supervisor_fd))
 
         _end_with(work)
 
 
 class _Slot(EventSource):
-    """The place of one worker at a time; as a source of the loop, its lifeline."""
+    """The place of one worker at a time; as a source of the loop, its worker_fd."""
 
     def __init__(self, supervisor: Supervisor, number: int) -> None:
-        EventSource.__init__(self, supervisor._loop)
+        EventSource.__init__(self, supervisor.loop)
         self.number = number
         self.pid = 0
         #: No other worker is to begin here, and none is there.
@@ -204,45 +207,45 @@ class _Slot(EventSource):
         if self._dismissed:
             return
         supervisor = self._supervisor
-        self._began = self._loop._exact_now()
+        self._began = self.loop._exact_now()
         try:
-            self.pid, lifeline = self._fork()
-            self._register(lifeline, READABLE)
-        except OSError as why:
+            self.pid, worker_fd = self._fork()
+            self._register(worker_fd, READABLE)
+        except OSError as exc:
             if self.pid:  # nobody would see it end
                 self._wait()
             delay_s = self._start_later(failed=True)
-            if not supervisor.emit("worker_failed", self.number, why, delay_s):
-                log.warning("no worker %d: %s; again in %g s", self.number, why, delay_s)
+            if not supervisor.emit("worker_failed", self.number, exc, delay_s):
+                log.warning("no worker %d: %s; again in %g s", self.number, exc, delay_s)
             return
         if not supervisor.emit("worker_started", self.number, self.pid):
             log.info("worker %d (%d) started", self.number, self.pid)
 
     def _fork(self) -> tuple[int, int]:
-        """Returns: the process's id, and the end of its lifeline. Raises: OSError"""
+        """Returns: the process's id, and the end of its worker_fd. Raises: OSError"""
         ends: list[int] = []
         try:
             ends += os.pipe()
             ends += os.pipe()
-            lifeline, worker_lifeline, worker_tether, tether = ends
+            worker_fd, worker_lifeline, worker_tether, supervisor_fd = ends
             _flush()  # or both would write what is buffered now
             with _signals_held():
                 pid = os.fork()
                 if not pid:
-                    self._supervisor._become(self, worker_tether, (lifeline, tether))
+                    self._supervisor._run_child(self, worker_tether, (worker_fd, supervisor_fd))
         except BaseException:
             for fd in ends:
                 os.close(fd)
             raise
         os.close(worker_lifeline)
         os.close(worker_tether)
-        self._ends = [lifeline, tether]
-        return pid, lifeline
+        self._ends = [worker_fd, supervisor_fd]
+        return pid, worker_fd
 
     def _start_later(self, *, failed: bool) -> float:
         self._failures = self._failures + 1 if failed else 0
         delay_s = restart_delay(self._failures)
-        self._retry = self._loop._schedule(delay_s, self.start)
+        self._retry = self.loop.call_later(delay_s, self.start)
         return delay_s
 
     # -- ending --------------------------------------------------------------------------------
@@ -259,8 +262,8 @@ class _Slot(EventSource):
         else:
             self.over = True
 
-    def _ready(self, bits: int) -> None:
-        """The loop's call: the lifeline has ended."""
+    def on_ready(self, bits: int) -> None:
+        """The loop's call: the worker_fd has ended."""
         self.reap()
 
     def reap(self) -> None:
@@ -272,10 +275,10 @@ class _Slot(EventSource):
         if self._dismissed:
             self.over = True
         else:
-            lived_s = self._loop._exact_now() - self._began
+            lived_s = self.loop._exact_now() - self._began
             delay_s = self._start_later(failed=lived_s < SETTLED_S)
-        self._loop._soon(self._ended, pid, status, delay_s)
-        self._loop._soon(self._supervisor._stop_if_over)
+        self.loop.call_soon(self._ended, pid, status, delay_s)
+        self.loop.call_soon(self._supervisor._stop_if_over)
 
     def _ended(self, pid: int, status: int, delay_s: float | None) -> None:
         if not self._supervisor.emit("worker_ended", self.number, pid, status, delay_s):
@@ -287,7 +290,7 @@ class _Slot(EventSource):
         try:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if not ended:
-                # It closes its lifeline on the way out, when a signal changes nothing any more.
+                # It closes its worker_fd on the way out, when a signal changes nothing any more.
                 # One that has closed it otherwise has cut itself off, and is ended.
                 os.kill(self.pid, signal.SIGKILL)
                 status = os.waitpid(self.pid, 0)[1]
@@ -297,19 +300,19 @@ class _Slot(EventSource):
             # another process's, which is not to be killed.
             status = 0
         self.pid = 0
-        self.let_go()
+        self.close_pipes()
         return status
 
-    def let_go(self) -> None:
+    def close_pipes(self) -> None:
         """Close this process's ends of the pipes."""
         self.unregister_fd()
         ends, self._ends = self._ends, []
         for fd in ends:
             os.close(fd)
 
-    def _forgotten(self) -> None:
+    def on_loop_stopped(self) -> None:
         """The loop was stopped."""
-        EventSource._forgotten(self)
+        EventSource.on_loop_stopped(self)
         if self.pid:
             self._wait()
 
@@ -331,11 +334,11 @@ def _end_with(work: Callable[[], int | None]) -> NoReturn:
     try:
         _forget_handlers()
         status = _status(work())
-    except SystemExit as why:
-        if why.code is None or isinstance(why.code, int):
-            status = why.code or 0
+    except SystemExit as exc:
+        if exc.code is None or isinstance(exc.code, int):
+            status = exc.code or 0
         elif sys.stderr is not None:  # as Python does it
-            sys.stderr.write(f"{why.code}\n")
+            sys.stderr.write(f"{exc.code}\n")
     except BaseException:
         traceback.print_exc()
     finally:

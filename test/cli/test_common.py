@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thor.cli.common import Stopper, address, network, seconds, write_all
+from thor.cli.common import GracefulRunner, address, network, seconds, write_all
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_signal_ends_in_good_order(make_loop: Any, number: int) -> None:
 
     before = signal.getsignal(number)
     loop.schedule(0, os.kill, os.getpid(), number)
-    Stopper(loop, stop, 30.0).run()
+    GracefulRunner(loop, stop, 30.0).run()
     assert asked == [True]
     assert signal.getsignal(number) is before
 
@@ -93,12 +93,12 @@ def test_a_second_signal_ends_at_once(make_loop: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     loop.schedule(0, os.kill, os.getpid(), signal.SIGTERM)
-    Stopper(loop, stop, 30.0).run()
+    GracefulRunner(loop, stop, 30.0).run()
     assert asked == [True]
 
 
 def test_draining_is_bounded(make_loop: Any, capsys: pytest.CaptureFixture[str]) -> None:
     loop = make_loop()
     loop.schedule(0, os.kill, os.getpid(), signal.SIGTERM)
-    Stopper(loop, lambda: None, 0.01).run()
+    GracefulRunner(loop, lambda: None, 0.01).run()
     assert "requests in flight" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from tls_support import authority, issued
 
 from thor import workers
 from thor.cli import common, serve, serving
-from thor.cli.serving import how_it_ended, when_next
+from thor.cli.serving import describe_exit, describe_restart
 
 ANYWHERE = ("--listen", "127.0.0.1:0")
 REQUEST = b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -433,9 +433,9 @@ def test_what_is_no_number_of_workers(site: str, text: str) -> None:
 
 
 def test_how_a_worker_ended_is_said_in_words() -> None:
-    assert how_it_ended(0) == "ended"
-    assert how_it_ended(3) == "failed with 3"
-    assert how_it_ended(-11) == "was ended by signal 11 (Segmentation fault)"
-    assert when_next(None) == ""
-    assert when_next(0.0) == "; another one starts"
-    assert when_next(0.5) == "; another one starts in 0.5 s"
+    assert describe_exit(0) == "ended"
+    assert describe_exit(3) == "failed with 3"
+    assert describe_exit(-11) == "was ended by signal 11 (Segmentation fault)"
+    assert describe_restart(None) == ""
+    assert describe_restart(0.0) == "; another one starts"
+    assert describe_restart(0.5) == "; another one starts in 0.5 s"

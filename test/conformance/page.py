@@ -83,7 +83,7 @@ def _lines() -> Iterator[str]:
         by_rule.setdefault(case.rule, []).append(case)
     for chapter, rules in CHAPTERS.items():
         yield from ("", chapter, "-" * len(chapter), "")
-        yield from _table((12, 54, 18, 16), ("Section", "What", "Where", "Shown by"))
+        yield from _sources((12, 54, 18, 16), ("Section", "What", "Where", "Shown by"))
         for rule in rules:
             count = len(by_rule.get(rule.key, ()))
             cases = f"{count} case{'s' * (count > 1)}: `{rule.key}`_"
@@ -94,11 +94,11 @@ def _lines() -> Iterator[str]:
         for rule in rules:
             if rule.key in by_rule:
                 yield from ("", rule.key, "~" * len(rule.key), "")
-                yield from _table((20, 45, 35), ("Case", "In", "Reaction"))
+                yield from _sources((20, 45, 35), ("Case", "In", "Reaction"))
                 yield from (_row(case.id, *_told(case)) for case in by_rule[rule.key])
 
 
-def _table(widths: Iterable[int], titles: Iterable[str]) -> Iterator[str]:
+def _sources(widths: Iterable[int], titles: Iterable[str]) -> Iterator[str]:
     yield ".. csv-table::"
     yield "   :header-rows: 1"
     yield f"   :widths: {', '.join(map(str, widths))}"

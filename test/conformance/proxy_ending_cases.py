@@ -395,7 +395,7 @@ RETRIES = [
     ),
     talk(
         "crossing-retries",
-        "not-after-a-time-out",
+        "not-after-a-timeout",
         sends("client", asks()),
         gets("a", got()),
         sends("client", Wait(61)),

@@ -87,7 +87,7 @@ _BETWEEN = [
     Rule(
         "bad-gateway",
         "RFC 9110 15.6, RFC 9209",
-        "What is wrong upstream is a 502, a time-out 504, with Proxy-Status and nothing of the "
+        "What is wrong upstream is a 502, a timeout 504, with Proxy-Status and nothing of the "
         "upstream's.",
         "proxy/answers.py",
     ),

@@ -120,7 +120,7 @@ _LINE_AND_HEAD = [
     Rule(
         "head-time",
         "RFC 9110 15.5.9",
-        "A head that is not complete in time: 408; its time is a dead-line that no byte extends. "
+        "A head that is not complete in time: 408; its time is a deadline that no byte extends. "
         "If no byte of it came: closed, without a word.",
         "http/server/patience.py",
     ),

@@ -104,8 +104,8 @@ def cases(name: str) -> Iterator[Any]:
     """The cases of one corpus, as parameters; one that skips where it is absent."""
     try:
         path: Path = thor_support.corpus(name)
-    except pytest.skip.Exception as why:
-        yield pytest.param(None, id=name, marks=pytest.mark.skip(str(why)))
+    except pytest.skip.Exception as exc:
+        yield pytest.param(None, id=name, marks=pytest.mark.skip(str(exc)))
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         case = json.loads(line)

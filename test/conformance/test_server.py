@@ -21,7 +21,7 @@ from wire_support import Message, read_requests
 
 from thor.http.error import OutputError
 from thor.http.server import HttpServer, HttpServerExchange
-from thor.http.server.server import LIMITS
+from thor.http.server.server import WIRE_LIMITS
 from thor.http.wire.limits import Limits
 from thor.loop import LoopBase
 from thor.testing import Recorder
@@ -88,8 +88,8 @@ class Program:
             for status in answer.nonfinal:
                 exchange.response_nonfinal(status, "", [])
             exchange.response_start(answer.status, answer.phrase, answer.fields)
-        except OutputError as why:
-            self.raised.append(type(why).__name__)
+        except OutputError as exc:
+            self.raised.append(type(exc).__name__)
             exchange.response_start(500, "", [("Content-Length", "0")])
             exchange.response_done([])
             return
@@ -97,9 +97,9 @@ class Program:
             for piece in answer.body:
                 exchange.response_body(piece)
             exchange.response_done(answer.trailers)
-        except OutputError as why:
-            self.raised.append(type(why).__name__)
-            if type(why).__name__ != "OutputStateError":
+        except OutputError as exc:
+            self.raised.append(type(exc).__name__)
+            if type(exc).__name__ != "OutputStateError":
                 exchange.response_done([])
 
     def go(self) -> None:
@@ -161,8 +161,8 @@ class Program:
         """Switch to a protocol that echoes, if it was offered; answer as usual if not."""
         try:
             conn = self.tunnel = exchange.upgrade("echo")
-        except OutputError as why:
-            self.raised.append(type(why).__name__)
+        except OutputError as exc:
+            self.raised.append(type(exc).__name__)
             if self.case.program == "upgrade":
                 self.answer(exchange)
             return
@@ -375,7 +375,7 @@ def test_a_byte_at_a_time(case: ServerCase) -> None:
 
 @pytest.mark.parametrize("case", params([case for case in CASES if case.is_parsing]))
 def test_the_reader_has_one_reading(case: ServerCase) -> None:
-    settings = {name: value for name, value in case.settings.items() if name in LIMITS}
+    settings = {name: value for name, value in case.settings.items() if name in WIRE_LIMITS}
     eof = case.sends[-1] is Mark.FIN
     data = b"".join(step for step in case.sends if isinstance(step, bytes))
     for cut in cut_everywhere(data):

@@ -70,7 +70,7 @@ def dial(world: World, take: Any, context: ssl.SSLContext | None = None) -> None
 
 
 def tls13(world: World) -> None:
-    """A hand-shake, an echo, and close_notify both ways."""
+    """A handshake, an echo, and close_notify both ways."""
     serve(world, echoing(world))
     dial(world, talking(world, b"hello"))
     world.advance(20)
@@ -112,7 +112,7 @@ def no_tls(world: World) -> None:
 
 @only("recv", "send", "clock", "listeners that end")
 def crowd(world: World) -> None:
-    """More hand-shakes than may be under way."""
+    """More handshakes than may be under way."""
     serve(world, echoing(world), max_handshakes=1)
     for _ in range(2):
         dial(world, talking(world, b"hello"))

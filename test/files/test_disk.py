@@ -79,7 +79,7 @@ def test_a_link_that_leads_elsewhere_is_not_there(root: bytes, link: str, target
     os.symlink(target, os.path.join(os.fsdecode(root), link))
     with pytest.raises(OSError) as raised:
         read(root, link)
-    assert raised.value.errno in disk.NOTHING_THERE
+    assert raised.value.errno in disk.NOT_FOUND_ERRNOS
 
 
 def test_a_linked_directory_outside_is_not_there(root: bytes) -> None:
@@ -107,7 +107,7 @@ def test_a_link_put_in_place_after_the_look_is_not_followed(
     monkeypatch.setattr(os.path, "realpath", swap)
     with pytest.raises(OSError) as raised:
         read(root, "sub/b.txt")
-    assert raised.value.errno in disk.NOTHING_THERE
+    assert raised.value.errno in disk.NOT_FOUND_ERRNOS
 
 
 def test_a_file_replaced_by_a_link_after_the_look_is_not_followed(
@@ -125,7 +125,7 @@ def test_a_file_replaced_by_a_link_after_the_look_is_not_followed(
     monkeypatch.setattr(os, "stat", swap)
     with pytest.raises(OSError) as raised:
         read(root, "a.txt")
-    assert raised.value.errno in disk.NOTHING_THERE
+    assert raised.value.errno in disk.NOT_FOUND_ERRNOS
 
 
 def test_a_fifo_is_not_opened(root: bytes) -> None:
@@ -174,7 +174,7 @@ def test_hidden_names_are_there_only_when_allowed(root: bytes) -> None:
 def test_what_is_not_there(root: bytes, path: str) -> None:
     with pytest.raises(OSError) as raised:
         read(root, path)
-    assert raised.value.errno in disk.NOTHING_THERE
+    assert raised.value.errno in disk.NOT_FOUND_ERRNOS
 
 
 def test_the_root_of_the_file_system_can_be_served(root: bytes) -> None:

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from thor.files.answers import Answer
 from thor.files.listing import Entry, listing_for
+from thor.files.responses import Answer
 
 
 def page(*entries: Entry, names: tuple[bytes, ...] = (b"sub",), complete: bool = True) -> str:

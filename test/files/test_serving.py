@@ -263,7 +263,9 @@ def test_a_client_that_does_not_read_holds_little_memory(site: Site, read_how: s
     conn, received = begin_large(site)
     (near,) = [connection.tcp_conn for connection in site.server.connections]
     assert near is not None
-    assert sum(map(len, near._buffer)) <= (0 if read_how == "by the kernel" else disk.PIECE_BYTES)
+    assert sum(map(len, near.write_buffer)) <= (
+        0 if read_how == "by the kernel" else disk.PIECE_BYTES
+    )
     conn.pause(False)
     site.until(lambda: sum(map(len, received)) > LARGE)
     body = b"".join(received).partition(b"\r\n\r\n")[2]

@@ -41,7 +41,7 @@ def test_a_result_and_an_error_are_told_apart() -> None:
 
 def test_what_was_learned_is_forgotten() -> None:
     fields.parse_fields([b"X-Learned: x"])
-    assert b"X-Learned" in fields._names
+    assert b"X-Learned" in fields._name_cache
     forget()
-    assert fields._names == {}
+    assert fields._name_cache == {}
     assert fields.FORBIDDEN_IN_TRAILERS

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from thor.http.connection import (
-    SPLIT_CHUNK_FROM,
+    MIN_SPLIT_CHUNK_BYTES,
     BodyWriter,
     body_bytes,
     date_value,
@@ -53,12 +53,14 @@ def test_each_framing_writes_the_same_body_its_way(
 
 
 @pytest.mark.parametrize("framing", [CHUNKED, LENGTH, UNTIL_CLOSE])
-@pytest.mark.parametrize("size", [1, SPLIT_CHUNK_FROM])
+@pytest.mark.parametrize("size", [1, MIN_SPLIT_CHUNK_BYTES])
 def test_a_full_queue_is_passed_on(framing: int, size: int) -> None:
     assert Writer(framing, size, room=False)._write_body(b"x" * size) is False
 
 
-@pytest.mark.parametrize("size", [SPLIT_CHUNK_FROM - 1, SPLIT_CHUNK_FROM, SPLIT_CHUNK_FROM + 1])
+@pytest.mark.parametrize(
+    "size", [MIN_SPLIT_CHUNK_BYTES - 1, MIN_SPLIT_CHUNK_BYTES, MIN_SPLIT_CHUNK_BYTES + 1]
+)
 def test_a_chunk_is_the_same_in_one_piece_or_in_several(size: int) -> None:
     writer = Writer(CHUNKED)
     writer._write_body(b"x" * size)
@@ -109,7 +111,7 @@ def test_a_pause_comes_after_all_of_the_pieces() -> None:
     loop = memory_loop()
     client, server = connection_pair(loop, buffer_bytes=0)
     queued: list[Any] = []
-    server.on("pause", lambda paused: queued.append((paused, server._buffer.size)))
+    server.on("pause", lambda paused: queued.append((paused, server.write_buffer.size)))
     assert write_together(server, b"a" * server.high_water, b"b", b"c") is False
     assert queued == [(True, server.high_water + 2)]
     server.abort()
@@ -123,7 +125,7 @@ def test_pieces_for_a_connection_that_is_closed_raise_and_are_not_kept() -> None
     server.close()
     with pytest.raises(ValueError, match="write on a connection"):
         write_together(server, b"a", b"b")
-    assert server._buffer.size == 0
+    assert server.write_buffer.size == 0
     settle(loop)
     client.abort()
     settle(loop)

@@ -18,7 +18,6 @@ from tcp_support import PEER_LIMIT_S, read_all
 from thor.loop import LoopBase
 from thor.tcp import ProxyHeader, TcpClient, TcpConnection, TcpServer
 from thor.tcp.proxy_tlvs import (
-    ALPN,
     AUTHORITY,
     CLIENT_CERT_CONN,
     CLIENT_CERT_SESS,
@@ -26,6 +25,7 @@ from thor.tcp.proxy_tlvs import (
     CRC32C,
     NETNS,
     NOOP,
+    PP2_TYPE_ALPN,
     SSL,
     UNIQUE_ID,
     ProxySsl,
@@ -107,7 +107,7 @@ class Behind:
         conn = self.find(lambda conn: conn.address == client.getsockname())
         assert conn.local_address == client.getpeername()
         want = len(b"hello from before")
-        run_loop(self.loop, lambda: conn.bytes_read == want and not conn._buffer.size)
+        run_loop(self.loop, lambda: conn.bytes_read == want and not conn.write_buffer.size)
         got = b""
         while len(got) < len(GREETING) + want:
             got += client.recv(1000)
@@ -264,7 +264,7 @@ def ask(loop: LoopBase, port: int, header: ProxyHeader) -> bytes:
 V4 = (("192.0.2.1", 1024), ("198.51.100.2", 80))
 V6 = (("2001:db8::1", 1024), ("2001:db8::2", 443))
 TLVS = [
-    (ALPN, b"h2"),
+    (PP2_TYPE_ALPN, b"h2"),
     (NOOP, bytes(5)),
     (AUTHORITY, b"a.example"),
     (CRC32C, bytes(4)),

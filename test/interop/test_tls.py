@@ -47,8 +47,8 @@ class Speaking:
         self.served.server.on("connect", self.serve)
         return self
 
-    def __exit__(self, *why: Any) -> None:
-        self._meeting.__exit__(*why)
+    def __exit__(self, *exc: Any) -> None:
+        self._meeting.__exit__(*exc)
         self.loop.stop()
 
     def serve(self, conn: TlsConnection) -> None:
@@ -76,7 +76,7 @@ class Speaking:
     def aside(self, work: Callable[[], Any]) -> Any:
         """What `work()` returns, which is done in a thread while we serve."""
         results: list[Any] = []
-        self.loop.run_in_thread(work, then=lambda done, why: results.append(why or done))
+        self.loop.run_in_thread(work, then=lambda done, exc: results.append(exc or done))
         run_loop(self.loop, lambda: results, timeout_s=LIMIT_S + 5)
         if isinstance(results[0], BaseException):
             raise results[0]

@@ -91,7 +91,7 @@ class Server(Served):
     def says(self, loop: LoopBase, text: bytes) -> None:
         """Run `loop` until it says `text`."""
         results: list[Any] = []
-        loop.run_in_thread(self.wait_for, text, then=lambda _, why: results.append(why))
+        loop.run_in_thread(self.wait_for, text, then=lambda _, exc: results.append(exc))
         run_loop(loop, lambda: results)
         assert results == [None]
 
@@ -146,7 +146,7 @@ def test_s_server_is_shown_a_certificate(loop: LoopBase, folder: Path, version: 
         assert issued("alice", client=True).certificate.strip() in page
         bare = Client(loop, server.port, trusting()).connect()
         if version == "TLSv1.2":
-            told = "the peer refused the hand-shake: nothing in common, or it wants a certificate"
+            told = "the peer refused the handshake: nothing in common, or it wants a certificate"
             assert bare == (ssl.SSLError, told)
         else:
             heard = Recorder(bare, "disconnect")

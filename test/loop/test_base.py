@@ -37,7 +37,7 @@ def test_the_stages_of_a_turn(mem: LoopBase) -> None:
     heard: list[str] = []
 
     class Written:
-        def _flush(self) -> None:
+        def flush(self) -> None:
             heard.append("flush")
 
     class Ended:
@@ -46,11 +46,11 @@ def test_the_stages_of_a_turn(mem: LoopBase) -> None:
 
     def timer() -> None:
         heard.append("timer")
-        mem._to_flush.append(Written())
-        mem._close_later(Ended())
-        mem._soon(heard.append, "soon")
+        mem.to_flush.append(Written())
+        mem.close_later(Ended())
+        mem.call_soon(heard.append, "soon")
 
-    mem._soon(heard.append, "soon, from before")
+    mem.call_soon(heard.append, "soon, from before")
     mem.schedule_slice(heard.append, "slice")
     ready_source(mem, lambda: heard.append("fd"))
     mem.run_in_loop(heard.append, "thread")
@@ -100,7 +100,7 @@ def test_what_a_method_causes_comes_after_the_current_callback(mem: LoopBase) ->
     heard: list[str] = []
 
     def callback() -> None:
-        mem._soon(heard.append, "caused")
+        mem.call_soon(heard.append, "caused")
         heard.append("callback")
 
     mem.schedule(0, callback)
@@ -114,9 +114,9 @@ def test_what_is_caused_by_what_was_caused_is_settled_in_the_same_turn(mem: Loop
     def cause(n: int) -> None:
         heard.append(n)
         if n < 5:
-            mem._soon(cause, n + 1)
+            mem.call_soon(cause, n + 1)
 
-    mem._soon(cause, 0)
+    mem.call_soon(cause, 0)
     mem.run_once()
     assert heard == [0, 1, 2, 3, 4, 5]
 
@@ -127,11 +127,11 @@ def test_what_never_settles_does_not_starve_the_fds(mem: LoopBase) -> None:
     def again() -> None:
         nonlocal rounds
         rounds += 1
-        mem._soon(again)
+        mem.call_soon(again)
 
     heard: list[str] = []
     ready_source(mem, lambda: heard.append("fd"))
-    mem._soon(again)
+    mem.call_soon(again)
     mem.run_once()
     mem.run_once()
     assert heard == ["fd", "fd"]
@@ -139,23 +139,23 @@ def test_what_never_settles_does_not_starve_the_fds(mem: LoopBase) -> None:
 
 
 def test_calls_that_wait_keep_the_loop_from_waiting(mem: LoopBase) -> None:
-    assert mem._patience(None) is None
-    mem._soon(lambda: None)
-    assert mem._patience(None) == 0.0
+    assert mem._poll_timeout(None) is None
+    mem.call_soon(lambda: None)
+    assert mem._poll_timeout(None) == 0.0
     mem.run_once()
-    assert mem._patience(None) is None
+    assert mem._poll_timeout(None) is None
 
 
 def test_a_batch_is_256_events_then_what_was_written_is_flushed(mem: LoopBase) -> None:
     heard: list[str] = []
 
     class Written:
-        def _flush(self) -> None:
+        def flush(self) -> None:
             heard.append("flush")
 
     def readable() -> None:
-        if not mem._to_flush:
-            mem._to_flush.append(Written())
+        if not mem.to_flush:
+            mem.to_flush.append(Written())
         heard.append("fd")
 
     for _ in range(MAX_EVENTS + 10):
@@ -186,12 +186,12 @@ def test_sockets_are_closed_at_the_end_of_the_turn_and_outside_of_one_at_once(
     seen: list[bool] = []
 
     def callback() -> None:
-        mem._close_later(inside)
+        mem.close_later(inside)
         seen.append(inside.closed)
 
     mem.schedule(0, callback)
     mem.run_once()
-    mem._close_later(outside)
+    mem.close_later(outside)
     assert (seen, inside.closed, outside.closed) == ([False], True, True)
 
 

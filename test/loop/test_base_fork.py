@@ -30,8 +30,8 @@ def in_child(function: Callable[[], object]) -> str:
     if not pid:
         try:
             said = repr(function())
-        except BaseException as why:
-            said = f"raised {why!r}"
+        except BaseException as exc:
+            said = f"raised {exc!r}"
         os.write(writer, said.encode())
         os._exit(0)
     os.close(writer)
@@ -126,7 +126,7 @@ def test_a_child_forked_in_a_callback_hears_nothing_of_the_parents_batch(mem: Lo
 
     first = ready_source(mem, fork)
     second = ready_source(mem, lambda: heard.append("second"))
-    mem.schedule(0, lambda: mem._soon(mem.stop))
+    mem.schedule(0, lambda: mem.call_soon(mem.stop))
     try:
         mem.run()
     finally:
@@ -143,7 +143,7 @@ def test_threads_work_in_a_forked_child(loop: LoopBase, run_loop: Callable[..., 
     done: list[Any] = []
     loop.run_in_thread(lambda: 1, then=lambda *args: done.append(args))
     run_loop(loop, lambda: done)
-    crew = loop._threads._crew
+    crew = loop._threads._pool
     assert crew is not None
 
     def child() -> object:

@@ -83,9 +83,9 @@ def test_a_source_that_cannot_be_watched_has_failed(
         source.event_add("fd_readable")
         assert told == []  # a method never emits
         settle(loop)
-    [(_, why)] = heard.take()
-    assert told == [why]
-    assert why.errno == errno.ENOMEM
+    [(_, exc)] = heard.take()
+    assert told == [exc]
+    assert exc.errno == errno.ENOMEM
 
 
 def test_a_connection_that_cannot_be_watched_is_reset(

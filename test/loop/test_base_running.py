@@ -88,8 +88,8 @@ def test_the_loop_does_not_run_inside_itself(loop: LoopBase, run_loop: Run) -> N
         for run in (loop.run, loop.run_once):
             try:
                 run()
-            except RuntimeError as why:
-                refused.append(str(why))
+            except RuntimeError as exc:
+                refused.append(str(exc))
         loop.stop()
 
     loop.schedule(0, inside)
@@ -279,21 +279,21 @@ def test_an_interrupt_in_any_stage_loses_nothing_of_the_others(mem: LoopBase, st
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def _flush(self) -> None:
+        def flush(self) -> None:
             if self.name == "flush" and stage == "flush":
                 interrupt()
             heard.append(self.name)
 
     if stage == "soon":
-        mem._soon(interrupt)
-    mem._soon(heard.append, "soon")
+        mem.call_soon(interrupt)
+    mem.call_soon(heard.append, "soon")
     if stage == "thread":
         mem.run_in_loop(interrupt)
     mem.run_in_loop(heard.append, "thread")
     if stage == "fd":
         once = ready_source(mem, lambda: (interrupt(), once.unregister_fd()))
     source = ready_source(mem, lambda: (heard.append("fd"), source.unregister_fd()))
-    mem._to_flush += [Written("flush"), Written("second flush")]
+    mem.to_flush += [Written("flush"), Written("second flush")]
     with pytest.raises(KeyboardInterrupt):
         mem.run_once()
     settle(mem)

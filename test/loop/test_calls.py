@@ -31,16 +31,16 @@ class Owner:
     def failed(self, exc: BaseException) -> None:
         self.told.append(exc)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         self.callback()
 
 
 #: How to have a loop call an owner, one way for each stage of a turn.
 WAYS: dict[str, Callable[[LoopBase, Owner], object]] = {
     "timer": lambda loop, owner: loop.schedule(0, owner.callback),
-    "soon": lambda loop, owner: loop._soon(owner.callback),
+    "soon": lambda loop, owner: loop.call_soon(owner.callback),
     "run_in_loop": lambda loop, owner: loop.run_in_loop(owner.callback),
-    "flush": lambda loop, owner: loop._to_flush.append(owner),
+    "flush": lambda loop, owner: loop.to_flush.append(owner),
 }
 
 
@@ -58,7 +58,7 @@ def test_what_a_callback_raises_is_logged_told_and_emitted_and_the_loop_goes_on(
     mem.on("error", emitted.append)
     WAYS[way](mem, owner)
     mem.schedule(0, heard.append, "timer")
-    mem._soon(heard.append, "soon")
+    mem.call_soon(heard.append, "soon")
     mem.run_once()
     assert sorted(heard) == ["soon", "timer"]
     assert [str(exc) for exc in owner.told] == ["'oops'"]
@@ -271,7 +271,7 @@ def test_debug_changes_nothing_of_what_sources_hear(mem: LoopBase) -> None:
     heard: list[int] = []
 
     class Source:
-        def _ready(self, bits: int) -> None:
+        def on_ready(self, bits: int) -> None:
             heard.append(bits)
 
     mem._open()

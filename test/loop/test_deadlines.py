@@ -1,4 +1,4 @@
-"""Dead-lines: they pass when they are due, moving them costs next to nothing, and the loop's one
+"""Deadlines: they pass when they are due, moving them costs next to nothing, and the loop's one
 timer serves all of them."""
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from math import inf
 import pytest
 
 from thor.loop import LoopBase
-from thor.loop.deadlines import COMPACT_FROM
+from thor.loop.deadlines import MIN_COMPACT_ENTRIES
 from thor.testing import advance, memory_loop, settle
 
 
 class Holder:
-    """What has a dead-line; it notes when that passed."""
+    """What has a deadline; it notes when that passed."""
 
     def __init__(self, loop: LoopBase, then: Callable[[], object] = lambda: None) -> None:
-        self._deadline_at = inf
-        self._deadline_entry = inf
+        self.deadline_at = inf
+        self.deadline_entry = inf
         self.loop = loop
         self.began = loop.clock.monotonic()
         self.then = then
@@ -28,14 +28,14 @@ class Holder:
         self.failures: list[BaseException] = []
 
     def arm(self, delta: float) -> None:
-        self.loop._deadlines.arm(self, self.loop.clock.monotonic() + delta)
+        self.loop.deadlines.arm(self, self.loop.clock.monotonic() + delta)
 
     def extend(self, delta: float) -> None:
         """What a hot path does: it writes an attribute."""
-        self._deadline_at = self.loop.clock.monotonic() + delta
+        self.deadline_at = self.loop.clock.monotonic() + delta
 
-    def _deadline_due(self, now: float) -> None:
-        assert self._deadline_at == inf
+    def on_deadline(self, now: float) -> None:
+        assert self.deadline_at == inf
         self.passed.append(now - self.began)
         self.then()
 
@@ -75,7 +75,7 @@ def test_a_deadline_extended_again_and_again_makes_no_timers(mem: LoopBase) -> N
         holder.arm(5)
         advance(mem, 0.01)
     assert len(mem.scheduled_events()) == 1
-    assert len(mem._deadlines._heap) == 1
+    assert len(mem.deadlines._heap) == 1
     advance(mem, 5)
     assert holder.passed == [pytest.approx(10 - 0.01 + 5)]
 
@@ -103,7 +103,7 @@ def test_what_was_left_by_moving_a_deadline_goes_when_its_time_comes(mem: LoopBa
     holder.arm(10)
     holder.extend(100)
     advance(mem, 70)
-    assert len(mem._deadlines._heap) == 1
+    assert len(mem.deadlines._heap) == 1
     advance(mem, 30)
     assert holder.passed == [100]
 
@@ -111,7 +111,7 @@ def test_what_was_left_by_moving_a_deadline_goes_when_its_time_comes(mem: LoopBa
 def test_a_deadline_of_never_does_not_pass_and_can_be_set_again(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(5)
-    holder._deadline_at = inf
+    holder.deadline_at = inf
     advance(mem, 10)
     assert holder.passed == []
     assert mem.scheduled_events() == []
@@ -155,7 +155,7 @@ def test_a_deadline_set_again_when_it_passes(mem: LoopBase) -> None:
     holder.arm(5)
     advance(mem, 16)
     assert holder.passed == [5, 10, 15]
-    holder._deadline_at = inf
+    holder.deadline_at = inf
 
 
 def test_a_deadline_set_for_now_waits_for_the_next_turn(mem: LoopBase) -> None:
@@ -182,7 +182,7 @@ def test_a_deadline_that_another_one_extends_does_not_pass(mem: LoopBase) -> Non
 
 def test_a_deadline_that_another_one_takes_away_does_not_pass(mem: LoopBase) -> None:
     second = Holder(mem)
-    first = Holder(mem, lambda: setattr(second, "_deadline_at", inf))
+    first = Holder(mem, lambda: setattr(second, "deadline_at", inf))
     first.arm(1)
     second.arm(1)
     advance(mem, 10)
@@ -197,7 +197,7 @@ def test_what_a_holder_raises_is_told_to_it_and_the_others_go_on(
     first.arm(1)
     second.arm(1)
     advance(mem, 1)
-    assert [type(why) for why in first.failures] == [ZeroDivisionError]
+    assert [type(exc) for exc in first.failures] == [ZeroDivisionError]
     assert second.passed == [1]
 
 
@@ -217,7 +217,7 @@ def test_stop_forgets_deadlines_and_they_can_be_set_again(mem: LoopBase) -> None
     holder = Holder(mem)
     holder.arm(1)
     mem.stop()
-    assert holder._deadline_at == inf
+    assert holder.deadline_at == inf
     advance(mem, 10)
     assert holder.passed == []
     holder.arm(1)
@@ -240,20 +240,20 @@ def test_the_sweep_shares_a_turn_with_timers_that_precision_brings_forward(mem: 
 
 
 def test_holders_that_have_no_deadline_any_more_are_let_go(mem: LoopBase) -> None:
-    """A server of short connections would else keep each one until its time-out."""
+    """A server of short connections would else keep each one until its timeout."""
     living: list[Holder] = []
     gone: list[weakref.ref[Holder]] = []
     for number in range(20_000):
         holder = Holder(mem)
         holder.arm(60)
         if number % 200:
-            holder._deadline_at = inf
+            holder.deadline_at = inf
             gone.append(weakref.ref(holder))
         else:
             living.append(holder)
     del holder
     gc.collect()
-    assert sum(ref() is not None for ref in gone) <= 2 * len(living) + 2 * COMPACT_FROM
+    assert sum(ref() is not None for ref in gone) <= 2 * len(living) + 2 * MIN_COMPACT_ENTRIES
     advance(mem, 60)
     assert all(holder.passed for holder in living)
 
@@ -261,8 +261,8 @@ def test_holders_that_have_no_deadline_any_more_are_let_go(mem: LoopBase) -> Non
 def test_a_holder_that_was_let_go_can_have_a_deadline_again(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(60)
-    holder._deadline_at = inf
-    others = [Holder(mem) for _ in range(2 * COMPACT_FROM)]
+    holder.deadline_at = inf
+    others = [Holder(mem) for _ in range(2 * MIN_COMPACT_ENTRIES)]
     for other in others:
         other.arm(90)
     holder.arm(70)
@@ -271,12 +271,12 @@ def test_a_holder_that_was_let_go_can_have_a_deadline_again(mem: LoopBase) -> No
 
 
 def test_a_deadline_that_is_moved_forward_and_back_leaves_nothing_behind(mem: LoopBase) -> None:
-    """An idle time-out of a day and a head time-out of ten seconds, request after request."""
+    """An idle timeout of a day and a head timeout of ten seconds, request after request."""
     holder = Holder(mem)
     for _ in range(10_000):
         holder.arm(86400)
         holder.arm(10)
         holder.extend(86400)
         advance(mem, 11)
-    assert len(mem._deadlines._heap) <= 2 * COMPACT_FROM
+    assert len(mem.deadlines._heap) <= 2 * MIN_COMPACT_ENTRIES
     assert holder.passed == []

@@ -10,7 +10,7 @@ import pytest
 
 import thor.loop.threads
 from thor.loop import LoopBase
-from thor.loop.threads import MAX_THREADS, Job, _Crew
+from thor.loop.threads import MAX_THREADS, Job, _WorkerPool
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_cancelled_job_tells_nothing(one: LoopBase, run_loop: Run, gate: threa
 
 def test_a_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase) -> None:
     heard: list[Any] = []
-    job = Job(one._epoch, lambda: 1, (), lambda *args: heard.append(args))
+    job = Job(one.epoch, lambda: 1, (), lambda *args: heard.append(args))
     job._work(one)  # the result waits for the loop
     job.cancel()
     one.run_once()
@@ -122,7 +122,7 @@ def test_a_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase)
 
 
 def test_what_a_cancelled_job_raises_is_dropped(one: LoopBase) -> None:
-    job = Job(one._epoch, lambda: 1 / 0, (), None)
+    job = Job(one.epoch, lambda: 1 / 0, (), None)
     job._work(one)
     job.cancel()
     one.run_once()
@@ -181,7 +181,7 @@ def test_an_idle_thread_is_used_again(one: LoopBase, run_loop: Run) -> None:
     for count in range(1, 6):
         one.run_in_thread(lambda: names.append(threading.current_thread().name))
         run_loop(one, lambda count=count: len(names) == count)
-        crew = one._threads._crew
+        crew = one._threads._pool
         assert crew is not None
         while not crew._idle:  # until it waits again
             one.run_once(0.001)
@@ -196,7 +196,7 @@ def test_a_job_never_waits_for_a_thread_that_has_taken_another(
     monkeypatch.setattr(
         thor.loop.threads.threading.Thread, "start", lambda self: started.append(self.name)
     )
-    crew = _Crew(None)  # type: ignore[arg-type]
+    crew = _WorkerPool(None)  # type: ignore[arg-type]
     crew._idle = crew._count = 1  # one thread waits; it is slow to wake up
     for _ in range(2):
         crew.submit(Job(0, print, (), None))
@@ -293,7 +293,7 @@ def test_work_that_no_thread_can_be_made_for_has_failed(
     [(result, failure)] = heard
     assert result is None
     assert "new thread" in str(failure)
-    crew = one._threads._crew
+    crew = one._threads._pool
     assert crew is not None
     assert (crew._count, len(crew._jobs)) == (0, 0)
 

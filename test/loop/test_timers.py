@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from thor.loop import LoopBase, make
-from thor.loop.timers import COMPACT_FROM, ScheduledEvent, Timers
+from thor.loop.timers import MIN_COMPACT_ENTRIES, ScheduledEvent, Timers
 from thor.testing import ManualClock, MemoryPoller, advance, memory_loop, settle
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR", default="nothing")
@@ -115,7 +115,7 @@ def test_a_million_timers_leave_no_more_dead_than_living() -> None:
         else:
             event.delete()
         worst = max(worst, len(timers._heap))
-    assert worst <= 2 * 1000 + 2 * COMPACT_FROM
+    assert worst <= 2 * 1000 + 2 * MIN_COMPACT_ENTRIES
     assert len(timers) == 1000
     assert sorted(e.when for e in living) == sorted(e.when for e in timers.pending())
 
@@ -127,7 +127,7 @@ def test_deleting_all_of_many_leaves_next_to_nothing() -> None:
     for event in events:
         event.delete()
     assert len(timers) == 0
-    assert len(timers._heap) <= 2 * COMPACT_FROM
+    assert len(timers._heap) <= 2 * MIN_COMPACT_ENTRIES
 
 
 def test_a_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> None:
@@ -322,7 +322,7 @@ def test_a_timer_scheduled_in_an_empty_context_runs_in_that_of_the_loop(mem: Loo
 def test_the_librarys_own_timers_keep_no_context(mem: LoopBase) -> None:
     def scheduling() -> ScheduledEvent:
         VAR.set("scheduled")
-        return mem._schedule(0, print)
+        return mem.call_later(0, print)
 
     assert contextvars.Context().run(scheduling).context is None
 

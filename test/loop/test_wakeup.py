@@ -151,7 +151,7 @@ def test_a_burst_of_wake_ups_costs_one_turn(make_loop: Callable[..., LoopBase]) 
         loop.run_in_loop(heard.append, number)
     loop.run_once()
     assert len(heard) == 3000
-    assert loop._patience(None) is None
+    assert loop._poll_timeout(None) is None
     assert loop._poller is not None
     assert loop._poller.poll(0.0) == []
 
@@ -211,10 +211,10 @@ def test_what_a_signal_handler_writes_is_flushed_at_once(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     class Written:
-        def _flush(self) -> None:
+        def flush(self) -> None:
             loop.stop()
 
-    with handled(lambda *_: loop._to_flush.append(Written())):
+    with handled(lambda *_: loop.to_flush.append(Written())):
         thread = kill_from_thread(loop)
         run_loop(loop)
         thread.join()

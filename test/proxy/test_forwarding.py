@@ -12,15 +12,15 @@ import pytest
 from thor.http.error import TransferCodeError
 from thor.http.wire.fields import WireFields
 from thor.proxy import forwarding
-from thor.proxy.answers import Answered
 from thor.proxy.forwarding import (
     Policy,
-    count_hops,
+    decrement_max_forwards,
     forward_request,
     forward_response,
     forward_trailers,
     origin_form,
 )
+from thor.proxy.local_response import LocalResponse
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -334,7 +334,7 @@ def test_via_is_appended(fields: Fields, http11: bool, via: bytes) -> None:
 )
 def test_a_loop_is_seen(via: bytes) -> None:
     for fields in ([(b"Via", via)], [(b"Via", b"1.1 x"), (b"vIA", via)]):
-        with pytest.raises(Answered) as raised:
+        with pytest.raises(LocalResponse) as raised:
             forward(fields)
         assert raised.value.status == 508
         assert raised.value.error == "proxy_loop_detected"
@@ -466,11 +466,11 @@ def test_the_tables_of_names_and_peers_are_bounded() -> None:
 def test_a_forward_is_counted(value: bytes, left: bytes) -> None:
     fields = [(b"A", b"x"), (b"Max-Forwards", value), (b"B", b"y")]
     expected = [(b"A", b"x"), (b"Max-Forwards", left), (b"B", b"y")]
-    assert count_hops(b"OPTIONS", b"/", fields) == expected
+    assert decrement_max_forwards(b"OPTIONS", b"/", fields) == expected
 
 
 def test_without_a_limit_nothing_is_counted() -> None:
-    assert count_hops(b"TRACE", b"/", [(b"A", b"x")]) == [(b"A", b"x")]
+    assert decrement_max_forwards(b"TRACE", b"/", [(b"A", b"x")]) == [(b"A", b"x")]
 
 
 @pytest.mark.parametrize(
@@ -483,21 +483,21 @@ def test_without_a_limit_nothing_is_counted() -> None:
     ],
 )
 def test_a_limit_that_is_no_number_is_refused(fields: Fields) -> None:
-    with pytest.raises(Answered) as raised:
-        count_hops(b"OPTIONS", b"/", fields)
+    with pytest.raises(LocalResponse) as raised:
+        decrement_max_forwards(b"OPTIONS", b"/", fields)
     assert raised.value.status == 400
 
 
 def test_options_ends_at_the_limit() -> None:
-    with pytest.raises(Answered) as raised:
-        count_hops(b"OPTIONS", b"*", [(b"Max-Forwards", b"00")])
+    with pytest.raises(LocalResponse) as raised:
+        decrement_max_forwards(b"OPTIONS", b"*", [(b"Max-Forwards", b"00")])
     assert (raised.value.status, raised.value.error) == (204, "")
 
 
 def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
     fields = [(b"Max-Forwards", b"0"), (b"Via", b"1.1 x"), (b"Cookie", b"c"), (b"Host", b"h")]
-    with pytest.raises(Answered) as raised:
-        count_hops(b"TRACE", b"/a", fields)
+    with pytest.raises(LocalResponse) as raised:
+        decrement_max_forwards(b"TRACE", b"/a", fields)
     assert raised.value.status == 200
     assert raised.value.fields == [(b"Content-Type", b"message/http")]
     assert raised.value.body == b"TRACE /a HTTP/1.1\r\nMax-Forwards: 0\r\nVia: 1.1 x\r\n\r\n"

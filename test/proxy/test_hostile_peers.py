@@ -17,7 +17,7 @@ def at_rest(stage: Stage) -> bool:
     """Whether nothing is left of what went on: no connection, no exchange, no timer."""
     groups = pool_of(stage.loop).groups.values()
     waiting = [timer for _, timer in stage.loop.scheduled_events()]
-    sweeper = stage.loop._deadlines._timer
+    sweeper = stage.loop.deadlines._timer
     return (
         stage.proxy.server.connections == []
         and not any(group.open or group.connecting or group.waiting for group in groups)
@@ -144,7 +144,7 @@ RESPONSE = HINT + CHUNKED + b"5;a\r\nhello\r\n0\r\nA: b\r\n\r\n"
 
 def vanish(stage: Stage, name: str, how: str) -> None:
     """A peer goes."""
-    if stage.peers[name]._writing.value != "closed":
+    if stage.peers[name].write_state.value != "closed":
         stage.vanish(name) if how == "reset" else stage.finish(name)
 
 

@@ -63,7 +63,7 @@ def begin_down(way: Way, size: int = HUGE) -> int:
     way.ask(GET)
     way.origin.sendall(response(size))
     sent = way.fill(way.origin)
-    assert way.conns[0]._buffer.size
+    assert way.conns[0].write_buffer.size
     return sent
 
 
@@ -71,7 +71,7 @@ def begin_up(way: Way, size: int = HUGE) -> int:
     """A request begins that the origin does not read. Returns: how much the browser sent"""
     way.ask(post(size))
     sent = way.fill(way.browser)
-    assert way.conns[1]._buffer.size
+    assert way.conns[1].write_buffer.size
     return sent
 
 

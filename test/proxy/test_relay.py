@@ -233,8 +233,8 @@ def test_a_client_that_reads_nothing_stops_the_origin_from_being_read() -> None:
     stage.send("a", b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: %d\r\n\r\n" % size)
     stage.send("a", b"x" * size).expect()
     near = stage.network.pairs[0].server
-    assert near._buffer.size < 1024 * 1024
-    assert stage.peers["a"]._buffer.size > size // 2
+    assert near.write_buffer.size < 1024 * 1024
+    assert stage.peers["a"].write_buffer.size > size // 2
     stage.socket("browser").buffer_bytes = 2 * size
     stage.advance(0)
     (event,) = stage.play.take()
@@ -250,8 +250,8 @@ def test_an_origin_that_reads_nothing_stops_the_client_from_being_read() -> None
     stage.socket("a").buffer_bytes = 0
     stage.send("browser", b"x" * size).expect()
     far = stage.network.pairs[1].client
-    assert far._buffer.size < 1024 * 1024
-    assert stage.peers["browser"]._buffer.size > size // 2
+    assert far.write_buffer.size < 1024 * 1024
+    assert stage.peers["browser"].write_buffer.size > size // 2
     stage.socket("a").buffer_bytes = 2 * size
     stage.advance(0)
     stage.expect(("a", "data", b"x" * size))
@@ -451,7 +451,7 @@ def test_a_post_that_was_not_sent_goes_to_the_next_endpoint_with_its_body() -> N
 def test_a_body_that_goes_on_during_the_next_attempt_is_whole() -> None:
     stage = Stage("a", "b").refuse("a")
     stage.upstream.request_trailers = True
-    stage.network.errors["a", 80] = None  # the connect hangs until its time-out
+    stage.network.errors["a", 80] = None  # the connect hangs until its timeout
     fields = b"Transfer-Encoding: chunked\r\n"
     stage.send("browser", get("/", fields, "POST") + b"1\r\na\r\n").expect()
     stage.advance(5)
@@ -622,6 +622,6 @@ def test_a_request_is_answered_on_a_unix_socket_too() -> None:
     stage = Stage().advance(0)
     near = stage.network.pairs[0].server
     near.address = "/run/site"
-    near._owner.address = near.address
+    near.owner.address = near.address
     stage.send("browser", get())
     stage.expect(("a", "data", got().replace(b"For: 127.0.0.1", b"For: unknown")))

@@ -13,7 +13,7 @@ from thor.events import on
 from thor.http.error import ConnectError, HttpError, IncompleteMessageError, OutputStateError
 from thor.http.server import HttpServer
 from thor.proxy import Flow, ReverseProxy, Upstream
-from thor.proxy.accesslog import access_line, refused_line
+from thor.proxy.access_log import access_line, refused_line
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Playbook
 

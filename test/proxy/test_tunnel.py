@@ -118,7 +118,7 @@ def test_a_side_that_takes_nothing_stops_the_other_from_being_read() -> None:
             written += len(chunk)
         ends.settle()
     near = ends.near[1]
-    assert near._buffer.size <= near.high_water + 2 * 65536
+    assert near.write_buffer.size <= near.high_water + 2 * 65536
     assert near.bytes_written == 0
     socket_of(ends.right).buffer_bytes = 1 << 30
     ends.settle()
@@ -132,7 +132,7 @@ def test_a_peer_that_is_reset_while_it_is_not_read_is_noticed_at_once() -> None:
     for _ in range(10):
         ends.left.write(b"x" * 65536)
         ends.settle()
-    assert ends.near[0]._paused
+    assert ends.near[0].read_paused
     socket_of(ends.near[0]).reset()
     ends.settle()
     assert ends.done == ["done"]

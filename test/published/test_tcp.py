@@ -180,10 +180,10 @@ def test_a_connection_starts_paused_and_then_emits_data() -> None:
     client, server = connection_pair()
     heard = Recorder(server, "data")
     client.write("hello")
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == []
     server.pause(False)
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("data", b"hello")]
 
 
@@ -193,7 +193,7 @@ def test_close_is_emitted_when_the_other_side_closes() -> None:
     heard = Recorder(server, "close")
     server.pause(False)
     client.close()
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("close",)]
 
 
@@ -202,10 +202,10 @@ def test_close_is_emitted_when_the_network_fails() -> None:
     heard = Recorder(server, "close")
     server.pause(False)
     server.socket.reset(errno.ETIMEDOUT)  # type: ignore[attr-defined]
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("close",)]
     client.abort()
-    settle(client._loop)
+    settle(client.loop)
 
 
 @documents("event 'pause' ( paused )", "thor.tcp.TcpConnection.write ( data )")
@@ -214,10 +214,10 @@ def test_pause_is_emitted_when_the_buffers_are_full_and_when_they_are_not() -> N
     heard = Recorder(client, "pause")
     assert client.write(b"x" * 100) is True
     assert client.write(b"x" * 1_000_000) is False
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("pause", True)]
     server.pause(False)
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("pause", False)]
     assert server.bytes_read == 1_000_100
 
@@ -229,12 +229,12 @@ def test_pause_stops_data_and_resumes_it() -> None:
     server.pause(False)
     server.once("data", lambda data: server.pause(True))
     client.write("one")
-    settle(client._loop)
+    settle(client.loop)
     client.write("two")
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("data", b"one")]
     server.pause(False)
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("data", b"two")]
 
 
@@ -245,5 +245,5 @@ def test_close_first_writes_what_is_queued() -> None:
     server.pause(False)
     client.write(b"x" * 1_000_000)
     client.close()
-    settle(client._loop)
+    settle(client.loop)
     assert heard.take() == [("data", b"x" * 1_000_000), ("close",)]

@@ -1,6 +1,6 @@
 """What slowhttptest is let loose on: a server, or a proxy before one, with default settings.
 
-Usage: live.py SCALE [ORIGIN]; prints the port that it took. Time-outs are the default ones times
+Usage: live.py SCALE [ORIGIN]; prints the port that it took. Timeouts are the default ones times
 SCALE, which is at most 1. With the port of an origin it is a proxy.
 """
 
@@ -18,7 +18,7 @@ from thor.proxy import ReverseProxy, Upstream
 
 
 def scale_timeouts(server: HttpServer, scale: float) -> None:
-    """Make the time-outs that matter here shorter."""
+    """Make the timeouts that matter here shorter."""
     for name in ("idle_timeout", "head_timeout", "body_timeout", "send_timeout"):
         setattr(server, name, getattr(server, name) * scale)
 

@@ -4,7 +4,7 @@ Owns: running it, and judging. Must not know the server but by its ports and its
 
 Theory of operation: while 150 connections of slowhttptest are slow, somebody else asks, and is not
 kept waiting for longer than a second. The server's sockets are counted meanwhile: they have to be
-as many as before within what the server's time-outs add up to. (slowhttptest itself is the last
+as many as before within what the server's timeouts add up to. (slowhttptest itself is the last
 to notice: it reads on, slowly, what its kernel held when the reset came.)
 """
 

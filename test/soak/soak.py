@@ -10,7 +10,7 @@ then all clients leave, and what the process holds is noted: descriptors, timers
 memory. At the end they leave again, and it must hold no more. Every request is in the ledger:
 answered once, and with the right bytes, unless its client vanished or its origin was down.
 
-Then slowhttptest is let loose on a server and on a proxy, with time-outs that are the default ones
+Then slowhttptest is let loose on a server and on a proxy, with timeouts that are the default ones
 (or shorter ones, in less than ten minutes), which takes some minutes more.
 
 Exit code: 0 if all is as it has to be.

@@ -107,7 +107,7 @@ class Subject:
             "fds": len(open_fds) - pipes,
             "pipes": pipes,
             "sources": len(self.loop.registered_fd_handlers()),
-            "timers": len([timer for timer in timers if timer is not self.loop._deadlines._timer]),
+            "timers": len([timer for timer in timers if timer is not self.loop.deadlines._timer]),
             "threads": threading.active_count(),
             "connections": sum(len(server.connections) for server in self.servers),
             "tunnels": len(self.proxy.tunnels) + len(self.tls_proxy.tunnels),

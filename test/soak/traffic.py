@@ -69,20 +69,20 @@ class Client:
             try:
                 async with asyncio.timeout(LIMIT_S):
                     await make(self, kind)
-            except (LostError, Refusal) as why:
-                await self.failed(kind, began, why)
-            except (WrongError, TimeoutError, OSError) as why:
-                self.ledger.fault(f"{kind} {self.due} at {self.door}: {why!r}")
+            except (LostError, Refusal) as exc:
+                await self.failed(kind, began, exc)
+            except (WrongError, TimeoutError, OSError) as exc:
+                self.ledger.fault(f"{kind} {self.due} at {self.door}: {exc!r}")
                 await self.failed(kind, began, None)
             if self.random.random() < 0.1:
                 await self.leave()
         await self.leave()
 
-    async def failed(self, kind: str, began: float, why: Exception | None) -> None:
+    async def failed(self, kind: str, began: float, exc: Exception | None) -> None:
         """What is due is lost. That is in order only behind a proxy whose origin was down."""
-        if why is not None and not (self.door.relayed and self.ledger.may_fail(began, now())):
+        if exc is not None and not (self.door.relayed and self.ledger.may_fail(began, now())):
             since = self.ledger.since_outage(began)
-            self.ledger.fault(f"{kind} {self.due} at {self.door}, {since:.1f} s after: {why!r}")
+            self.ledger.fault(f"{kind} {self.due} at {self.door}, {since:.1f} s after: {exc!r}")
         self.settle(FAILED)
         await self.leave()
 

@@ -111,8 +111,8 @@ class Wire:
         """Exactly so many bytes."""
         try:
             return await self.reader.readexactly(size)
-        except (asyncio.IncompleteReadError, OSError) as why:
-            raise LostError(type(why).__name__) from None
+        except (asyncio.IncompleteReadError, OSError) as exc:
+            raise LostError(type(exc).__name__) from None
 
     async def at_end(self) -> bool:
         """Whether the peer has finished, and nothing is left; waits for either."""
@@ -139,15 +139,15 @@ class Wire:
         else:
             try:
                 body = await self.reader.read(-1)
-            except OSError as why:
-                raise LostError(type(why).__name__) from None
+            except OSError as exc:
+                raise LostError(type(exc).__name__) from None
         return Reply(status, fields, body, trailers, hints)
 
     async def _until(self, end: bytes) -> bytes:
         try:
             data = await self.reader.readuntil(end)
-        except (asyncio.IncompleteReadError, OSError) as why:
-            raise LostError(type(why).__name__) from None
+        except (asyncio.IncompleteReadError, OSError) as exc:
+            raise LostError(type(exc).__name__) from None
         return data.removesuffix(end)
 
     async def _head(self) -> tuple[int, dict[bytes, bytes]]:

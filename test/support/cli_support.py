@@ -50,8 +50,8 @@ def here(*args: str) -> Result:
     with redirect_stdout(out), redirect_stderr(err):
         try:
             code = main(args)
-        except SystemExit as why:
-            code = int(why.code or 0)
+        except SystemExit as exc:
+            code = int(exc.code or 0)
     return Result(code, out.getvalue().encode(), err.getvalue())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from thor.http.client import HttpClient, HttpClientExchange
-from thor.http.client.pool import Group, pool_of
+from thor.http.client.pool import OriginPool, pool_of
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Recorder, advance, settle
 
@@ -187,8 +187,8 @@ def memory_tls_client(stage: Stage) -> Any:
             self.server_hostname = server_hostname
             self._note(conn, timeout)
             if timeout is not None:
-                self._timer = self._loop._schedule(timeout, self._timed_out)
-            self._loop._soon(self._succeed, conn)
+                self._timer = self.loop.call_later(timeout, self._timed_out)
+            self.loop.call_soon(self._succeed, conn)
 
         def _note(self, conn: TcpConnection | None, timeout: float | None) -> None:
             stage.tls.append(
@@ -224,7 +224,7 @@ class Stage:
     """A network in memory with one client on it; origins listen where they are told to.
 
     tls: what was asked of TLS clients; tls_failure: None, "hangs", or (exception, text) that
-    hand-shakes fail with; tls_alpn: what they agree on
+    handshakes fail with; tls_alpn: what they agree on
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -303,7 +303,7 @@ class Stage:
         return self.peers[-1]
 
     @property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[OriginPool]:
         """What the pool has."""
         return list(pool_of(self.loop).groups.values())
 
@@ -324,7 +324,7 @@ class Stage:
         self.settle()
         left = [repr(g) for g in self.groups if g.connecting or g.waiting]
         left += [repr(c) for g in self.groups for c in g.open if c not in g.idle]
-        timer = self.loop._deadlines._timer
+        timer = self.loop.deadlines._timer
         return left + [repr(t) for _, t in self.loop.scheduled_events() if t is not timer]
 
     def answer(self, watched: Watched, response: bytes = HELLO) -> Watched:

@@ -181,7 +181,7 @@ class SocketWorld:
         self.clock = clock
         self.peers: list[SocketPeer] = []
         self.accepted: dict[str, list[SocketPeer]] = {}
-        self._doors: dict[str, socket.socket] = {}
+        self.listening: dict[str, socket.socket] = {}
         world = self
 
         class Client(TcpClient):
@@ -207,7 +207,7 @@ class SocketWorld:
         self.tcp_server: type[TcpServer] = Server
 
     def _address_of(self, host: Any) -> tuple[str, int]:
-        door = self._doors[host.decode() if isinstance(host, bytes) else host]
+        door = self.listening[host.decode() if isinstance(host, bytes) else host]
         address: tuple[str, int] = door.getsockname()
         return address
 
@@ -218,7 +218,7 @@ class SocketWorld:
         if not refuse:
             door.listen()
         door.setblocking(False)
-        self._doors[name] = door
+        self.listening[name] = door
         self.accepted[name] = []
 
     def connect(self, server: Any) -> SocketPeer:
@@ -232,7 +232,7 @@ class SocketWorld:
         """One turn of all. Returns: whether a peer had anything to do"""
         self.loop.run_once(0.0)
         moved = False
-        for name, door in self._doors.items():
+        for name, door in self.listening.items():
             with suppress(OSError):
                 while True:
                     peer = SocketPeer(door.accept()[0])
@@ -275,7 +275,7 @@ class SocketWorld:
 
     def end(self) -> None:
         """Close what the test has opened."""
-        for door in self._doors.values():
+        for door in self.listening.values():
             door.close()
         for peer in self.peers:
             peer.close()

@@ -26,7 +26,7 @@ from faults_sockets import FaultyDatagrams, FaultySocket
 import thor.tcp.client
 import thor.tcp.listening
 import thor.tcp.socketfile
-import thor.udp.opening
+import thor.udp.sockets
 from thor.loop import make
 from thor.loop.poller import ERROR, HANGUP
 from thor.loop.threads import Job
@@ -92,7 +92,7 @@ class Kernel:
         self.clock = FaultyClock(self)
         self.poller = FaultyPoller(self)
         self.loop = make(backend=self.poller, clock=self.clock)
-        self.loop._hire = self.hire
+        self.loop._submit = self.hire
         self._ports = iter(range(40000, 60000))
 
     def enter(self, call: str) -> Any:
@@ -136,13 +136,13 @@ class Kernel:
 
     def hire(self, _: Any, f: Callable[..., Any], args: tuple[Any, ...], then: Any) -> Job:
         """What stands in for threads: the work is done at once, and told later."""
-        job = Job(self.loop._epoch, f, args, then)
+        job = Job(self.loop.epoch, f, args, then)
         does = self.enter("thread")
         if does == "none":
-            why = RuntimeError("can't start new thread")
-            self.loop.run_in_loop(job._finish, self.loop, None, why)
+            exc = RuntimeError("can't start new thread")
+            self.loop.run_in_loop(job._finish, self.loop, None, exc)
         elif does == "late":
-            self.loop._schedule(60.0, job._work, self.loop)
+            self.loop.call_later(60.0, job._work, self.loop)
         elif does != "hangs":
             job._work(self.loop)
         return job
@@ -172,7 +172,7 @@ class Kernel:
             patch.object(thor.tcp.client, "socket", sockets),
             patch.object(thor.tcp.listening, "socket", sockets),
             patch.object(thor.tcp.socketfile, "socket", sockets),
-            patch.object(thor.udp.opening, "socket", sockets),
+            patch.object(thor.udp.sockets, "socket", sockets),
             patch.object(socket, "getaddrinfo", self.getaddrinfo),
             spliced(self),
         ):
@@ -202,7 +202,7 @@ class FaultyClock(ManualClock):
 
     def monotonic(self) -> float:
         loop = self._kernel.loop
-        if loop is not None and loop._in_turn:  # what the test itself reads does not count
+        if loop is not None and loop.in_turn:  # what the test itself reads does not count
             self._monotonic += self._kernel.enter("clock") or 0.0
         return self._monotonic
 

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from faults_sockets import FaultySocket
 
-import thor.tcp.kernelbuf
+import thor.tcp.kernel_buffer
 import thor.tcp.sendfile
 import thor.tcp.splice
 
@@ -109,6 +109,6 @@ def spliced(kernel: Kernel) -> Iterator[None]:
         patch.object(thor.tcp.splice, "os", _Splicing(kernel)),
         patch.object(thor.tcp.sendfile, "os", _Splicing(kernel)),
         patch.object(thor.tcp.sendfile, "_HAS_SENDFILE", True),
-        patch.object(thor.tcp.kernelbuf, "socket_module", SimpleNamespace(socket=FaultySocket)),
+        patch.object(thor.tcp.kernel_buffer, "socket_module", SimpleNamespace(socket=FaultySocket)),
     ):
         yield

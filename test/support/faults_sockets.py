@@ -25,12 +25,12 @@ class FaultySocket(MemorySocket):
     """A stream socket whose calls can fail. exempt: this one's do not"""
 
     exempt = False
-    _unconnected = False
+    _connect_failed = False
 
     def __init__(self, kernel: Kernel, family: int = socket.AF_INET) -> None:
         self._kernel = kernel
         self.family = socket.AddressFamily(family)
-        self._unconnected = True
+        self._connect_failed = True
         MemorySocket.__init__(self, kernel.poller, kernel.unbound(family), None)
         self.buffer_bytes = kernel.buffer_bytes
         kernel.open[self._fd] = self
@@ -41,11 +41,11 @@ class FaultySocket(MemorySocket):
     def join(self, other: FaultySocket) -> None:
         """Be connected to it."""
         self._peer, other._peer = other, self
-        self._unconnected = other._unconnected = False
+        self._connect_failed = other._connect_failed = False
 
     def is_unconnected(self) -> bool:
         """Whether a `connect` is still to end; no kernel is wrong about that."""
-        return self._backlog is None and self._unconnected
+        return self._backlog is None and self._connect_failed
 
     def _enter(self, call: str) -> Any:
         if self._closed:
@@ -53,15 +53,15 @@ class FaultySocket(MemorySocket):
         return None if self.exempt else self._kernel.enter(call)
 
     def _bits(self) -> int:
-        if not self._unconnected or self._backlog is not None:
+        if not self._connect_failed or self._backlog is not None:
             return MemorySocket._bits(self)
         return (READABLE | WRITABLE | HANGUP | ERROR) if self._error else 0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         try:
             does = self._enter("recv")
-        except OSError as why:
-            self._end_by(why)
+        except OSError as exc:
+            self._end_by(exc)
             raise
         with self.unfailing():
             return MemorySocket.recv(self, size if does is None else 1, flags)
@@ -69,8 +69,8 @@ class FaultySocket(MemorySocket):
     def send(self, data: bytes | memoryview) -> int:
         try:
             does = self._enter("send")
-        except OSError as why:
-            self._end_by(why)
+        except OSError as exc:
+            self._end_by(exc)
             raise
         with self.unfailing():
             return MemorySocket.send(self, data if does is None else bytes(data[:1]))
@@ -84,9 +84,9 @@ class FaultySocket(MemorySocket):
         finally:
             self.exempt = exempt
 
-    def _end_by(self, why: OSError) -> None:
+    def _end_by(self, exc: OSError) -> None:
         """After the network's errors a socket is of no use any more, though it can be read."""
-        if why.errno not in (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
+        if exc.errno not in (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
             self.reset(0)
             self._peer.reset()
 
@@ -102,8 +102,8 @@ class FaultySocket(MemorySocket):
         if option == socket.SO_ERROR and self._error == 0 and not self.exempt:
             try:
                 self._enter("SO_ERROR")
-            except OSError as why:
-                return why.errno or 0
+            except OSError as exc:
+                return exc.errno or 0
         return MemorySocket.getsockopt(self, level, option)
 
     def getsockname(self) -> Any:
@@ -153,11 +153,11 @@ class FaultySocket(MemorySocket):
     def connect_ex(self, address: Any) -> int:
         try:
             self._enter("connect")
-        except InterruptedError as why:  # it goes on all the same (POSIX, connect)
+        except InterruptedError as exc:  # it goes on all the same (POSIX, connect)
             self._connect(address)
-            return why.errno or 0
-        except OSError as why:
-            return why.errno or 0
+            return exc.errno or 0
+        except OSError as exc:
+            return exc.errno or 0
         return self._connect(address)
 
     def _connect(self, address: Any) -> int:

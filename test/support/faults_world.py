@@ -30,7 +30,7 @@ from thor.testing import advance, settle
 from thor.tls.server import TlsAcceptance
 from thor_support import with_deadlines
 
-#: Longer than all time-outs together, in seconds.
+#: Longer than all timeouts together, in seconds.
 LONG_S = 400.0
 
 
@@ -97,7 +97,7 @@ class World:
     def __init__(self, *points: Point) -> None:
         self.kernel = Kernel(*points)
         self.loop = self.kernel.loop
-        self._epoch = self.loop._epoch
+        self.epoch = self.loop.epoch
         self.log: dict[str, list[tuple[Any, ...]]] = {}
         self.peers: list[Peer] = []
         self.servers: list[Any] = []
@@ -161,9 +161,9 @@ class World:
                 run(*args)
             except Interrupted:
                 continue
-            except AssertionError as why:
-                self.wrong.append(str(why))
-                raise Stopped from why
+            except AssertionError as exc:
+                self.wrong.append(str(exc))
+                raise Stopped from exc
             break
         if self._stopped or self._left:
             raise Stopped
@@ -177,7 +177,7 @@ class World:
         return f"{name} {number}"
 
     def _heard(self, name: str, event: str, react: Callable[..., Any] | None, *args: Any) -> None:
-        if self._stopped and self.loop._epoch != self._epoch:
+        if self._stopped and self.loop.epoch != self.epoch:
             self.wrong.append(f"{name} said {event} after the loop was stopped")
         self._note(name, event, *args)
         action = self.kernel.enter("callback")
@@ -246,8 +246,8 @@ class World:
             try:
                 try:
                     scenario(self)
-                except OSError as why:  # of a server that could not be made, for example
-                    if "injected" not in str(why):
+                except OSError as exc:  # of a server that could not be made, for example
+                    if "injected" not in str(exc):
                         raise
                 self._wind_up()
             except Stopped:
@@ -319,7 +319,7 @@ class World:
 
     def _look_for_leaks(self) -> None:
         loop = self.loop
-        timer = loop._deadlines._timer
+        timer = loop.deadlines._timer
         timers = {event for _, event in loop.scheduled_events()} - self._own_timers - {timer}
         armed = with_deadlines(loop)
         left: list[Any] = [
@@ -327,7 +327,7 @@ class World:
             *timers,
             *armed,
             *loop._soon_calls,
-            *loop._to_flush,
+            *loop.to_flush,
             *loop._to_close,
             *(group for group in pool_of(loop).groups.values() if not group.is_empty()),
             *self.kernel.open.values(),
@@ -341,7 +341,7 @@ class World:
 
     def _pipes_in_use(self) -> list[Any]:
         """Those that do not wait for their next use."""
-        idle = self.loop._spares._idle if self.loop._spares is not None else []
+        idle = self.loop.loop_local._idle if self.loop.loop_local is not None else []
         return [pipe for pipe in self.kernel.pipes.values() if pipe not in idle]
 
     def outcome(self) -> dict[str, Any]:
@@ -436,7 +436,7 @@ class _Complaints(logging.Handler):
     def unexpected(self, unwatched: bool) -> Iterable[str]:
         """unwatched: whether the loop could not watch for what it was asked to"""
         for record in self.records:
-            why = record.exc_info[1] if record.exc_info else None
-            on_purpose = isinstance(why, Boom) or "new thread" in str(why)
-            if not on_purpose and not (unwatched and "injected" in str(why)):
+            exc = record.exc_info[1] if record.exc_info else None
+            on_purpose = isinstance(exc, Boom) or "new thread" in str(exc)
+            if not on_purpose and not (unwatched and "injected" in str(exc)):
                 yield f"logged: {record.getMessage()}"

@@ -50,7 +50,7 @@ class kqueue:
             return []
         self.timeouts.append(timeout)
         events, self.extra = self.extra, []
-        events = (events + self._ready(timeout))[:max_events]
+        events = (events + self.on_ready(timeout))[:max_events]
         for event in events:  # those that were reported come last the next time
             if (event.ident, event.filter) in self.knotes:
                 self.knotes[event.ident, event.filter] = self.knotes.pop(event[:2])
@@ -66,7 +66,7 @@ class kqueue:
         else:
             self.knotes[knote] = None
 
-    def _ready(self, timeout: float | None) -> list[kevent]:
+    def on_ready(self, timeout: float | None) -> list[kevent]:
         poll = select.poll()
         asked: dict[int, int] = {}
         for fd, kq_filter in self.knotes:

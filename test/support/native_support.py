@@ -49,14 +49,14 @@ def implementation(name: str) -> Iterator[None]:
 
 def native_request(buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
     assert native.parse_request is not None
-    return native.parse_request(buf, at, limits.of_plain_heads)
+    return native.parse_request(buf, at, limits.codec_limits)
 
 
 def native_response(
     buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS, method: bytes = b"GET"
 ) -> Any:
     assert native.parse_response is not None
-    return native.parse_response(buf, at, limits.of_plain_heads, method)
+    return native.parse_response(buf, at, limits.codec_limits, method)
 
 
 def native_fields(

@@ -89,7 +89,7 @@ class Way:
     def fill(self, source: socket.socket) -> int:
         """One sends and the other does not read, until the proxy does not read either."""
         number = 0 if source is self.browser else 1
-        return fill(self.loop, source, lambda: self.conns[number]._paused)
+        return fill(self.loop, source, lambda: self.conns[number].read_paused)
 
     def advance(self, seconds: float) -> None:
         """Time passes, for a loop with a `ManualClock`."""

@@ -10,13 +10,13 @@ import struct
 
 from thor.tcp.proxy_protocol import MAX_HEADER_BYTES, MAX_LINE_BYTES, SIGNATURE, ProxyHeader
 from thor.tcp.proxy_tlvs import (
-    ALPN,
     AUTHORITY,
     CLIENT_CERT_CONN,
     CLIENT_SSL,
     CRC32C,
     NETNS,
     NOOP,
+    PP2_TYPE_ALPN,
     SSL,
     UNIQUE_ID,
     crc32c,
@@ -151,14 +151,14 @@ VALID: list[tuple[str, bytes, ProxyHeader]] = [
     ("v2 unspecified, and something", block(b"some", 0), ProxyHeader()),
     (
         "v2 unspecified with TLVs",
-        block(tlv(ALPN, b"h2"), 0),
-        ProxyHeader(tlvs=[(ALPN, b"h2")]),
+        block(tlv(PP2_TYPE_ALPN, b"h2"), 0),
+        ProxyHeader(tlvs=[(PP2_TYPE_ALPN, b"h2")]),
     ),
     (
         "v2 with the TLVs of the specification",
         block(
             V4
-            + tlv(ALPN, b"h2")
+            + tlv(PP2_TYPE_ALPN, b"h2")
             + tlv(NOOP, b"padding")
             + tlv(AUTHORITY, "b\u00fccher.example".encode())
             + tlv(UNIQUE_ID, bytes(range(128)))
@@ -170,7 +170,7 @@ VALID: list[tuple[str, bytes, ProxyHeader]] = [
             SOURCE,
             DESTINATION,
             tlvs=[
-                (ALPN, b"h2"),
+                (PP2_TYPE_ALPN, b"h2"),
                 (AUTHORITY, "b\u00fccher.example".encode()),
                 (UNIQUE_ID, bytes(range(128))),
                 (SSL, SSL_VALUE),
@@ -185,12 +185,12 @@ VALID: list[tuple[str, bytes, ProxyHeader]] = [
     ),
     (
         "v2 with a checksum",
-        summed(V6, 0x21, tlv(ALPN, b"h2"), tlv(NOOP, b"..") + tlv(0xE1, b"")),
+        summed(V6, 0x21, tlv(PP2_TYPE_ALPN, b"h2"), tlv(NOOP, b"..") + tlv(0xE1, b"")),
         ProxyHeader(
             SOURCE6,
             DESTINATION6,
             tlvs=[
-                (ALPN, b"h2"),
+                (PP2_TYPE_ALPN, b"h2"),
                 (CRC32C, bytes.fromhex("8a00c952")),
                 (0xE1, b""),
             ],
@@ -270,7 +270,7 @@ INVALID: list[tuple[str, bytes, str]] = [
     ("v2 two bytes are no TLV", block(V4 + b"\x01\x00"), "beyond the end"),
     ("v2 TLV cut short", block(V4 + b"\x01\x00\x03h2"), "beyond the end"),
     ("v2 TLV of 65535", block(V4 + b"\x04\xff\xff"), "beyond the end"),
-    ("v2 a byte after the TLVs", block(V4 + tlv(ALPN, b"h2") + b"\0"), "beyond the end"),
+    ("v2 a byte after the TLVs", block(V4 + tlv(PP2_TYPE_ALPN, b"h2") + b"\0"), "beyond the end"),
     ("v2 checksum wrong", block(V4 + tlv(CRC32C, b"\1\2\3\4")), "checksum is wrong"),
     ("v2 checksum of 3 bytes", block(V4 + tlv(CRC32C, bytes(3))), "not of 4 bytes"),
     ("v2 checksum of 5 bytes", block(V4 + tlv(CRC32C, bytes(5))), "not of 4 bytes"),
@@ -287,7 +287,12 @@ INVALID: list[tuple[str, bytes, str]] = [
     ("v2 SSL, version twice", block(V4 + tlv(SSL, bytes(5) + tlv(0x21, b"") * 2)), "twice"),
     *[
         (f"v2 TLV {kind:02x} twice", block(V4 + tlv(kind, value) * 2), "twice")
-        for kind, value in [(ALPN, b"h2"), (AUTHORITY, b"a"), (UNIQUE_ID, b"1"), (NETNS, b"n")]
+        for kind, value in [
+            (PP2_TYPE_ALPN, b"h2"),
+            (AUTHORITY, b"a"),
+            (UNIQUE_ID, b"1"),
+            (NETNS, b"n"),
+        ]
     ],
     ("v2 SSL twice", block(V4 + tlv(SSL, bytes(5)) * 2), "twice"),
     ("v2 checksum twice", block(V4 + tlv(CRC32C, bytes(4)) * 2), "twice"),

@@ -192,7 +192,7 @@ class Side:
         if joint.dst.tcp_connected:
             joint.dst.write(data)
         if joint.again:
-            joint.src._splice_to(joint.dst, joint)
+            joint.src.splice_to(joint.dst, joint)
 
     def end(self) -> None:
         self.calls.append(("end",))
@@ -201,7 +201,7 @@ class Side:
         self.calls.append(("pause", paused))
         self.joint.src.pause(paused)
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         self.calls.append(("stuck",))
 
     def hangup(self) -> None:
@@ -232,8 +232,8 @@ class Joint:
         theirs, self.reader = pair(family, buffer_bytes)
         self.src = TcpConnection(ours, ("127.0.0.1", 1), loop)
         self.dst = TcpConnection(theirs, ("127.0.0.1", 2), loop)
-        self.near = self.src._owner = Side(self)
-        self.far = self.dst._owner = Side(self)
+        self.near = self.src.owner = Side(self)
+        self.far = self.dst.owner = Side(self)
         self.src.allow_half_open = self.dst.allow_half_open = True
         self.read = self.went = 0
         self.left = 1 << 40
@@ -241,15 +241,15 @@ class Joint:
         self.then: Callable[[], Any] = lambda: None
         self.arrived = bytearray()
         self.over = False
-        assert self.src._splice_to(self.dst, self)
+        assert self.src.splice_to(self.dst, self)
         self.src.pause(False)
 
     # -- the passage ---------------------------------------------------------------------------
 
-    def room(self) -> int:
+    def allowance(self) -> int:
         return self.left
 
-    def moved(self, count: int) -> None:
+    def on_spliced(self, count: int) -> None:
         self.went += count
         self.left -= count
         self.then()
@@ -265,7 +265,7 @@ class Joint:
 
         Returns: how many bytes it got rid of
         """
-        return fill(self.loop, self.feeder, lambda: self.src._paused)
+        return fill(self.loop, self.feeder, lambda: self.src.read_paused)
 
     def take(self) -> bool:
         """The reader takes what is there. Returns: whether its stream has ended"""

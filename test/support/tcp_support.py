@@ -112,7 +112,7 @@ class Owner:
 
     def __init__(self, conn: TcpConnection) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        conn._owner = self
+        conn.owner = self
 
     def data(self, data: bytes) -> None:
         self.calls.append(("data", data))
@@ -123,7 +123,7 @@ class Owner:
     def pause(self, paused: bool) -> None:
         self.calls.append(("pause", paused))
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         self.calls.append(("stuck",))
 
     def hangup(self) -> None:

@@ -88,20 +88,20 @@ def left_to_the_collector() -> list[str]:
 
 
 def with_deadlines(loop: Any) -> list[Any]:
-    """What on `loop` has a dead-line, once each."""
-    found = [holder for *_, holders in loop._deadlines._heap for holder in holders]
-    return [holder for holder in dict.fromkeys(found) if holder._deadline_at < inf]
+    """What on `loop` has a deadline, once each."""
+    found = [holder for *_, holders in loop.deadlines._heap for holder in holders]
+    return [holder for holder in dict.fromkeys(found) if holder.deadline_at < inf]
 
 
 def left_on(loop: Any) -> list[str]:
-    """What a loop still has to do: timers, dead-lines, watched fds. The library's own sweep of
-    dead-lines is none of it: its timer is left to run out when the dead-lines have moved on."""
+    """What a loop still has to do: timers, deadlines, watched fds. The library's own sweep of
+    deadlines is none of it: its timer is left to run out when the deadlines have moved on."""
     armed = with_deadlines(loop)
-    timers = [e for _, e in loop.scheduled_events() if e is not loop._deadlines._timer]
+    timers = [e for _, e in loop.scheduled_events() if e is not loop.deadlines._timer]
     watched = loop.registered_fd_handlers()
     return [
         *(f"timer {event!r}" for event in timers),
-        *(f"dead-line of {holder!r}" for holder in armed),
+        *(f"deadline of {holder!r}" for holder in armed),
         *(f"watched fd {source._fd} ({source!r})" for source in watched),
     ]
 
@@ -209,7 +209,7 @@ def running_program(
 
 
 def _await_port(process: subprocess.Popen[bytes], port: int, tries: int, output: Any) -> None:
-    why = "does not listen"
+    exc = "does not listen"
     for _ in range(tries):
         if _accepts(port):
             return
@@ -217,11 +217,11 @@ def _await_port(process: subprocess.Popen[bytes], port: int, tries: int, output:
             process.wait(0.02)
         except subprocess.TimeoutExpired:
             continue
-        why = f"ended early ({process.returncode})"
+        exc = f"ended early ({process.returncode})"
         break
     output.seek(0)
     said = output.read().decode(errors="replace")
-    raise AssertionError(f"{process.args!r} {why}, port {port}:\n{said}")
+    raise AssertionError(f"{process.args!r} {exc}, port {port}:\n{said}")
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

@@ -87,7 +87,7 @@ class SecurePair(NamedTuple):
 
     @property
     def loop(self) -> LoopBase:
-        return self.client._loop
+        return self.client.loop
 
     def settle(self) -> None:
         settle(self.loop)
@@ -134,7 +134,7 @@ class Bytes:
         )
 
     def shake(self, data: bytes = b"") -> bytes:
-        """Go on with the hand-shake. Returns: what is to be sent"""
+        """Go on with the handshake. Returns: what is to be sent"""
         self.incoming.write(data)
         try:
             self.secure.do_handshake()
@@ -224,11 +224,11 @@ class Meeting:
         return self.heard.events.pop(0)
 
     def refusal(self) -> BaseException:
-        """Why the hand-shake failed that the server tells of next."""
-        event, _, why = self.next_event()
+        """Why the handshake failed that the server tells of next."""
+        event, _, exc = self.next_event()
         assert event == "tls_error"
-        assert isinstance(why, BaseException)
-        return why
+        assert isinstance(exc, BaseException)
+        return exc
 
     def until(self, happened: Callable[[], object]) -> None:
         run_loop(self.loop, happened)
@@ -242,7 +242,7 @@ def outcome(client: Any, begin: Callable[[], object]) -> Any:
     heard = Recorder(client, *CLIENT_EVENTS)
     begin()
     assert heard.events == []  # a method never emits
-    run_loop(client._loop, lambda: heard.events)
+    run_loop(client.loop, lambda: heard.events)
     [(event, *rest)] = heard.take()
     return rest[0] if event == "connect" else tuple(rest)
 
@@ -256,7 +256,7 @@ def meeting(loop: LoopBase, **server: Any) -> Iterator[Meeting]:
 
 
 def blocking(sock: Any, context: ssl.SSLContext, name: str | None = None) -> ssl.SSLSocket:
-    """Wrap a socket that the test plays; the hand-shake is still to be made."""
+    """Wrap a socket that the test plays; the handshake is still to be made."""
     sock.settimeout(PEER_LIMIT_S)
     return context.wrap_socket(
         sock,

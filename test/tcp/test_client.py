@@ -315,7 +315,7 @@ class Shaking(TcpClient):
     def finish(self) -> None:
         assert self.shaking is not None
         (sock, address), self.shaking = self.shaking, None
-        self._succeed(TcpConnection(sock, address, self._loop))
+        self._succeed(TcpConnection(sock, address, self.loop))
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Race(Dialler):
         monkeypatch.setattr(thor.dns, "lookup", self._lookup)
 
     def _lookup(self, loop: LoopBase, *args: Any) -> Any:
-        loop._soon(args[-1], self.rows)
+        loop.call_soon(args[-1], self.rows)
         return types.SimpleNamespace(cancel=lambda: None)
 
     def begin(self, timeout: float | None = None) -> None:
@@ -171,7 +171,7 @@ def test_errors_of_all_attempts_are_kept_and_the_most_telling_is_reported(
     race.dialled[2].answer(errno.EHOSTUNREACH)
     settle(race.loop)
     assert race.heard.take() == [("connect_error", *REFUSED)]
-    assert [(address[0], why.errno) for address, why in race.client.errors] == [
+    assert [(address[0], exc.errno) for address, exc in race.client.errors] == [
         (V6[0], errno.ENETUNREACH),
         (V4[0], errno.ECONNREFUSED),
         (V6[1], errno.EHOSTUNREACH),
@@ -194,7 +194,7 @@ def test_the_time_out_is_the_error_of_those_that_it_ended(monkeypatch: pytest.Mo
     race.begin(timeout=STAGGER_S + 0.1)
     race.answer(errno.ECONNREFUSED)
     advance(race.loop, STAGGER_S + 0.1)
-    assert [(address[0], why.errno) for address, why in race.client.errors] == [
+    assert [(address[0], exc.errno) for address, exc in race.client.errors] == [
         (V6[0], errno.ECONNREFUSED),
         (V4[0], errno.ETIMEDOUT),
         (V6[1], errno.ETIMEDOUT),
@@ -296,7 +296,7 @@ def test_every_address_is_checked_before_it_is_tried(monkeypatch: pytest.MonkeyP
     assert race.tried() == [V6[0], V6[1]]
     race.answer(errno.ECONNREFUSED, errno.ECONNREFUSED)
     assert race.heard.take() == [("connect_error", *REFUSED)]
-    assert [type(why) for _, why in race.client.errors] == [
+    assert [type(exc) for _, exc in race.client.errors] == [
         AddressRefused,
         ConnectionRefusedError,
         ConnectionRefusedError,

@@ -86,7 +86,7 @@ def test_the_header_leaves_before_what_a_subclass_does(
     class Shaking(TcpClient):
         def _established(self, sock: socket.socket, address: Any) -> None:
             sock.send(b"\x16\x03\x01")
-            self._succeed(TcpConnection(sock, address, self._loop))
+            self._succeed(TcpConnection(sock, address, self.loop))
 
     client = Shaking(dialler.loop)
     client.proxy_header = HEADER

@@ -84,7 +84,7 @@ def test_pause_tells_the_writer_to_wait_until_the_peer_has_read(loop: LoopBase) 
         written += 65536
         loop.run_once()
         assert heard.events == [("pause", True)]
-        assert conn._buffer.size <= conn.high_water + 65536
+        assert conn.write_buffer.size <= conn.high_water + 65536
         while written:
             written -= len(peer.recv(MIB))
             loop.run_once()
@@ -334,7 +334,7 @@ def test_what_is_queued_when_the_peer_finishes_is_sent(loop: LoopBase) -> None:
         heard = Heard(conn)
         while conn.write(b"x" * 65536):
             pass
-        total = conn._buffer.size + conn.bytes_written
+        total = conn.write_buffer.size + conn.bytes_written
         peer.shutdown(socket.SHUT_WR)
         conn.pause(False)
         run_loop(loop, lambda: "end" in heard.names())

@@ -45,7 +45,7 @@ def test_a_reset_that_a_send_finds_is_no_clean_end(loop: LoopBase) -> None:
         peer.sendall(b"answ")
         reset(peer)
         conn.write(b"never read")
-        conn._flush()
+        conn.flush()
         conn.pause(False)
         run_loop(loop, lambda: "disconnect" in heard.names())
         assert heard.take() == [("data", b"answ"), ("close",), ("disconnect",)]
@@ -175,7 +175,7 @@ def test_a_shutdown_that_fails_ends_the_connection(pair: Pair, memory: LoopBase)
         pair.server.end_writing()
 
     settle(memory)
-    memory._soon(end)
+    memory.call_soon(end)
     settle(memory)
     pair.server.pause(False)
     settle(memory)
@@ -213,7 +213,7 @@ def test_writes_of_a_turn_in_which_the_connection_broke_are_dropped(
 
 def _provoke(pair: Pair, event: str) -> None:
     """Have the server side emit `event`, whatever else comes with it."""
-    server, client, loop = pair.server, pair.client, pair.server._loop
+    server, client, loop = pair.server, pair.client, pair.server.loop
     if event == "hangup":
         client.write(b"left")
         settle(loop)
@@ -223,8 +223,8 @@ def _provoke(pair: Pair, event: str) -> None:
     server.pause(False)
     if event == "pause":
         client.socket.buffer_bytes = 0
-        loop._soon(server.write, b"x" * MIB)
-        loop._soon(server.close)
+        loop.call_soon(server.write, b"x" * MIB)
+        loop.call_soon(server.close)
     elif event == "data":
         client.write(b"data")
     elif event == "end":

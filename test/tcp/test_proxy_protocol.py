@@ -33,9 +33,9 @@ from thor.tcp.proxy_protocol import (
     parse_header,
 )
 from thor.tcp.proxy_tlvs import (
-    ALPN,
     CRC32C,
     NOOP,
+    PP2_TYPE_ALPN,
     UNIQUE_ID,
     ProxyHeaderError,
 )
@@ -211,8 +211,8 @@ def test_a_line_is_written(header: ProxyHeader, data: bytes) -> None:
             id="TLVs",
         ),
         pytest.param(
-            ProxyHeader(SOURCE, DESTINATION, tlvs=[(ALPN, b"h2"), (CRC32C, b"junk")]),
-            summed(V4, 0x11, tlv(ALPN, b"h2")),
+            ProxyHeader(SOURCE, DESTINATION, tlvs=[(PP2_TYPE_ALPN, b"h2"), (CRC32C, b"junk")]),
+            summed(V4, 0x11, tlv(PP2_TYPE_ALPN, b"h2")),
             id="the checksum is computed",
         ),
     ],
@@ -227,7 +227,9 @@ def test_a_block_is_written(header: ProxyHeader, data: bytes) -> None:
         pytest.param({"version": 3}, "version 3", id="version"),
         pytest.param({"command": "local"}, "command 'local'", id="command"),
         pytest.param({"version": 1, "command": "LOCAL"}, "version 1 has", id="LOCAL in 1"),
-        pytest.param({"version": 1, "tlvs": [(ALPN, b"")]}, "version 1 has", id="TLVs in 1"),
+        pytest.param(
+            {"version": 1, "tlvs": [(PP2_TYPE_ALPN, b"")]}, "version 1 has", id="TLVs in 1"
+        ),
         pytest.param(
             {"command": "LOCAL", "source": SOURCE, "destination": SOURCE},
             "LOCAL has no addresses",

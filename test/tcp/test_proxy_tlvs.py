@@ -7,10 +7,10 @@ from proxy_headers import DESTINATION, SOURCE, SSL_VALUE, V4, VALID, summed, tlv
 
 from thor.tcp.proxy_protocol import ProxyHeader, parse_header
 from thor.tcp.proxy_tlvs import (
-    ALPN,
     CLIENT_CERT_CONN,
     CLIENT_CERT_SESS,
     CLIENT_SSL,
+    PP2_TYPE_ALPN,
     ProxyHeaderError,
     ProxySsl,
     crc32c,
@@ -98,7 +98,7 @@ def test_crc32c(data: bytes, crc: int) -> None:
 
 
 def test_every_bit_of_the_header_counts_for_the_checksum() -> None:
-    data = summed(V4, 0x11, tlv(ALPN, b"h2"))
+    data = summed(V4, 0x11, tlv(PP2_TYPE_ALPN, b"h2"))
     # Not those that say that there is a checksum, and where.
     for at in (*range(16, 29), 31, 32, *range(len(data) - 4, len(data))):
         for bit in range(8):

@@ -73,7 +73,7 @@ class Sender:
 
     def send(self, offset: int, count: int) -> HeldFile:
         file = HeldFile(self.path)
-        assert self.conn._write_file(file, offset, count)
+        assert self.conn.write_file(file, offset, count)
         return file
 
     def run_until_stopped(self) -> None:
@@ -107,7 +107,7 @@ def sender(loop: LoopBase, tmp_path: Path) -> Iterator[Sender]:
 
 def test_file_piece_is_sent_between_what_is_written(sender: Sender) -> None:
     sender.conn.write(b"head")
-    run_loop(sender.loop, lambda: not sender.conn._buffer.size)
+    run_loop(sender.loop, lambda: not sender.conn.write_buffer.size)
     sender.send(1, len(DATA) - 2)
     sender.conn.write(b"tail")
     assert sender.read_to_end() == b"head" + DATA[1:-1] + b"tail"
@@ -117,8 +117,8 @@ def test_file_piece_is_sent_between_what_is_written(sender: Sender) -> None:
 def test_file_piece_is_counted_in_the_queue(sender: Sender) -> None:
     sent: list[int] = []
     sender.send(0, len(DATA))
-    sender.conn._when_sent(lambda: sent.append(sender.conn.bytes_written))
-    assert sender.conn._buffer.size == len(DATA)
+    sender.conn.when_sent(lambda: sent.append(sender.conn.bytes_written))
+    assert sender.conn.write_buffer.size == len(DATA)
     assert sender.read_to_end() == DATA
     assert sent == [len(DATA)]
 
@@ -179,8 +179,8 @@ def test_file_is_let_go_at_the_end(sender: Sender, ending: str) -> None:
 
 def test_file_is_not_taken_behind_a_queue(sender: Sender) -> None:
     sender.conn.write(b"head")
-    assert not sender.conn._write_file(NOBODYS, 0, 1)
+    assert not sender.conn.write_file(NOBODYS, 0, 1)
 
 
 def test_file_is_not_taken_by_a_connection_in_memory() -> None:
-    assert not connection_pair().server._write_file(NOBODYS, 0, 1)
+    assert not connection_pair().server.write_file(NOBODYS, 0, 1)

@@ -425,7 +425,7 @@ def test_a_listening_socket_that_somebody_shuts_down_ends_the_server(
 ) -> None:
     """Another process that inherited it can do so; it would be reported for ever."""
     party.turns()
-    shared = party.server._doors[0].socket
+    shared = party.server.listen_sockets[0].socket
     shared.shutdown(socket.SHUT_RDWR)
     run_loop(party.loop, lambda: "stop" in party.names())
     assert "has failed" in expected_logs.messages[0]

@@ -211,8 +211,8 @@ def test_those_that_go_on_coming_do_not_put_off_the_end(party: Party) -> None:
     def bring_another(conn: TcpConnection) -> None:
         try:
             party.dial(server)
-        except ConnectionRefusedError as why:
-            refused.append(why)
+        except ConnectionRefusedError as exc:
+            refused.append(exc)
 
     server.on("connect", bring_another)
     party.turns()

@@ -16,7 +16,7 @@ from tcp_support import reset
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
-from thor.tcp.splice import IDLE_PIPES, MOST_PIPES, PIECE_BYTES, PIPE_BYTES, Pipes, pipes_of
+from thor.tcp.splice import IDLE_PIPES, MAX_PIPES, PIECE_BYTES, PIPE_BYTES, Pipes, pipes_of
 from thor.testing import connection_pair
 from thor_support import run_loop
 
@@ -52,8 +52,8 @@ def fill(joint: Joint) -> int:
     Returns: how many bytes are on their way
     """
     sent = joint.fill()
-    assert joint.dst._buffer.size
-    assert not joint.dst._buffer  # not a byte of it is in this process
+    assert joint.dst.write_buffer.size
+    assert not joint.dst.write_buffer  # not a byte of it is in this process
     more = bulk(sent + 1000)[sent:]
     assert joint.feed(more) == b""
     return sent + 1000
@@ -124,8 +124,8 @@ def test_urgent_data_holds_nothing_up(joint: Joint) -> None:
 
 
 def test_nothing_there_after_all_changes_nothing(joint: Joint) -> None:
-    joint.src._ready(1)
-    joint.src._ready(1)
+    joint.src.on_ready(1)
+    joint.src.on_ready(1)
     assert joint.near.calls == []
     assert joint.carry(b"later") == b"later"
 
@@ -134,7 +134,7 @@ def test_what_was_sent_is_told_when_it_left(tight: Joint) -> None:
     told: list[int] = []
     fill(tight)
     took = tight.src.bytes_read
-    tight.dst._when_sent(lambda: told.append(tight.dst.bytes_written))
+    tight.dst.when_sent(lambda: told.append(tight.dst.bytes_written))
     assert told == []
     tight.again = False
     run_beside(tight.loop, lambda: tight.take() or told)
@@ -148,8 +148,8 @@ def test_a_source_is_not_read_while_the_destination_takes_nothing(tight: Joint) 
     sent = fill(tight)
     assert tight.far.calls[:2] == [("stuck",), ("pause", True)]
     assert tight.far.calls[-1] == ("pause", True)
-    assert tight.dst._buffer.size <= PIPE_BYTES
-    assert tight.src.bytes_read - tight.dst.bytes_written == tight.dst._buffer.size
+    assert tight.dst.write_buffer.size <= PIPE_BYTES
+    assert tight.src.bytes_read - tight.dst.bytes_written == tight.dst.write_buffer.size
     assert tight.drain(sent) == bulk(sent)
     run_loop(tight.loop, lambda: not tight.dst._interest & 4)
     paused = [call[1] for call in tight.far.calls if call[0] == "pause"]
@@ -231,7 +231,7 @@ def test_a_destination_that_is_lost_drops_what_is_in_its_pipe(tight: Joint, how:
     else:
         tight.dst.abort()
     run_loop(tight.loop, lambda: tight.far.calls[-1:] == [("disconnect",)])
-    assert tight.dst._buffer.size == 0
+    assert tight.dst.write_buffer.size == 0
     assert pipes_open() == before - 2
 
 
@@ -383,22 +383,22 @@ def test_there_is_no_splice_where_the_system_has_none(
     joint: Joint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splice_module, "_HAS_SPLICE", False)
-    assert joint.src._splice_to(joint.dst, joint) is False
+    assert joint.src.splice_to(joint.dst, joint) is False
     assert joint.carry(bulk()) == bulk()
     assert joint.went == 0
 
 
 def test_there_is_no_splice_in_memory(memory: LoopBase, joint: Joint) -> None:
     one, other = connection_pair(memory)
-    assert one._splice_to(other, joint) is False
-    assert one._splice_to(joint.dst, joint) is False
-    assert joint.src._splice_to(other, joint) is False
+    assert one.splice_to(other, joint) is False
+    assert one.splice_to(joint.dst, joint) is False
+    assert joint.src.splice_to(other, joint) is False
 
 
 @pytest.mark.parametrize("side", ["src", "dst"])
 def test_there_is_no_splice_for_what_encrypts(joint: Joint, side: str) -> None:
-    getattr(joint, side)._encrypts = True
-    assert joint.src._splice_to(joint.dst, joint) is False
+    getattr(joint, side).is_encrypted = True
+    assert joint.src.splice_to(joint.dst, joint) is False
 
 
 def test_who_listens_for_data_gets_all_that_comes(joint: Joint) -> None:
@@ -425,10 +425,10 @@ def test_a_pipe_is_used_again(joint: Joint) -> None:
 def test_the_number_of_pipes_is_bounded() -> None:
     pipes = Pipes()
     before = pipes_open()
-    taken = [pipes.take() for _ in range(MOST_PIPES)]
+    taken = [pipes.take() for _ in range(MAX_PIPES)]
     assert None not in taken
     assert pipes.take() is None
-    assert pipes_open() == before + 2 * MOST_PIPES
+    assert pipes_open() == before + 2 * MAX_PIPES
     for number, pipe in enumerate(taken):
         assert pipe is not None
         (pipes.give if number % 2 else pipes.drop)(pipe)
@@ -453,10 +453,13 @@ def test_a_pipe_that_holds_bytes_is_not_used_again() -> None:
 def test_many_that_wait_for_slow_readers_share_what_pipes_there_are(
     kernel: Kernel, loop: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splice_module, "MOST_PIPES", 1)
+    monkeypatch.setattr(splice_module, "MAX_PIPES", 1)
     joints = [Joint(loop, buffer_bytes=SMALL) for _ in range(3)]
     sent = [joint.fill() for joint in joints]
-    assert sum(bool(joint.dst._buffer.size and not joint.dst._buffer) for joint in joints) == 1
+    assert (
+        sum(bool(joint.dst.write_buffer.size and not joint.dst.write_buffer) for joint in joints)
+        == 1
+    )
     for joint, size in zip(joints, sent, strict=True):
         assert joint.drain(size) == bulk(size)
         joint.end()

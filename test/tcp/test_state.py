@@ -19,23 +19,23 @@ def _stay(pair: Pair) -> None: ...
 def _fin(pair: Pair) -> None:
     pair.server.pause(False)
     pair.client.end_writing()
-    settle(pair.server._loop)
+    settle(pair.server.loop)
 
 
 def _lost(pair: Pair) -> None:
     pair.server.pause(False)
     pair.server.socket.reset()
-    settle(pair.server._loop)
+    settle(pair.server.loop)
 
 
 def _sent(pair: Pair) -> None:
     pair.client.socket.buffer_bytes = 1000
-    settle(pair.server._loop)
+    settle(pair.server.loop)
 
 
 def _ended(pair: Pair) -> None:
     pair.server.end_writing()
-    settle(pair.server._loop)
+    settle(pair.server.loop)
 
 
 def _flushing(pair: Pair) -> None:
@@ -82,27 +82,27 @@ def _id(value: object) -> str:
 @pytest.mark.parametrize(("state", "event"), [*product(READING_STATES, READING_EVENTS)], ids=_id)
 def test_reading_follows_its_table(pair: Pair, state: State, event: str) -> None:
     READING_STATES[state](pair)
-    assert pair.server._reading is state
+    assert pair.server.read_state is state
     READING_EVENTS[event](pair)
-    assert pair.server._reading is READING.get((state, event), state)
+    assert pair.server.read_state is READING.get((state, event), state)
 
 
 @pytest.mark.parametrize(("state", "event"), [*product(WRITING_STATES, WRITING_EVENTS)], ids=_id)
 def test_writing_follows_its_table(pair: Pair, state: State, event: str) -> None:
     WRITING_STATES[state](pair)
-    assert pair.server._writing is state
+    assert pair.server.write_state is state
     WRITING_EVENTS[event](pair)
-    assert pair.server._writing is WRITING.get((state, event), state)
+    assert pair.server.write_state is WRITING.get((state, event), state)
 
 
-@pytest.mark.parametrize("end", [lambda conn: conn.abort(), lambda conn: conn._loop.stop()])
+@pytest.mark.parametrize("end", [lambda conn: conn.abort(), lambda conn: conn.loop.stop()])
 @pytest.mark.parametrize("state", [OPEN, FLUSHING, ENDED], ids=_id)
 def test_abort_and_stop_close_both_directions_from_any_state(
     pair: Pair, state: State, end: Step
 ) -> None:
     WRITING_STATES[state](pair)
     end(pair.server)  # type: ignore[arg-type]
-    assert (pair.server._reading, pair.server._writing) == (CLOSED, CLOSED)
+    assert (pair.server.read_state, pair.server.write_state) == (CLOSED, CLOSED)
 
 
 def test_every_row_of_the_tables_is_visited() -> None:

@@ -13,7 +13,7 @@ from tcp_support import SERVER_EVENTS, Dialler, Party
 from thor.loop import LoopBase
 from thor.loop.poller import READABLE
 from thor.tcp import TcpServer
-from thor.tcp.server import _Door
+from thor.tcp.server import _Listener
 from thor.testing import MemoryNetwork, MemoryPoller, Recorder, advance, settle
 
 NO_ROOM = OSError(errno.ENOSPC, "no more watches")
@@ -105,7 +105,7 @@ def test_a_listener_for_the_end_of_a_pause_that_raises_costs_no_connection(
 
     server.on("accept_resumed", fail)
     with monkeypatch.context() as patch:
-        patch.setattr(server._doors[0].socket, "accept", out_of_descriptors)
+        patch.setattr(server.listen_sockets[0].socket, "accept", out_of_descriptors)
         network.connect("server", 80)
         settle(network.loop)
     advance(network.loop, 1)
@@ -141,8 +141,8 @@ def test_a_listener_that_raises_does_not_pause_accepting(expected_logs: Any) -> 
     server = network.tcp_server_class("server", 80)
     heard = Recorder(server, "accept_paused")
     settle(network.loop)
-    [door] = server._doors
-    assert isinstance(door, _Door)
-    network.loop._report(door._ready, RuntimeError("oops"))
+    [door] = server.listen_sockets
+    assert isinstance(door, _Listener)
+    network.loop._report(door.on_ready, RuntimeError("oops"))
     assert heard.take() == []
     assert door._interest == READABLE

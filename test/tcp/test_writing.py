@@ -171,7 +171,7 @@ def test_who_ends_inside_pause_false_is_told_when_all_was_sent(
     def finish(paused: bool) -> None:
         if not paused:
             pair.client.write(b"the end")
-            pair.client._when_sent(lambda: told.append("sent"))
+            pair.client.when_sent(lambda: told.append("sent"))
 
     pair.client.on("pause", finish)
     pair.server.socket.buffer_bytes = 1000
@@ -278,16 +278,16 @@ def test_when_sent_tells_when_the_kernel_has_it_all(pair: Pair, memory: LoopBase
     told: list[str] = []
     pair.server.socket.buffer_bytes = 10
     pair.client.write(b"x" * 10)
-    pair.client._when_sent(lambda: told.append("ten"))
+    pair.client.when_sent(lambda: told.append("ten"))
     pair.client.write(b"x" * 10)
-    pair.client._when_sent(lambda: told.append("twenty"))
+    pair.client.when_sent(lambda: told.append("twenty"))
     assert told == []
     settle(memory)
     assert told == ["ten"]
     pair.server.socket.received.clear()
     settle(memory)
     assert told == ["ten", "twenty"]
-    pair.client._when_sent(lambda: told.append("nothing queued"))
+    pair.client.when_sent(lambda: told.append("nothing queued"))
     settle(memory)
     assert told[2:] == ["nothing queued"]
 
@@ -313,9 +313,9 @@ def test_a_method_never_emits(pair: Pair, memory: LoopBase, method: str) -> None
         (lambda conn: conn.close(), "flushing"),
         (lambda conn: conn.end_writing(), "flushing"),
         (lambda conn: conn.abort(), "closed"),
-        (lambda conn: (conn.end_writing(), settle(conn._loop)), "ended"),
-        (lambda conn: (conn.close(), settle(conn._loop)), "closed"),
-        (lambda conn: conn._loop.stop(), "closed"),
+        (lambda conn: (conn.end_writing(), settle(conn.loop)), "ended"),
+        (lambda conn: (conn.close(), settle(conn.loop)), "closed"),
+        (lambda conn: conn.loop.stop(), "closed"),
     ],
     ids=["close", "end_writing", "abort", "ended", "closed", "stopped"],
 )
@@ -336,8 +336,8 @@ def test_writing_after_close_was_emitted_is_an_error_too(
     def write() -> None:
         try:
             pair.client.write(b"x")
-        except ValueError as why:
-            caught.append(why)
+        except ValueError as exc:
+            caught.append(exc)
 
     pair.client.on("close", write)
     pair.client.pause(False)

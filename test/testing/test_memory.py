@@ -112,7 +112,7 @@ def test_settle_leaves_the_time_alone(mem: LoopBase) -> None:
 
 def test_settle_runs_everything_that_is_due(mem: LoopBase) -> None:
     heard: list[str] = []
-    mem.schedule(0, lambda: mem._soon(mem.run_in_loop, heard.append, "last"))
+    mem.schedule(0, lambda: mem.call_soon(mem.run_in_loop, heard.append, "last"))
     settle(mem)
     assert heard == ["last"]
 
@@ -147,7 +147,7 @@ def test_real_loops_cannot_be_settled() -> None:
 def test_no_fds_are_taken() -> None:
     before = thor_support.open_fds()
     client, _ = connection_pair()
-    settle(client._loop)
+    settle(client.loop)
     assert thor_support.open_fds() == before
 
 
@@ -354,7 +354,7 @@ def test_a_pair_is_two_real_connections(mem: LoopBase) -> None:
     assert type(client) is type(server) is TcpConnection
     assert (client.address, client.local_address) == (("a", 1), ("b", 2))
     assert (server.address, server.local_address) == (("b", 2), ("a", 1))
-    assert client._loop is server._loop is mem
+    assert client.loop is server.loop is mem
 
 
 def test_both_sockets_of_a_pair_tell_both_addresses(mem: LoopBase) -> None:
@@ -366,7 +366,7 @@ def test_both_sockets_of_a_pair_tell_both_addresses(mem: LoopBase) -> None:
 def test_a_pair_makes_its_own_loop_with_a_clock() -> None:
     clock = ManualClock()
     client, _ = connection_pair(clock=clock)
-    assert client._loop.clock is clock
+    assert client.loop.clock is clock
 
 
 def test_a_conversation_and_its_end(mem: LoopBase) -> None:

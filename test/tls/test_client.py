@@ -1,4 +1,4 @@
-"""Connecting with TLS: what is verified, and what is told of what fails."""
+"""ConnectAttempt with TLS: what is verified, and what is told of what fails."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_a_certificate_that_is_missing_is_told_by_the_hand_shake(loop: LoopBase)
     with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
         assert served.connect(trusting(**only("TLSv1.2"))) == (
             ssl.SSLError,
-            "the peer refused the hand-shake: nothing in common, or it wants a certificate",
+            "the peer refused the handshake: nothing in common, or it wants a certificate",
         )
         assert "peer did not return a certificate" in str(served.refusal()).replace("_", " ")
 

@@ -1,4 +1,4 @@
-"""Connecting with TLS, where something else fails, or nobody waits any more."""
+"""ConnectAttempt with TLS, where something else fails, or nobody waits any more."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def silent() -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["of-connect", "of-the-hand-shake"])
+@pytest.mark.parametrize("whole", [True, False], ids=["of-connect", "of-the-handshake"])
 def test_a_server_that_says_nothing_is_a_time_out(
     loop: LoopBase, silent: socket.socket, whole: bool
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_server_that_says_nothing_is_a_time_out(
     address = silent.getsockname()
     found = outcome(client, lambda: client.connect(*address, 0.05 if whole else 60))
     assert found == (socket.error, errno.ETIMEDOUT)
-    assert ("hand-shake" in str(client.error)) is not whole
+    assert ("handshake" in str(client.error)) is not whole
     assert loop.scheduled_events() == []
     run_loop(loop, lambda: loop.fd_count() == 0)
 
@@ -88,7 +88,7 @@ def test_a_server_that_says_nothing_is_a_time_out(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(b"", "the peer closed during the hand-shake", id="nothing"),
+        pytest.param(b"", "the peer closed during the handshake", id="nothing"),
         pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "the peer does not speak TLS", id="http"),
         pytest.param(
             b"\x15\x03\x03\x00\x02\x02\x70", "the peer does not serve that name", id="unrecognized"
@@ -270,7 +270,7 @@ def test_an_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_log
 
 
 def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
-    assert TlsClient()._loop is default_loop
+    assert TlsClient().loop is default_loop
     assert thor.TlsClient is TlsClient
 
 

@@ -205,7 +205,7 @@ def test_a_peer_that_does_not_read_pauses_the_writer_until_it_does(pair: SecureP
         pair.loop.run_once()
     pair.settle()
     assert heard.events == [("pause", True)]
-    assert pair.client._buffer.size <= pair.client.high_water + 65536
+    assert pair.client.write_buffer.size <= pair.client.high_water + 65536
     assert len(pair.client._rest) <= 4 * (65536 + 1000)  # what is encrypted is bounded as well
     pair.server.pause(False)
     pair.settle()
@@ -217,7 +217,7 @@ def test_bytes_count_as_written_when_the_kernel_has_their_record(pair: SecurePai
     pair.server.socket.buffer_bytes = 100
     pair.client.write(b"x" * 1000)
     told: list[int] = []
-    pair.client._when_sent(lambda: told.append(pair.client.bytes_written))
+    pair.client.when_sent(lambda: told.append(pair.client.bytes_written))
     pair.settle()
     assert (pair.client.bytes_written, told) == (0, [])
     pair.server.socket.buffer_bytes = 10_000

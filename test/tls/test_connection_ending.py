@@ -320,8 +320,8 @@ def provoke(pair: SecurePair, event: str) -> None:
     server.pause(False)
     if event == "pause":
         client.socket.buffer_bytes = 0
-        pair.loop._soon(server.write, b"x" * MIB)
-        pair.loop._soon(server.close)
+        pair.loop.call_soon(server.write, b"x" * MIB)
+        pair.loop.call_soon(server.close)
     elif event == "data":
         client.write(b"data")
     elif event == "end":

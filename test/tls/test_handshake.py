@@ -1,4 +1,4 @@
-"""One hand-shake: what it waits for, and what it ends with."""
+"""One handshake: what it waits for, and what it ends with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from thor.tls import TlsClient, TlsConnection, accept_tls
 
 
 class Accepting:
-    """A server's hand-shake in memory, with a client that is played with bytes."""
+    """A server's handshake in memory, with a client that is played with bytes."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ def test_it_may_take_only_so_long(memory: LoopBase) -> None:
     advance(memory, 0.2)
     assert accepting.heard.events == [("connect_error", OSError, errno.ETIMEDOUT)]
     assert str(accepting.acceptance.error) == (
-        f"[Errno {errno.ETIMEDOUT}] the TLS hand-shake took more than 7 s"
+        f"[Errno {errno.ETIMEDOUT}] the TLS handshake took more than 7 s"
     )
     assert accepting.said.take() == [("end",)]
 
@@ -170,7 +170,7 @@ def test_a_peer_that_closes_has_broken_it_off(accepting: Accepting, sent: int) -
     accepting.plain.client.close()
     settle(accepting.loop)
     assert accepting.heard.take() == [
-        ("connect_error", ssl.SSLError, "the peer closed during the hand-shake")
+        ("connect_error", ssl.SSLError, "the peer closed during the handshake")
     ]
 
 

@@ -106,7 +106,7 @@ def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     outer: Any = nested.client._below
     nested.client.write(b"part of it")
     nested.loop.run_once()
-    outer._say_goodbye()
+    outer._send_close_notify()
     nested.settle()
     assert heard.take() == [("data", b"part of it"), ("close",), ("disconnect",)]
     assert isinstance(nested.server.error, ssl.SSLEOFError)
@@ -165,7 +165,7 @@ class Inside:
         return b"".join(event[1] for event in self.said.take())
 
     def events(self) -> list[Any]:
-        """What came of the inner hand-shake."""
+        """What came of the inner handshake."""
         assert self.heard is not None
         return self.heard.take()
 
@@ -187,7 +187,7 @@ def test_an_outer_end_behind_a_part_of_an_inner_hand_shake_is_told(memory: LoopB
     inside = Inside(memory)
     part = inside.outer.say(inside.inner.shake()[:100]) + inside.outer.finish()
     inside.send(inside.finished + part)
-    told = "the peer closed during the hand-shake"
+    told = "the peer closed during the handshake"
     assert inside.events() == [("connect_error", ssl.SSLError, told)]
     inside.plain.client.abort()
     settle(memory)

@@ -1,4 +1,4 @@
-"""Accepting with TLS: hand-shakes that fail, that wait, and that end with the server."""
+"""Accepting with TLS: handshakes that fail, that wait, and that end with the server."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_proxy_header_comes_before_the_hand_shake(loop: LoopBase, version: Any
         assert heard.take() == [("data", b"hello")]
 
 
-# -- hand-shakes that fail -----------------------------------------------------------------------
+# -- handshakes that fail -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO[:100]], ids=["nothing", "half-a-hello"])
@@ -142,10 +142,10 @@ def test_a_client_that_closes_is_told_of(served: Meeting, raw: Any, sent: bytes)
     name = client.getsockname()
     turns(served)
     client.close()
-    event, address, why = served.next_event()
+    event, address, exc = served.next_event()
     assert (event, address) == ("tls_error", name)
-    assert isinstance(why, ssl.SSLEOFError)
-    assert "the peer closed during the hand-shake" in str(why)
+    assert isinstance(exc, ssl.SSLEOFError)
+    assert "the peer closed during the handshake" in str(exc)
     assert served.server.active_connections == 0
 
 
@@ -186,10 +186,10 @@ def test_a_hand_shake_may_take_only_so_long(loop: LoopBase) -> None:
         ]
         clients[1].sendall(HELLO[:100])
         for _ in clients:
-            why = served.refusal()
-            assert isinstance(why, TimeoutError)
-            assert why.errno == errno.ETIMEDOUT
-            assert "more than 0.05 s" in str(why)
+            exc = served.refusal()
+            assert isinstance(exc, TimeoutError)
+            assert exc.errno == errno.ETIMEDOUT
+            assert "more than 0.05 s" in str(exc)
         for client in clients:
             assert read_all(client) == b""
             client.close()
@@ -298,7 +298,7 @@ def test_hand_shakes_in_any_number_all_end_well(loop: LoopBase) -> None:
         served.until(lambda: len(conns) == 20 and len(served.heard.events) == 20)
         for conn in conns:
             conn.abort()
-        assert not served.server._shaking
+        assert not served.server._handshakes
         assert not served.server._waiting
 
 
@@ -314,7 +314,7 @@ def test_shutdown_ends_hand_shakes_without_a_word(served: Meeting, raw: Any) -> 
     served.until(lambda: served.heard.events)
     assert served.heard.take() == [("stop",)]
     assert served.server.active_connections == 0
-    assert not served.server._shaking
+    assert not served.server._handshakes
 
 
 def test_a_graceful_shutdown_waits_for_hand_shakes(served: Meeting, raw: Any) -> None:

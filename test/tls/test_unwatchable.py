@@ -13,7 +13,7 @@ from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Recorder, connection_pair, settle
 from thor.tls import TlsClient, TlsConnection, TlsServer, accept_tls
-from thor.tls.farewell import Farewell
+from thor.tls.lingering_close import LingeringClose
 
 
 def refuse(*_: Any) -> Any:
@@ -67,10 +67,10 @@ def test_a_farewell_that_cannot_be_watched_closes_the_socket(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = connection_pair(memory)
-    pair.server._give_up()
+    pair.server._detach_socket()
     with monkeypatch.context() as patch:
         patch.setattr(LoopBase, "_watch_fd", refuse)
-        Farewell(memory, pair.server.socket, b"alert")
+        LingeringClose(memory, pair.server.socket, b"alert")
     assert pair.server.socket.fileno() == -1
     assert memory.scheduled_events() == []
     pair.client.abort()
@@ -111,7 +111,7 @@ def test_a_hand_shake_that_is_cancelled_tells_nothing(
 
 
 def _begin(loop: LoopBase, pair: Any, side: str) -> tuple[Any, Any]:
-    """Begin a hand-shake on one side alone. Returns: who makes it, and its connection"""
+    """Begin a handshake on one side alone. Returns: who makes it, and its connection"""
     if side == "server":
         acceptance = accept_tls(pair.server, serving())
         settle(loop)
@@ -130,8 +130,8 @@ def test_a_server_that_is_shut_down_tells_of_no_hand_shakes(memory: LoopBase) ->
     """Its program has asked for it."""
     network = MemoryNetwork(memory)
     door = network.tcp_server_class("server", 80)
-    listening = door._doors[0].socket
-    door._doors[0].unregister_fd()
+    listening = door.listening[0].socket
+    door.listening[0].unregister_fd()
     server = TlsServer(None, None, memory, context=serving(), sock=listening)
     heard = Recorder(server, "connect", "tls_error", "stop")
     settle(memory)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from udp_support import V4, V6, Bench, data_of, needs_icmp, port_of
 
-from thor.udp import channel, opening
+from thor.udp import channel
+from thor.udp import sockets as udp_sockets
 
 pytestmark = needs_icmp
 
@@ -124,7 +125,7 @@ def test_an_error_without_the_datagram_it_is_about_is_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, receives: bool
 ) -> None:
     """As on systems that have no queue of errors, or when it was full."""
-    monkeypatch.setattr(opening, "LINUX", False)
+    monkeypatch.setattr(udp_sockets, "LINUX", False)
     endpoint, heard = bench.endpoint()
     dead = bench.dead_port()
     peer = bench.peer()

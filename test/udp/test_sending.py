@@ -116,7 +116,7 @@ def test_no_socket_can_be_opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(endpoint_module.opening, "open_socket", fail)
+    monkeypatch.setattr(endpoint_module.udp_sockets, "open_socket", fail)
     endpoint, heard = bench.endpoint(None)
     endpoint.send(b"x", V4, 53)
     assert bench.hear(heard) == [("socket_error", socket.error, errno.EMFILE)]

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from thor import __version__
 from thor.cli import demo, fetch, proxy, serve
 from thor.cli.common import (
+    EXIT_USAGE,
     FAILED,
-    MISUSED,
     CommandError,
     Parser,
     examples,
     flush_stdout,
+    log_stderr,
     logging_to_stderr,
-    open_streams,
-    tell,
+    open_standard_streams,
 )
 
 COMMANDS = (serve, fetch, proxy, demo)
@@ -42,13 +42,13 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name. Returns: the exit code"""
-    open_streams()
+    open_standard_streams()
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.command is None:
         names = ", ".join(command.__name__.rpartition(".")[2] for command in COMMANDS)
-        tell(f"thor: say what to do, one of {names} (see 'thor --help')")
-        return MISUSED
+        log_stderr(f"thor: say what to do, one of {names} (see 'thor --help')")
+        return EXIT_USAGE
     if args.debug:
         from thor import development
 
@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with logging_to_stderr():
             code: int = args.run(args)
             return code
-    except CommandError as why:
-        if str(why):
-            tell(f"thor {args.command}: {why}")
-        return why.code
+    except CommandError as exc:
+        if str(exc):
+            log_stderr(f"thor {args.command}: {exc}")
+        return exc.code
     except KeyboardInterrupt:
         return FAILED
     finally:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from thor.loop import LoopBase
 
-DONE, FAILED, MISUSED = 0, 1, 2
+DONE, FAILED, EXIT_USAGE = 0, 1, 2
 
 DOCUMENTATION = "documentation: doc/cli.rst in the source; 'make doc' there makes it HTML"
 
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program: wrong use."""
-        self.exit(MISUSED, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see '{self.prog} --help')\n")
 
 
 def examples(*commands: str) -> str:
@@ -64,7 +64,7 @@ def examples(*commands: str) -> str:
     return f"examples:\n{lines}\n{DOCUMENTATION}"
 
 
-def open_streams() -> None:
+def open_standard_streams() -> None:
     """Have stdout and stderr lead nowhere where they were closed when the program began; else
     the next file or socket would take their numbers, and get what is printed."""
     for number in range(3):
@@ -81,7 +81,7 @@ def open_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-def tell(message: str) -> None:
+def log_stderr(message: str) -> None:
     """Say something to the user: a line on stderr."""
     print(message, file=sys.stderr, flush=True)
 
@@ -154,14 +154,14 @@ def logging_to_stderr() -> Iterator[None]:
         logging.raiseExceptions = before
 
 
-def tell_waiting(count: int) -> None:
+def log_draining(count: int) -> None:
     """Tell whoever has pressed Ctrl-C why the command goes on; nothing if it does not."""
     if count:
         what = f"{count} connection{'s' * (count != 1)}"
-        tell(f"thor: waiting for {what}, Ctrl-C again to stop at once")
+        log_stderr(f"thor: waiting for {what}, Ctrl-C again to stop at once")
 
 
-class Stopper:
+class GracefulRunner:
     """Runs a loop until a signal says to stop: in good order, or at once when it comes again."""
 
     def __init__(
@@ -214,12 +214,12 @@ class Stopper:
             self._stop()
             return
         if sys.stderr.isatty():
-            tell("")  # ends the line that the terminal has begun with ^C
+            log_stderr("")  # ends the line that the terminal has begun with ^C
         self._interrupt()
 
     def _give_up(self) -> None:
         self._loop.stop()  # first: nobody may be there to be told
-        tell(f"thor: stopped with {self._left} after {self._drain_s:g} s")
+        log_stderr(f"thor: stopped with {self._left} after {self._drain_s:g} s")
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from thor.cli.common import MISUSED, CommandError
+from thor.cli.common import EXIT_USAGE, CommandError
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -59,7 +59,7 @@ def read_data(args: argparse.Namespace) -> RequestData | None:
     Raises: CommandError if they exclude each other, or a file cannot be read
     """
     if args.data is not None and args.json is not None:
-        raise CommandError("-d and --json exclude each other", MISUSED)
+        raise CommandError("-d and --json exclude each other", EXIT_USAGE)
     if args.json is not None:
         body = _join([(text, b"") for text in args.json], b"")
         return RequestData(body, [("Content-Type", _JSON), ("Accept", _JSON)])
@@ -87,4 +87,4 @@ def _read(text: str, remove: bytes) -> bytes:
     except OSError as exc:
         raise CommandError(f"cannot read {name}: {exc.strerror}") from None
     except ValueError:  # a NUL in the name
-        raise CommandError(f"{name} is not the name of a file", MISUSED) from None
+        raise CommandError(f"{name} is not the name of a file", EXIT_USAGE) from None

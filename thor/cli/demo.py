@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from thor.cli.common import (
     DONE,
     CommandError,
-    Stopper,
+    GracefulRunner,
     address,
     examples,
+    log_draining,
     seconds,
-    tell_waiting,
 )
 from thor.cli.listen import Servers, listening, show
 from thor.http import HttpServer
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     except CommandError:
         loop.stop()  # the origins listen already
         raise
-    stopper = Stopper(loop, demo.stop, 5.0, interrupt=demo.interrupt)
+    stopper = GracefulRunner(loop, demo.stop, 5.0, interrupt=demo.interrupt)
     demo.describe(until_stopped=not args.once and args.seconds is None)
     demo.send_requests(then=stopper.stop if args.once else None)
     if args.seconds is not None:
@@ -167,4 +167,4 @@ class Demo:
 
     def interrupt(self) -> None:
         """Stop in good order, and say what is waited for."""
-        self._servers.interrupt(tell_waiting)
+        self._servers.interrupt(log_draining)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from thor import __version__
-from thor.cli.common import DONE, FAILED, MISUSED, CommandError, examples, seconds
+from thor.cli.common import DONE, EXIT_USAGE, FAILED, CommandError, examples, seconds
 from thor.cli.data import add_arguments as add_data_arguments
 from thor.cli.data import read_data
 from thor.cli.listen import certificates
 from thor.cli.output import Output
 from thor.cli.trace import Trace
 from thor.http.client import HttpClient
-from thor.http.client.connect import ALPN
+from thor.http.client.connect import ALPN_PROTOCOLS
 from thor.http.error import CertificateError, OutputError, UrlError
 from thor.loop import LoopBase, make
 from thor.tls import client_context
@@ -142,7 +142,7 @@ def credentials(user: str) -> str:
         try:
             user = f"{user}:{getpass(f'Password of {user}: ')}"
         except EOFError:
-            raise CommandError("no password was given", MISUSED) from None
+            raise CommandError("no password was given", EXIT_USAGE) from None
     octets = user.encode("utf-8", "surrogateescape")
     return f"Basic {b64encode(octets).decode('ascii')}"
 
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     check_url(args.url, SCHEMES)
     if args.head and (args.method or args.data is not None or args.json is not None):
-        raise CommandError("-I goes with neither -X, -d nor --json", MISUSED)
+        raise CommandError("-I goes with neither -X, -d nor --json", EXIT_USAGE)
     context = tls_context(args)
     loop = make()
     loop.on_exception = "raise"  # a fault of ours has to end it, not to leave it waiting
@@ -176,15 +176,15 @@ def check_url(url: str, schemes: Sequence[str]) -> None:
     scheme, found, _ = url.partition("://")
     if not found or scheme.lower() not in schemes:
         shown = " or ".join(f"{scheme}://" for scheme in schemes[:2])
-        raise CommandError(f"{url!r} is no URL: it must begin with {shown}", MISUSED)
+        raise CommandError(f"{url!r} is no URL: it must begin with {shown}", EXIT_USAGE)
 
 
 def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
     """What TLS is spoken with; None is the client's default. Raises: CommandError"""
     if args.key is not None and args.cert is None:
-        raise CommandError("--key goes with --cert", MISUSED)
+        raise CommandError("--key goes with --cert", EXIT_USAGE)
     if args.insecure and args.cacert is not None:
-        raise CommandError("--insecure and --cacert exclude each other", MISUSED)
+        raise CommandError("--insecure and --cacert exclude each other", EXIT_USAGE)
     if not (args.insecure or args.cacert or args.cert):
         return None
     with certificates():
@@ -193,7 +193,7 @@ def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
             ca_file=args.cacert,
             certificate=args.cert,
             key=args.key,
-            alpn=ALPN,
+            alpn=ALPN_PROTOCOLS,
         )
 
 
@@ -320,8 +320,8 @@ class Fetch:
             self._following = location.decode("latin-1")
             try:
                 self._follow(status, self._following)
-            except CommandError as why:
-                self._fail(why)
+            except CommandError as exc:
+                self._fail(exc)
             return
         if self._args.fail and status >= b"400":
             self._fail(CommandError(f"the server answered {status.decode()}"))
@@ -357,7 +357,7 @@ class Fetch:
         message = _LITERAL.sub(r"\1", str(error))
         if isinstance(error, CertificateError) and "unknown issuer" in message:
             message += " (--cacert FILE names an issuer to believe)"
-        self._fail(CommandError(message, MISUSED if misused else FAILED))
+        self._fail(CommandError(message, EXIT_USAGE if misused else FAILED))
 
     def _time_out(self) -> None:
         self._fail(CommandError(f"not done within {self._args.timeout:g} s"))

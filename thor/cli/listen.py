@@ -4,7 +4,7 @@ Owns: `--listen` and what goes with it, and the servers of a command as one. Mus
 command, nor what its servers serve.
 
 Theory of operation: a command makes a server for each place that is listened on, `listen_all` says
-with which arguments. Places are those of `--listen`, else the sockets that a service manager has
+with which arguments. They are those of `--listen`, else the sockets that a service manager has
 passed (LISTEN_FDS), else the command's default.
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from thor.cli.common import DRAIN_S, MISUSED, CommandError, address, network, seconds
+from thor.cli.common import DRAIN_S, EXIT_USAGE, CommandError, address, network, seconds
 from thor.http import HttpServer
-from thor.http.client.connect import ALPN
+from thor.http.client.connect import ALPN_PROTOCOLS
 from thor.tcp import listen_fds
 from thor.tls import server_context
 
@@ -138,8 +138,8 @@ def listening(where: Any) -> Iterator[None]:
     """Around what listens: turns the system's refusal into a message."""
     try:
         yield
-    except (OSError, ValueError) as why:
-        reason = getattr(why, "strerror", None) or str(why)
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
         raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
 
 
@@ -191,7 +191,7 @@ def listen_all(
     Returns: them, and where they listen, for people
     Raises: CommandError; what was made before is forgotten with the loop, which is stopped
     """
-    places, sockets, settings = places_of(args)
+    places, sockets, settings = listen_addresses_of(args)
     secure = "tls" in settings
     servers = []
     try:
@@ -208,7 +208,7 @@ def listen_all(
     return Servers(servers, loop), ", ".join(place(one.address, secure) for one in servers)
 
 
-class Places(NamedTuple):
+class ListenAddresses(NamedTuple):
     """Where a command listens, and how."""
 
     #: Each with the permissions of its file, None where there is none, or the umask says.
@@ -219,7 +219,7 @@ class Places(NamedTuple):
     settings: dict[str, Any]
 
 
-def places_of(args: argparse.Namespace) -> Places:
+def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
     """What the arguments say about listening. Raises: CommandError"""
     settings = _settings(args)
     places: Sequence[Where] | None = args.listen
@@ -229,8 +229,8 @@ def places_of(args: argparse.Namespace) -> Places:
         places = [] if sockets else [args.listen_default]
     files = {where: args.socket_mode for where in places if where[0].startswith("unix:")}
     if args.socket_mode is not None and not files:
-        raise CommandError("--socket-mode is for --listen unix:PATH", MISUSED)
-    return Places([(where, files.get(where)) for where in places], sockets, settings)
+        raise CommandError("--socket-mode is for --listen unix:PATH", EXIT_USAGE)
+    return ListenAddresses([(where, files.get(where)) for where in places], sockets, settings)
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -241,12 +241,12 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     if args.certificate is not None:
         with certificates():
             settings["tls"] = server_context(
-                args.certificate, args.key, client_ca=args.client_ca, alpn=ALPN
+                args.certificate, args.key, client_ca=args.client_ca, alpn=ALPN_PROTOCOLS
             )
         return settings
     for option in ("key", "client_ca"):
         if getattr(args, option) is not None:
-            raise CommandError(f"--{option.replace('_', '-')} goes with --certificate", MISUSED)
+            raise CommandError(f"--{option.replace('_', '-')} goes with --certificate", EXIT_USAGE)
     return settings
 
 
@@ -255,9 +255,9 @@ def certificates() -> Iterator[None]:
     """Around what reads files of certificates and keys: turns what is wrong into a message."""
     try:
         yield
-    except (OSError, ValueError) as why:  # an ssl.SSLError is an OSError, and names the files
-        filename = getattr(why, "filename", None)
-        told = f"{filename}: {getattr(why, 'strerror', None)}" if filename else str(why)
+    except (OSError, ValueError) as exc:  # an ssl.SSLError is an OSError, and names the files
+        filename = getattr(exc, "filename", None)
+        told = f"{filename}: {getattr(exc, 'strerror', None)}" if filename else str(exc)
         raise CommandError(f"cannot use {told}") from None
 
 
@@ -265,5 +265,5 @@ def _inherited() -> Sequence[Any]:
     """The sockets that a service manager has passed. Raises: CommandError"""
     try:
         return listen_fds()
-    except (OSError, ValueError) as why:
-        raise CommandError(f"cannot listen on what was passed: {why}") from None
+    except (OSError, ValueError) as exc:
+        raise CommandError(f"cannot listen on what was passed: {exc}") from None

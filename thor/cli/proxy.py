@@ -6,14 +6,14 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from thor import dns
-from thor.cli.accesslog import add_access_log_arguments, open_access_log
-from thor.cli.common import MISUSED, CommandError, examples, tell
+from thor.cli.access_log import add_access_log_arguments, open_access_log
+from thor.cli.common import EXIT_USAGE, CommandError, examples, log_stderr
 from thor.cli.listen import add_server_arguments, certificates, idle_drain_s, peers
-from thor.cli.serving import serve_until_told
-from thor.http.client.connect import ALPN
+from thor.cli.serving import serve_forever
+from thor.http.client.connect import ALPN_PROTOCOLS
 from thor.loop import LoopBase, make
 from thor.proxy import Endpoint, ReverseProxy, Upstream
-from thor.proxy.upstream import BALANCES
+from thor.proxy.upstream import BALANCERS
 from thor.tls import client_context
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--balance",
-        choices=sorted(BALANCES),
+        choices=sorted(BALANCERS),
         default="round_robin",
         help="how the next server is found (default: %(default)s)",
     )
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     loop = make()
     try:
         upstream = Upstream(args.to, args.balance)
-    except ValueError as why:
-        raise CommandError(str(why), MISUSED) from None
+    except ValueError as exc:
+        raise CommandError(str(exc), EXIT_USAGE) from None
     context = origin_context(args)
     log = open_access_log(args)
     check_names(loop, upstream)
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     def announce(where: str) -> str:
         return f"thor: forwarding {where} to {', '.join(args.to)}"
 
-    return serve_until_told(args, loop, forward, announce, log)
+    return serve_forever(args, loop, forward, announce, log)
 
 
 def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
@@ -111,9 +111,11 @@ def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
     if args.origin_ca is None and not args.origin_insecure:
         return None
     if args.origin_ca is not None and args.origin_insecure:
-        raise CommandError("--origin-ca and --origin-insecure exclude each other", MISUSED)
+        raise CommandError("--origin-ca and --origin-insecure exclude each other", EXIT_USAGE)
     with certificates():
-        return client_context(verify=not args.origin_insecure, ca_file=args.origin_ca, alpn=ALPN)
+        return client_context(
+            verify=not args.origin_insecure, ca_file=args.origin_ca, alpn=ALPN_PROTOCOLS
+        )
 
 
 def check_names(loop: LoopBase, upstream: Upstream) -> None:
@@ -143,4 +145,4 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
     if len(failures) == len(upstream.endpoints):
         raise CommandError("; ".join(failures))
     for failure in failures:
-        tell(f"thor: {failure}; it is tried again when a request is to go there")
+        log_stderr(f"thor: {failure}; it is tried again when a request is to go there")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from thor.cli.accesslog import add_access_log_arguments, open_access_log
+from thor.cli.access_log import add_access_log_arguments, open_access_log
 from thor.cli.common import CommandError, examples
 from thor.cli.listen import add_server_arguments, idle_drain_s
-from thor.cli.serving import serve_until_told
+from thor.cli.serving import serve_forever
 from thor.files import StaticFiles
 from thor.http import HttpServer
 from thor.loop import make
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     try:
         files = StaticFiles(args.directory, listing=args.list)
-    except OSError as why:
-        raise CommandError(f"cannot serve {args.directory!r}: {why.strerror}") from None
+    except OSError as exc:
+        raise CommandError(f"cannot serve {args.directory!r}: {exc.strerror}") from None
     log = open_access_log(args)
     loop = make()
 
@@ -55,4 +55,4 @@ def run(args: argparse.Namespace) -> int:
     def announce(where: str) -> str:
         return f"thor: serving {args.directory} on {where}"
 
-    return serve_until_told(args, loop, serve, announce, log)
+    return serve_forever(args, loop, serve, announce, log)

@@ -22,20 +22,20 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thor.cli.common import DONE, FAILED, CommandError, Stopper, tell, tell_waiting
+from thor.cli.common import DONE, FAILED, CommandError, GracefulRunner, log_draining, log_stderr
 from thor.cli.listen import (
     REPORT_DELAY_S,
     Servers,
+    listen_addresses_of,
     listen_all,
     listening,
     place,
-    places_of,
 )
-from thor.tcp import ListeningSlots
+from thor.tcp import WorkerSockets
 from thor.workers import Supervisor
 
 if TYPE_CHECKING:
-    from thor.cli.accesslog import AccessLog
+    from thor.cli.access_log import AccessLog
     from thor.loop import LoopBase
     from thor.workers import Worker
 
@@ -46,7 +46,7 @@ GRACE_S = 5.0
 REPORT_ROUNDS = 10
 
 
-def serve_until_told(
+def serve_forever(
     args: argparse.Namespace,
     loop: LoopBase,
     make: Callable[..., Any],
@@ -62,16 +62,16 @@ def serve_until_told(
     Raises: CommandError
     """
     if args.workers > 1:
-        return _Crew(args, loop, make, log).run(announce)
+        return _WorkerGroup(args, loop, make, log).run(announce)
     servers, where = listen_all(args, loop, make)
     # Said once signals are heard: who reads it may send one.
-    loop.schedule(0, tell, announce(where))
+    loop.schedule(0, log_stderr, announce(where))
     try:
-        Stopper(
+        GracefulRunner(
             loop,
             servers.graceful_shutdown,
             args.drain,
-            interrupt=lambda: servers.interrupt(tell_waiting),
+            interrupt=lambda: servers.interrupt(log_draining),
         ).run()
     finally:
         if log is not None:
@@ -79,7 +79,7 @@ def serve_until_told(
     return DONE
 
 
-class _Crew:
+class _WorkerGroup:
     """The workers of a command."""
 
     def __init__(
@@ -96,8 +96,8 @@ class _Crew:
         self._log = log
         self._board = _Board(args.workers)
         self._code = DONE
-        self._places = places = places_of(args)
-        self._slots = slots = ListeningSlots(args.workers)
+        self._places = places = listen_addresses_of(args)
+        self._slots = slots = WorkerSockets(args.workers)
         try:
             for (host, port), mode in places.addresses:
                 with listening((host, port)):
@@ -130,10 +130,10 @@ class _Crew:
 
         secure = "tls" in self._places.settings
         where = ", ".join(place(address, secure) for address in self._slots.addresses)
-        loop.schedule(0, tell, announce(where))
+        loop.schedule(0, log_stderr, announce(where))
         try:
             hang = "workers that hang"
-            Stopper(loop, stop, args.drain + GRACE_S, hang, interrupt).run()
+            GracefulRunner(loop, stop, args.drain + GRACE_S, hang, interrupt).run()
         finally:
             self._slots.close()
         return self._code
@@ -145,8 +145,8 @@ class _Crew:
             servers = Servers(
                 [self._serve_on(sock) for sock in self._slots.take(worker.number)], loop
             )
-        except CommandError as why:
-            tell(f"thor: worker {worker.number}: {why}")
+        except CommandError as exc:
+            log_stderr(f"thor: worker {worker.number}: {exc}")
             return FAILED
 
         def stop() -> None:
@@ -155,7 +155,7 @@ class _Crew:
             else:
                 servers.graceful_shutdown()
 
-        worker.when_told(Stopper(loop, stop, self._args.drain).stop, loop)
+        worker.when_told(GracefulRunner(loop, stop, self._args.drain).stop, loop)
         try:
             loop.run()
         finally:
@@ -172,7 +172,7 @@ class _Crew:
         if rounds and not self._board.is_complete:
             self._loop.schedule(REPORT_DELAY_S, self._report, rounds - 1)
         else:
-            tell_waiting(self._board.connection_count)
+            log_draining(self._board.connection_count)
 
     def _ended(self, number: int, pid: int, status: int, delay_s: float | None) -> None:
         self._board.report(number, 0)
@@ -180,7 +180,9 @@ class _Crew:
             status = 0  # told before it had begun
         if delay_s is None and status:
             self._code = FAILED
-        tell(f"thor: worker {number} ({pid}) {how_it_ended(status)}{when_next(delay_s)}")
+        log_stderr(
+            f"thor: worker {number} ({pid}) {describe_exit(status)}{describe_restart(delay_s)}"
+        )
 
 
 class _Board:
@@ -217,21 +219,23 @@ class _Board:
 
 
 def _tell_start(number: int, pid: int) -> None:
-    tell(f"thor: worker {number} ({pid}) started")
+    log_stderr(f"thor: worker {number} ({pid}) started")
 
 
 def _tell_failure(number: int, error: OSError, delay_s: float) -> None:
-    tell(f"thor: worker {number} cannot be started: {error.strerror}{when_next(delay_s)}")
+    log_stderr(
+        f"thor: worker {number} cannot be started: {error.strerror}{describe_restart(delay_s)}"
+    )
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     """What became of a process, for people. status: as `subprocess` has it"""
     if status < 0:
         return f"was ended by signal {-status} ({signal.strsignal(-status)})"
     return f"failed with {status}" if status else "ended"
 
 
-def when_next(delay_s: float | None) -> str:
+def describe_restart(delay_s: float | None) -> str:
     """When there is another worker, for people; None: there is none."""
     if delay_s is None:
         return ""

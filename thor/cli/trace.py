@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thor.cli.common import tell
+from thor.cli.common import log_stderr
 from thor.tcp import TcpClient
 from thor.tls import TlsClient
 
@@ -41,10 +41,10 @@ class Trace:
         where = f"{address[0]} port {address[1]}" if isinstance(address, tuple) else str(address)
         version = getattr(conn, "tls_version", None)
         if version is None:
-            tell(f"* connected to {where}")
+            log_stderr(f"* connected to {where}")
         else:
             alpn = getattr(conn, "alpn", None) or "none"
-            tell(f"* {version} with {where}, {getattr(conn, 'cipher', None)}, ALPN {alpn}")
+            log_stderr(f"* {version} with {where}, {getattr(conn, 'cipher', None)}, ALPN {alpn}")
         write = conn.write
 
         def observed(data: bytes) -> bool:
@@ -66,4 +66,4 @@ class Trace:
 
 def _show(mark: str, lines: list[bytes]) -> None:
     for line in [*lines, b""]:
-        tell(f"{mark} {line.decode('ascii', 'backslashreplace')}")
+        log_stderr(f"{mark} {line.decode('ascii', 'backslashreplace')}")

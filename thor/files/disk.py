@@ -16,8 +16,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from thor.files.answers import Answer, is_name
 from thor.files.listing import Entry, listing_for
+from thor.files.responses import Answer, is_name
 
 if TYPE_CHECKING:
     from thor.http.conditional import ByteRange
@@ -28,7 +28,7 @@ PIECE_BYTES = 32 * 1024
 MAX_LISTED = 10_000
 
 #: What the system says of a name behind which there is nothing to be had.
-NOTHING_THERE = frozenset(
+NOT_FOUND_ERRNOS = frozenset(
     (
         errno.ENOENT,
         errno.ENOTDIR,

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes
 
-from thor.files.answers import Answer, with_body
+from thor.files.responses import Answer, with_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

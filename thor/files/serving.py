@@ -17,10 +17,11 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from thor.files.answers import (
+from thor.files.disk import NOT_FOUND_ERRNOS, OpenFile, check_root, list_directory, open_file
+from thor.files.responses import (
     PHRASES,
     Answer,
-    Wanted,
+    ResolvedPath,
     content_type,
     is_name,
     plain_answer,
@@ -28,7 +29,6 @@ from thor.files.answers import (
     resolve_path,
     response_for,
 )
-from thor.files.disk import NOTHING_THERE, OpenFile, check_root, list_directory, open_file
 
 if TYPE_CHECKING:
     from thor.http.server.exchange import HttpServerExchange
@@ -92,7 +92,7 @@ class StaticFiles:
             known = method in _KNOWN_METHODS
             _send(exchange, plain_answer(405, allow) if known else plain_answer(501))
         else:
-            _Delivery(self, exchange)
+            _FileResponse(self, exchange)
 
     def prepare(
         self, method: bytes, target: bytes, fields: RawHeaders, now: float
@@ -103,10 +103,10 @@ class StaticFiles:
         """
         try:
             found = self._find(resolve_path(target, self.hidden))
-        except OSError as why:
-            if why.errno in NOTHING_THERE:
+        except OSError as exc:
+            if exc.errno in NOT_FOUND_ERRNOS:
                 return plain_answer(404), None, b""
-            log.warning("a file could not be served: %s", why)
+            log.warning("a file could not be served: %s", exc)
             return plain_answer(500), None, b""
         if isinstance(found, Answer):
             return found, None, b""
@@ -114,16 +114,16 @@ class StaticFiles:
         try:
             answer = response_for(method, fields, file.size, file.mtime_ns, content_type(name), now)
             piece = file.begin(answer.part) if answer.part is not None else b""
-        except OSError as why:
+        except OSError as exc:
             file.close()
-            log.warning("a file could not be read: %s", why)
+            log.warning("a file could not be read: %s", exc)
             return plain_answer(500), None, b""
         if answer.part is None:
             file.close()
             return answer, None, b""
         return answer, file, piece
 
-    def _find(self, wanted: Wanted | None) -> Answer | tuple[bytes, OpenFile]:
+    def _find(self, wanted: ResolvedPath | None) -> Answer | tuple[bytes, OpenFile]:
         if wanted is None:
             return plain_answer(404)
         names = wanted.names
@@ -132,8 +132,8 @@ class StaticFiles:
             return redirect_for(wanted) if file is None else (names[-1], file)
         try:
             file = open_file(self.root, (*names, self.index), self.hidden)
-        except OSError as why:
-            if not self.listing or why.errno not in NOTHING_THERE:
+        except OSError as exc:
+            if not self.listing or exc.errno not in NOT_FOUND_ERRNOS:
                 raise
             file = None
         if file is not None:
@@ -150,7 +150,7 @@ def _send(exchange: HttpServerExchange, answer: Answer) -> None:
     exchange.response_done([])
 
 
-class _Delivery:
+class _FileResponse:
     """One answer on its way."""
 
     __slots__ = ("exchange", "file", "loop")

@@ -13,13 +13,13 @@ from thor.http.error import OutputStateError
 from thor.http.wire.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from thor.http.wire.writer import encode_chunk, last_chunk
 from thor.tcp.state import OPEN
-from thor.tcp.writebuf import to_bytes
+from thor.tcp.write_buffer import to_bytes
 
 if TYPE_CHECKING:
     from thor.tcp import TcpConnection
 
 #: A chunk from this size on is written in pieces: copying it to join them costs more.
-SPLIT_CHUNK_FROM = 16 * 1024
+MIN_SPLIT_CHUNK_BYTES = 16 * 1024
 #: How much of later requests is read ahead while one is dealt with, in bytes; then reading pauses.
 READ_AHEAD_BYTES = 64 * 1024
 
@@ -72,7 +72,7 @@ class BodyWriter:
         if framing == CHUNKED:
             if not data:
                 return True  # an empty chunk would end the body
-            if len(data) < SPLIT_CHUNK_FROM:
+            if len(data) < MIN_SPLIT_CHUNK_BYTES:
                 return self._write(encode_chunk(data))
             return self._write_pieces(b"%x\r\n" % len(data), data, b"\r\n")
         if framing == UNTIL_CLOSE:
@@ -98,8 +98,8 @@ def write_together(tcp_conn: TcpConnection, *pieces: bytes) -> bool:
 
     Returns: False when the connection's queue is above its high mark
     """
-    if tcp_conn._writing is OPEN and not tcp_conn._broken:
-        buffer = tcp_conn._own_buffer()
+    if tcp_conn.write_state is OPEN and not tcp_conn.write_failed:
+        buffer = tcp_conn.own_buffer()
         buffer += pieces[:-1]
         buffer.size += sum(map(len, pieces[:-1]))
     return tcp_conn.write(pieces[-1])

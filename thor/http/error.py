@@ -6,7 +6,7 @@ Owns: the tree below. Must not know how any of it is found, nor what is done abo
       NetworkError               the other side could not be reached, or went away
         ConnectError               no connection, or it was lost
           ConnectTimeoutError
-          TlsError                   the hand-shake failed
+          TlsError                   the handshake failed
             CertificateError           who the server says it is was not accepted
           ProxyError                 the client's proxy did not open a tunnel
           ConnectionLostError        it was lost after the request was sent
@@ -111,7 +111,7 @@ class ConnectTimeoutError(ConnectError):
 
 
 class TlsError(ConnectError):
-    """The TLS hand-shake failed, so that nothing was said (RFC 8446 section 6.2)."""
+    """The TLS handshake failed, so that nothing was said (RFC 8446 section 6.2)."""
 
     desc = "TLS failed"
 

@@ -12,12 +12,12 @@ import sys
 from urllib.parse import unquote_to_bytes
 
 from thor.http.error import InvalidHostError, UrlError
-from thor.http.wire.grammar import REG_NAME, TARGET, excerpt
+from thor.http.wire.grammar import REG_NAME, TARGET_OCTETS, excerpt
 from thor.http.wire.target import DEFAULT_PORTS, check_host, split_authority
 
 __all__ = ["UrlError", "check_host", "parse_uri", "show_uri"]
 
-_VISIBLE = TARGET + b"#"
+_VISIBLE = TARGET_OCTETS + b"#"
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 #: Schemes of what is behind a Unix socket, whose path stands in the place of a host.

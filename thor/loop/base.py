@@ -6,7 +6,7 @@ and of sockets to close. Must not know what its sources are.
 Theory of operation. A turn has these stages:
 
 1. *poll*: wait for the fds, until the nearest timer is due; not at all when calls wait.
-2. *clock*: read it once; timers, dead-lines and `time()` use this reading.
+2. *clock*: read it once; timers, deadlines and `time()` use this reading.
 3. *timers* that are due, in order of time, then of scheduling.
 4. *calls* that came from other threads (`run_in_loop`).
 5. *dispatch*: each fd's source is called with what happened, at most a batch of 256.
@@ -57,7 +57,7 @@ MAX_WAIT_S = 86400.0
 class Flushable(Protocol):
     """What puts itself on the flush list."""
 
-    def _flush(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class Closable(Protocol):
@@ -87,28 +87,28 @@ class LoopBase(Watching):
         self.running: bool = False
         self.clock = clock
         self._make_poller = make_poller
-        self._now: float = clock.monotonic()
+        self.now: float = clock.monotonic()
         self._wall: float | None = None
-        self._in_turn = False
+        self.in_turn = False
         self._stopping = False
         self._hears_signals = False
-        self._epoch = 0  # counts what has been forgotten: what began in another is stale
+        self.epoch = 0  # counts what has been forgotten: what began in another is stale
         self._timers = Timers()
-        self._deadlines = Deadlines(self)
+        self.deadlines = Deadlines(self)
         self._threads = Threads(self)
         # Names have threads of their own: a resolver that hangs must not hold up files.
         self._resolvers = Threads(self)
         self._poller = None
         self._wakeup = None
-        self._table = {}
-        self._fresh = set()
+        self._sources = {}
+        self._registered_this_turn = set()
         self._soon_calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._thread_calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._slices: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._to_flush: list[Flushable] = []
+        self.to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
         #: What connections leave for others to use (thor.tcp.splice).
-        self._spares: Closable | None = None
+        self.loop_local: Closable | None = None
         _loops.add(self)
 
     # -- running -------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class LoopBase(Watching):
         Raises: RuntimeError if it runs already; what a callback raised, if `on_exception` is
         "raise"; KeyboardInterrupt and SystemExit, with timers and fds kept
         """
-        if self.running or self._in_turn:
+        if self.running or self.in_turn:
             raise RuntimeError("the loop is running already")
         self._stopping = False
         self.running = True
@@ -142,7 +142,7 @@ class LoopBase(Watching):
         Raises: RuntimeError from inside a turn; what a callback raised, if `on_exception` is
         "raise"
         """
-        if self._in_turn:
+        if self.in_turn:
             raise RuntimeError("the loop is in a turn already")
         self._open()
         try:
@@ -157,7 +157,7 @@ class LoopBase(Watching):
         May be called from anywhere: a callback, a signal handler, another thread. What was
         written in this turn is still sent; connections and servers on this loop are then closed.
         """
-        busy = self.running or self._in_turn
+        busy = self.running or self.in_turn
         self._stopping = True
         self.running = False
         wakeup = self._wakeup
@@ -167,11 +167,11 @@ class LoopBase(Watching):
             wakeup.wake()
 
     def _turn(self, timeout_s: float | None) -> None:
-        self._in_turn = True
+        self.in_turn = True
         try:
             assert self._poller is not None
-            events = self._poller.poll(self._patience(timeout_s))
-            now = self._now = self.clock.monotonic()
+            events = self._poller.poll(self._poll_timeout(timeout_s))
+            now = self.now = self.clock.monotonic()
             self._wall = None
             due = self._timers.next_due()
             if due is not None and due <= now:
@@ -185,16 +185,16 @@ class LoopBase(Watching):
                     self._dispatch(events)
             if self._slices:
                 self._run_calls(self._slices, SLICES_PER_TURN)
-            self._settle()
+            self._run_deferred()
         finally:
-            self._in_turn = False
-            self._fresh.clear()
+            self.in_turn = False
+            self._registered_this_turn.clear()
 
-    def _patience(self, timeout_s: float | None) -> float | None:
+    def _poll_timeout(self, timeout_s: float | None) -> float | None:
         """How long the poller may wait: until the nearest timer, at most `timeout_s`."""
         if (
             self._soon_calls
-            or self._to_flush
+            or self.to_flush
             or self._to_close
             or self._thread_calls
             or self._slices
@@ -213,21 +213,21 @@ class LoopBase(Watching):
         return timeout_s
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
-        table = self._table
-        fresh = self._fresh
+        table = self._sources
+        fresh = self._registered_this_turn
         for fd, bits in events:
             source = table.get(fd)
             if source is not None and not (fresh and fd in fresh):
                 try:
-                    source._ready(bits)
-                except Exception as why:
-                    self._report(source._ready, why)
+                    source.on_ready(bits)
+                except Exception as exc:
+                    self._report(source.on_ready, exc)
 
     def _dispatch_timed(self, events: list[tuple[int, int]]) -> None:
         for fd, bits in events:
-            source = self._table.get(fd)
-            if source is not None and fd not in self._fresh:
-                self._call(source._ready, (bits,), None)
+            source = self._sources.get(fd)
+            if source is not None and fd not in self._registered_this_turn:
+                self._call(source.on_ready, (bits,), None)
 
     def _run_timers(self, until: float) -> None:
         # What a timer schedules for now runs in the next turn, or it would starve the fds.
@@ -255,29 +255,29 @@ class LoopBase(Watching):
             callback, args = calls.popleft()
             self._call(callback, args, None)
 
-    def _settle(self) -> None:
+    def _run_deferred(self) -> None:
         for _ in range(MAX_ROUNDS):
             if self._soon_calls:
                 self._run_calls(self._soon_calls)
-            if self._to_flush:
-                self._flush()
+            if self.to_flush:
+                self._flush_connections()
             elif not self._soon_calls:
                 break
         while self._to_close:
             self._to_close.pop().close()
 
-    def _flush(self) -> None:
-        written, self._to_flush = self._to_flush, []
+    def _flush_connections(self) -> None:
+        written, self.to_flush = self.to_flush, []
         left = iter(written)
         try:
             for connection in left:
                 try:
-                    connection._flush()
-                except Exception as why:
-                    self._report(connection._flush, why)
+                    connection.flush()
+                except Exception as exc:
+                    self._report(connection.flush, exc)
         finally:
             # Where an exception leaves `run()`, the others are flushed when it runs again.
-            self._to_flush[:0] = left
+            self.to_flush[:0] = left
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class LoopBase(Watching):
 
         It is read once a turn; outside a turn each call reads it.
         """
-        if not self._in_turn:
+        if not self.in_turn:
             return self.clock.time()
         if self._wall is None:
             self._wall = self.clock.time()
@@ -304,13 +304,13 @@ class LoopBase(Watching):
         context: Context | None = copy_context()
         if not context:
             context = None
-        return self._timers.add(self._exact_now() + delta, callback, args, context)
+        return self._timers.add(self.clock.monotonic() + delta, callback, args, context)
 
-    def _schedule(self, delta: float, callback: Callable[..., Any], *args: Any) -> ScheduledEvent:
+    def call_later(self, delta: float, callback: Callable[..., Any], *args: Any) -> ScheduledEvent:
         """`schedule` for the library's own calls: no context is kept."""
-        return self._timers.add(self._exact_now() + delta, callback, args, None)
+        return self._timers.add(self.clock.monotonic() + delta, callback, args, None)
 
-    def _schedule_at(self, when: float, callback: Callable[..., Any]) -> ScheduledEvent:
+    def call_at(self, when: float, callback: Callable[..., Any]) -> ScheduledEvent:
         return self._timers.add(when, callback, (), None)
 
     def _exact_now(self) -> float:
@@ -320,7 +320,7 @@ class LoopBase(Watching):
 
     # -- calls from here and from elsewhere ----------------------------------------------------
 
-    def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback(*args)` after the current callback: how a method's events are emitted."""
         self._soon_calls.append((callback, args))
 
@@ -356,9 +356,9 @@ class LoopBase(Watching):
         Returns: an object whose `cancel()` keeps `then` from being called
         Raises: TypeError if `f` or `then` cannot be called, or is a coroutine function
         """
-        return self._hire(self._threads, f, args, then)
+        return self._submit(self._threads, f, args, then)
 
-    def _hire(
+    def _submit(
         self,
         threads: Threads,
         f: Callable[..., Any],
@@ -366,13 +366,13 @@ class LoopBase(Watching):
         then: Callable[..., Any] | None,
     ) -> Job:
         self._open()
-        job = Job(self._epoch, f, args, then)
+        job = Job(self.epoch, f, args, then)
         threads.submit(job)
         return job
 
-    def _close_later(self, sock: Closable) -> None:
+    def close_later(self, sock: Closable) -> None:
         """Close `sock` at the end of the turn, when no event of this batch can be for it."""
-        if self._in_turn:
+        if self.in_turn:
             self._to_close.append(sock)
         else:
             sock.close()
@@ -394,8 +394,8 @@ class LoopBase(Watching):
                     poller.close()
                     raise
                 alarm = EventSource(self)
-                alarm._ready = lambda bits: self._woken()  # type: ignore[method-assign]
-                self._table[wakeup.fileno()] = alarm
+                alarm.on_ready = lambda bits: self._woken()  # type: ignore[method-assign]
+                self._sources[wakeup.fileno()] = alarm
                 self._wakeup = wakeup
             self._poller = poller
 
@@ -412,26 +412,26 @@ class LoopBase(Watching):
 
     def _forget_all(self) -> None:
         self._stopping = False
-        self._epoch += 1
-        self._deadlines.clear()
+        self.epoch += 1
+        self.deadlines.clear()
         self._timers.clear()
         self._threads.stop()
         self._resolvers.stop()
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._slices.clear()
-        self._to_flush.clear()
+        self.to_flush.clear()
         for source in self.registered_fd_handlers():
-            source._forgotten()
+            source.on_loop_stopped()
         self._release()
 
     def _release(self) -> None:
-        self._table.clear()
+        self._sources.clear()
         while self._to_close:
             self._to_close.pop().close()
-        if self._spares is not None:
-            self._spares.close()
-            self._spares = None
+        if self.loop_local is not None:
+            self.loop_local.close()
+            self.loop_local = None
         if self._poller is not None:
             self._poller.close()
             self._poller = None
@@ -441,16 +441,16 @@ class LoopBase(Watching):
 
     def _forked(self) -> None:
         """In a forked child: forget everything that the parent goes on with."""
-        self.running = self._in_turn = self._stopping = False
-        self._epoch += 1
-        self._deadlines.clear()
+        self.running = self.in_turn = self._stopping = False
+        self.epoch += 1
+        self.deadlines.clear()
         self._timers.clear()
         self._threads.forked()
         self._resolvers.forked()
         self._soon_calls.clear()
         self._thread_calls.clear()
         self._slices.clear()
-        self._to_flush.clear()
+        self.to_flush.clear()
         for source in self.registered_fd_handlers():
             source._fd = -1
             source._interest = 0
@@ -458,7 +458,7 @@ class LoopBase(Watching):
             # The number of a socket that is shared with the parent, and closed here in a moment.
             signal.set_wakeup_fd(-1)
         self._release()
-        self._table = {}  # the batch that was under way goes on with the old one, and finds nobody
+        self._sources = {}  # the batch that was under way goes on with the old one, and finds none
 
     @contextlib.contextmanager
     def _woken_by_signals(self) -> Iterator[None]:

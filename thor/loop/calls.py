@@ -75,8 +75,8 @@ class Caller(EventEmitter):
                 callback(*args)
             else:
                 context.run(callback, *args)
-        except Exception as why:
-            self._report(callback, why)
+        except Exception as exc:
+            self._report(callback, exc)
 
     def _call_timed(
         self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None

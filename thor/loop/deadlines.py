@@ -1,11 +1,11 @@
-"""Dead-lines of many connections, at the cost of an attribute write each time one moves.
+"""Deadlines of many connections, at the cost of an attribute write each time one moves.
 
-Owns: which connections have a dead-line. Must not know what a dead-line is for.
+Owns: which connections have a deadline. Must not know what a deadline is for.
 
-Theory of operation: a connection's dead-line moves on with each request or byte, and hardly ever
-passes. So the connection holds it as a number, `_deadline_at`, and has at most one valid entry
-here, at a time not later than that number. When the entry comes up and the dead-line has moved on
-meanwhile, the entry is put in again where the dead-line is now. Moving it later costs nothing;
+Theory of operation: a connection's deadline moves on with each request or byte, and hardly ever
+passes. So the connection holds it as a number, `deadline_at`, and has at most one valid entry
+here, at a time not later than that number. When the entry comes up and the deadline has moved on
+meanwhile, the entry is put in again where the deadline is now. Moving it later costs nothing;
 moving it earlier than the entry needs a new entry, and leaves a stale one, told by its time.
 One timer of the loop, at the earliest entry, serves all of them.
 
@@ -14,7 +14,7 @@ comes up when that second begins and costs an idle connection a pointer; what is
 the second then gets an entry of its own, so that it passes on time.
 
 An entry keeps its connection from being freed. So when the entries have doubled, those that are
-stale, and those of connections that have no dead-line any more, are dropped: what is kept is in
+stale, and those of connections that have no deadline any more, are dropped: what is kept is in
 proportion to what lives.
 """
 
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 #: Below so many entries they are left as they are.
-COMPACT_FROM = 512
-#: From so many seconds ahead on, a dead-line shares its entry.
-FAR_S = 2.0
+MIN_COMPACT_ENTRIES = 512
+#: From so many seconds ahead on, a deadline shares its entry.
+COARSE_AFTER_S = 2.0
 
 
 class HasDeadline(Protocol):
-    """What has a dead-line."""
+    """What has a deadline."""
 
     #: When it is (monotonic seconds), `inf` for never.
-    _deadline_at: float
+    deadline_at: float
     #: The time of its entry; `inf` without one. Written by `Deadlines` alone.
-    _deadline_entry: float
+    deadline_entry: float
 
-    def _deadline_due(self, now: float) -> None:
-        """The dead-line has passed; `_deadline_at` is `inf` now."""
+    def on_deadline(self, now: float) -> None:
+        """The deadline has passed; `deadline_at` is `inf` now."""
 
 
 class Deadlines:
-    """The dead-lines of one loop."""
+    """The deadlines of one loop."""
 
     def __init__(self, loop: LoopBase) -> None:
         self._loop = loop
@@ -57,32 +57,32 @@ class Deadlines:
         #: The entries that are shared, by the second; they are in the heap as well.
         self._shared: dict[float, tuple[float, int, list[HasDeadline]]] = {}
         self._entries = 0
-        self._compact_at = COMPACT_FROM
+        self._compact_at = MIN_COMPACT_ENTRIES
         self._numbers = count()
         self._timer: ScheduledEvent | None = None
 
     def arm(self, holder: HasDeadline, when: float) -> None:
-        """Set the dead-line of `holder` to `when` (monotonic seconds; `inf`: none)."""
-        holder._deadline_at = when
-        if when < holder._deadline_entry:
+        """Set the deadline of `holder` to `when` (monotonic seconds; `inf`: none)."""
+        holder.deadline_at = when
+        if when < holder.deadline_entry:
             self._enter(holder, when)
             if self._entries > self._compact_at:
                 self._compact()
             timer = self._timer
-            if timer is None or holder._deadline_entry < timer.when:
+            if timer is None or holder.deadline_entry < timer.when:
                 self._set_timer()
 
     def _enter(self, holder: HasDeadline, when: float) -> None:
-        """Make an entry for `holder`, whose dead-line is `when`, or let it have part in one."""
+        """Make an entry for `holder`, whose deadline is `when`, or let it have part in one."""
         self._entries += 1
-        if when < self._loop._now + FAR_S:
-            holder._deadline_entry = when
+        if when < self._loop.now + COARSE_AFTER_S:
+            holder.deadline_entry = when
             heappush(self._heap, (when, next(self._numbers), [holder]))
         elif (entry := self._shared.get(second := when // 1.0)) is not None:
-            holder._deadline_entry = entry[0]  # the number itself is shared, too
+            holder.deadline_entry = entry[0]  # the number itself is shared, too
             entry[2].append(holder)
         else:
-            holder._deadline_entry = second
+            holder.deadline_entry = second
             entry = self._shared[second] = (second, next(self._numbers), [holder])
             heappush(self._heap, entry)
 
@@ -91,7 +91,7 @@ class Deadlines:
             self._timer.delete()
             self._timer = None
         if self._heap:
-            self._timer = self._loop._schedule_at(self._heap[0][0], self._sweep)
+            self._timer = self._loop.call_at(self._heap[0][0], self._sweep)
 
     def _compact(self) -> None:
         """Drop the entries that nobody needs."""
@@ -101,9 +101,9 @@ class Deadlines:
             when, _, holders = entry
             living = []
             for holder in holders:
-                if when == holder._deadline_entry:
-                    if holder._deadline_at == inf:
-                        holder._deadline_entry = inf
+                if when == holder.deadline_entry:
+                    if holder.deadline_at == inf:
+                        holder.deadline_entry = inf
                     else:
                         living.append(holder)
             holders[:] = living
@@ -114,13 +114,13 @@ class Deadlines:
                 del self._shared[when]
         heapify(kept)
         self._heap = kept
-        self._compact_at = 2 * self._entries + COMPACT_FROM
+        self._compact_at = 2 * self._entries + MIN_COMPACT_ENTRIES
 
     def _sweep(self) -> None:
         """Look at what may be due, and at nothing else."""
         self._timer = None
-        now = self._loop._now
-        # What a dead-line sets for now is looked at in the next turn, or it would starve the fds.
+        now = self._loop.now
+        # What a deadline sets for now is looked at in the next turn, or it would starve the fds.
         due: list[tuple[float, HasDeadline]] = []
         while self._heap and self._heap[0][0] <= now:
             when, _, holders = heappop(self._heap)
@@ -131,13 +131,13 @@ class Deadlines:
         try:
             while due:
                 when, holder = due.pop()
-                if when == holder._deadline_entry:  # else stale: it was moved before this one
-                    holder._deadline_entry = inf
-                    if holder._deadline_at > now:
-                        self.arm(holder, holder._deadline_at)
+                if when == holder.deadline_entry:  # else stale: it was moved before this one
+                    holder.deadline_entry = inf
+                    if holder.deadline_at > now:
+                        self.arm(holder, holder.deadline_at)
                     else:
-                        holder._deadline_at = inf
-                        self._loop._call(holder._deadline_due, (now,), None)
+                        holder.deadline_at = inf
+                        self._loop._call(holder.on_deadline, (now,), None)
         finally:
             for when, holder in due:  # where an exception leaves `run()`
                 heappush(self._heap, (when, next(self._numbers), [holder]))
@@ -145,12 +145,12 @@ class Deadlines:
             self._set_timer()
 
     def clear(self) -> None:
-        """Forget all dead-lines."""
+        """Forget all deadlines."""
         for _, _, holders in self._heap:
             for holder in holders:
-                holder._deadline_at = holder._deadline_entry = inf
+                holder.deadline_at = holder.deadline_entry = inf
         self._heap.clear()
         self._shared.clear()
         self._entries = 0
-        self._compact_at = COMPACT_FROM
+        self._compact_at = MIN_COMPACT_ENTRIES
         self._timer = None

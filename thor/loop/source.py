@@ -30,7 +30,7 @@ class EventSource(EventEmitter):
     emits = frozenset(("fd_readable", "fd_writable", "fd_error", "fd_close"))
 
     def __init__(self, loop: LoopBase | None = None) -> None:
-        self._loop: LoopBase = loop or default_loop()
+        self.loop: LoopBase = loop or default_loop()
         self._fd: int = -1
         self._interest: int = 0
 
@@ -47,7 +47,7 @@ class EventSource(EventEmitter):
     def unregister_fd(self) -> None:
         """Have the loop forget the fd. The fd stays open; harmless when done twice."""
         if self._fd >= 0:
-            self._loop._forget_fd(self._fd, self)
+            self.loop._forget_fd(self._fd, self)
             self._fd = -1
             self._interest = 0
 
@@ -62,7 +62,7 @@ class EventSource(EventEmitter):
     # -- for the house -------------------------------------------------------------------------
 
     def _register(self, fd: int, bits: int) -> None:
-        self._loop._watch_fd(fd, self, bits)
+        self.loop._watch_fd(fd, self, bits)
         self._fd = fd
         self._interest = bits
 
@@ -70,9 +70,9 @@ class EventSource(EventEmitter):
         if bits != self._interest:
             self._interest = bits
             if self._fd >= 0:
-                self._loop._modify_fd(self._fd, bits)
+                self.loop._modify_fd(self._fd, bits)
 
-    def _ready(self, bits: int) -> None:
+    def on_ready(self, bits: int) -> None:
         """The loop's call: these things are so."""
         if bits & READABLE & self._interest:
             self.emit("fd_readable")
@@ -83,7 +83,7 @@ class EventSource(EventEmitter):
             self.unregister_fd()
             self.emit("fd_error" if bits & ERROR else "fd_close")
 
-    def _forgotten(self) -> None:
+    def on_loop_stopped(self) -> None:
         """The loop was stopped and has forgotten the fd."""
         self._fd = -1
         self._interest = 0

@@ -29,7 +29,7 @@ IDLE_S = 10.0
 class Job:
     """Work handed to a thread. Made by `run_in_thread`."""
 
-    __slots__ = ("_args", "_cancelled", "_epoch", "_f", "_then")
+    __slots__ = ("_args", "_cancelled", "_f", "_then", "epoch")
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Job:
         require_callback(f)
         if then is not None:
             require_callback(then)
-        self._epoch = epoch
+        self.epoch = epoch
         self._f = f
         self._args = args
         self._then = then
@@ -59,12 +59,12 @@ class Job:
         failure: BaseException | None = None
         try:
             result = self._f(*self._args)
-        except BaseException as why:
-            failure = why
+        except BaseException as exc:
+            failure = exc
         loop.run_in_loop(self._finish, loop, result, failure)
 
     def _finish(self, loop: LoopBase, result: Any, failure: BaseException | None) -> None:
-        if loop._epoch != self._epoch:
+        if loop.epoch != self.epoch:
             return  # `stop()` has forgotten it
         then = self._then
         if then is not None:
@@ -73,7 +73,7 @@ class Job:
             raise failure
 
 
-class _Crew:
+class _WorkerPool:
     """The threads made between two stops, and the jobs that wait for them.
 
     A thread counts as idle until it takes a job, under the lock: so as many jobs as there are
@@ -86,7 +86,7 @@ class _Crew:
         self._jobs: deque[Job] = deque()
         self._count = 0
         self._idle = 0
-        self._dismissed = False
+        self._is_shut_down = False
 
     def submit(self, job: Job) -> None:
         with self._changed:
@@ -100,13 +100,13 @@ class _Crew:
             name = f"thor-{self._count}"
         try:
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        except RuntimeError as why:
+        except RuntimeError as exc:
             with self._changed:
                 self._count -= 1
                 if self._count or job not in self._jobs:
                     return
                 self._jobs.remove(job)
-            self._loop.run_in_loop(job._finish, self._loop, None, why)  # nobody is there to do it
+            self._loop.run_in_loop(job._finish, self._loop, None, exc)  # nobody is there to do it
 
     def _serve(self) -> None:
         while (job := self._take()) is not None:
@@ -116,7 +116,7 @@ class _Crew:
         """Wait for a job; None: the thread is to end."""
         with self._changed:
             self._idle += 1
-            while not self._jobs and not self._dismissed:
+            while not self._jobs and not self._is_shut_down:
                 if not self._changed.wait(IDLE_S):
                     break
             self._idle -= 1
@@ -125,9 +125,9 @@ class _Crew:
             self._count -= 1
             return None
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         with self._changed:
-            self._dismissed = True
+            self._is_shut_down = True
             self._jobs.clear()
             self._changed.notify_all()
 
@@ -137,20 +137,20 @@ class Threads:
 
     def __init__(self, loop: LoopBase) -> None:
         self._loop = loop
-        self._crew: _Crew | None = None
+        self._pool: _WorkerPool | None = None
 
     def submit(self, job: Job) -> None:
         """Have a thread do `job`."""
-        if self._crew is None:
-            self._crew = _Crew(self._loop)
-        self._crew.submit(job)
+        if self._pool is None:
+            self._pool = _WorkerPool(self._loop)
+        self._pool.submit(job)
 
     def stop(self) -> None:
         """Let the threads end when they have done what they are at; forget what waits."""
-        if self._crew is not None:
-            self._crew.dismiss()
-            self._crew = None
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def forked(self) -> None:
         """In a forked child: the parent's threads are not here, and its lock may be held."""
-        self._crew = None
+        self._pool = None

@@ -20,7 +20,7 @@ from itertools import count
 from typing import Any
 
 #: Below so many dead entries the heap is left as it is.
-COMPACT_FROM = 512
+MIN_COMPACT_ENTRIES = 512
 
 
 class ScheduledEvent:
@@ -121,7 +121,7 @@ class Timers:
     def forget_one(self) -> None:
         """Note that an event in the heap was marked as deleted."""
         self._dead += 1
-        if self._dead > COMPACT_FROM and self._dead * 2 > len(self._heap):
+        if self._dead > MIN_COMPACT_ENTRIES and self._dead * 2 > len(self._heap):
             self._compact()
 
     def _compact(self) -> None:

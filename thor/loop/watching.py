@@ -28,56 +28,56 @@ class Watching(Caller):
 
     _poller: Poller | None
     _wakeup: Wakeup | None
-    _table: dict[int, EventSource]
+    _sources: dict[int, EventSource]
     #: Fds watched since the last poll.
-    _fresh: set[int]
-    _in_turn: bool
+    _registered_this_turn: set[int]
+    in_turn: bool
 
     def _open(self) -> None:
         raise AssertionError
 
-    def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         raise AssertionError
 
     def _watch_fd(self, fd: int, source: EventSource, bits: int) -> None:
         self._open()
         assert self._poller is not None
-        if self._table.get(fd, source) is not source:
+        if self._sources.get(fd, source) is not source:
             raise ValueError(f"fd {fd} is watched for another source")
-        if fd in self._table:
+        if fd in self._sources:
             self._poller.modify(fd, bits)
         else:
             self._poller.register(fd, bits)
-            if self._in_turn:
-                self._fresh.add(fd)
-        self._table[fd] = source
+            if self.in_turn:
+                self._registered_this_turn.add(fd)
+        self._sources[fd] = source
 
     def _modify_fd(self, fd: int, bits: int) -> None:
         if self._poller is not None:
             try:
                 self._poller.modify(fd, bits)
-            except OSError as why:
-                if why.errno != errno.ENOMEM:
+            except OSError as exc:
+                if exc.errno != errno.ENOMEM:
                     raise
                 # kqueue's. What is not watched would wait for ever: its source has failed.
-                self._soon(self._report, self._table[fd]._ready, why)
+                self.call_soon(self._report, self._sources[fd].on_ready, exc)
 
     def _forget_fd(self, fd: int, source: EventSource) -> None:
-        if self._table.get(fd) is source:
-            del self._table[fd]
+        if self._sources.get(fd) is source:
+            del self._sources[fd]
             if self._poller is not None:
                 self._poller.unregister(fd)
 
-    def _mute_fd(self, fd: int) -> None:
+    def _stop_polling(self, fd: int) -> None:
         """Hear no more of `fd`; its source stays in the table, where `stop()` finds it."""
         if self._poller is not None:
             self._poller.unregister(fd)
 
     def fd_count(self) -> int:
         """How many fds of sources the loop watches (its own wake-up pipe aside)."""
-        return len(self._table) - (self._wakeup is not None)
+        return len(self._sources) - (self._wakeup is not None)
 
     def registered_fd_handlers(self) -> list[EventSource]:
         """The sources whose fds the loop watches (its own wake-up pipe aside)."""
         own = self._wakeup.fileno() if self._wakeup is not None else None
-        return [source for fd, source in self._table.items() if fd != own]
+        return [source for fd, source in self._sources.items() if fd != own]

@@ -303,7 +303,7 @@ static PyObject *wrong_count(const char *name) {
 
 /* -- heads that arrive */
 
-/* Limits.of_plain_heads of wire/limits.py. */
+/* Limits.codec_limits of wire/limits.py. */
 typedef struct {
     Py_ssize_t fields, bytes, body, start, line;
 } Limits;

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 _Fields = list[tuple[bytes, bytes]]
-#: `Limits.of_plain_heads`: fields; bytes in all, but for the empty line; Content-Length (None:
+#: `Limits.codec_limits`: fields; bytes in all, but for the empty line; Content-Length (None:
 #: any); bytes of the start line, and of each field line.
 _Limits = tuple[int, int, int | None, int, int]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
 from thor.http.headers import field_list, field_pair
-from thor.proxy.answers import Answered, failure_for
+from thor.proxy.local_response import LocalResponse, failure_for
 from thor.proxy.relay import Caller, Relay, is_open, reset
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Flow:
         inbound, loop = relay.inbound, relay.proxy.loop
         self._relay = relay
         self._context: dict[str, Any] | None = None
-        self._answer: Answered | None = None
+        self._answer: LocalResponse | None = None
         self._phase = ""
         self._began = loop.clock.monotonic()
         self.method: bytes = inbound.method
@@ -121,7 +121,7 @@ class Flow:
         if self._answer is not None:
             raise ValueError("respond() was called before for this request")
         data = body.encode("utf-8") if isinstance(body, str) else bytes(body)
-        self._answer = Answered(status, phrase, fields=_fields(headers), body=data)
+        self._answer = LocalResponse(status, phrase, fields=_fields(headers), body=data)
 
     def abort(self) -> None:
         """Reset the client's connection; nothing more is sent either way. Harmless at any time,
@@ -186,23 +186,23 @@ class WatchedRelay(Relay):
     # -- the phases ----------------------------------------------------------------------------
 
     def _phase(self, event: str) -> bool:
-        """Have the program look. Returns: False if it has answered the request itself"""
+        """Have the program look. Returns: False if it has response the request itself"""
         flow = self.flow
         flow._phase = event
         try:
             self.proxy.emit(event, flow)
-        except Exception as why:
+        except Exception as exc:
             # In `response`, the upstream's exchange fails with that.
             if event == "request" and is_open(self.inbound):
-                self._refuse(OutputStateError(f"the program failed: {type(why).__name__}"))
+                self._refuse(OutputStateError(f"the program failed: {type(exc).__name__}"))
             raise
         finally:
             flow._phase = ""
-        answered = flow._answer
-        if answered is None:
+        response = flow._answer
+        if response is None:
             return True
         self.cancel()
-        self.answer(answered)
+        self.answer(response)
         return False
 
     def send(self) -> None:
@@ -219,8 +219,8 @@ class WatchedRelay(Relay):
             return
         try:
             self.method, self.target = _checked_line(flow.method, flow.path)
-        except OutputSyntaxError as why:
-            self._refuse(why)
+        except OutputSyntaxError as exc:
+            self._refuse(exc)
             return
         self.fields = flow.request_headers
         Relay.send(self)
@@ -251,14 +251,14 @@ class WatchedRelay(Relay):
             return
         self.pass_head(flow.status, flow.phrase, flow.response_headers)
 
-    def answer(self, answered: Answered) -> None:
+    def answer(self, response: LocalResponse) -> None:
         """An answer of the proxy's own is seen, but not changed."""
         flow = self.flow
-        flow.status, flow.phrase = b"%d" % answered.status, answered.phrase.encode("latin-1")
-        flow.response_bytes = 0 if self.inbound.method == b"HEAD" else len(answered.body)
+        flow.status, flow.phrase = b"%d" % response.status, response.phrase.encode("latin-1")
+        flow.response_bytes = 0 if self.inbound.method == b"HEAD" else len(response.body)
         if flow.response_s is None:
             flow.response_s = flow._seconds()
-        Relay.answer(self, answered)
+        Relay.answer(self, response)
 
     # -- counting ------------------------------------------------------------------------------
 

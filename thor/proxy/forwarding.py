@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from thor.http.error import TransferCodeError
 from thor.http.wire.fields import WireFields
-from thor.proxy.answers import Answered
+from thor.proxy.local_response import LocalResponse
 from thor.tcp.address import network_list
 from thor.types import RawHeaders
 
@@ -44,7 +44,7 @@ MAX_FORWARDS = 10**9
     TE,
     UPGRADE,
     TRAILER,
-    TWIN,
+    UNDERSCORE_ALIAS,
     DATE,
 ) = range(12)
 
@@ -87,7 +87,7 @@ _REQUEST_KEYS = frozenset(name.translate(None, _NOT_ALPHANUMERIC) for name in _R
 _NOT_NOMINATED = frozenset((b"content-length", b"host", b"via", b"close", b"keep-alive"))
 
 #: What Connection mostly says; it takes nothing away and offers nothing.
-_USUAL_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
+_COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
 
 #: Spelling of a name -> its kind. Names come from peers: the tables are bounded.
 _request_names: dict[bytes, int] = {}
@@ -191,17 +191,17 @@ def origin_form(method: bytes, target: bytes) -> bytes:
     return b"*" if method == b"OPTIONS" else b"/"
 
 
-def count_hops(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
+def decrement_max_forwards(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
     """The fields of an OPTIONS or TRACE request with Max-Forwards (RFC 9110 section 7.6.2) one
     less; other methods need not be asked for.
 
-    Raises: Answered at the end of the way, and for a Max-Forwards that is no number
+    Raises: LocalResponse at the end of the way, and for a Max-Forwards that is no number
     """
     values = [value for name, value in fields if name.lower() == b"max-forwards"]
     if not values:
         return fields
     if len(values) > 1 or not values[0].isdigit():
-        raise Answered(400, "Bad Request", "http_request_error")
+        raise LocalResponse(400, "Bad Request", "http_request_error")
     digits = values[0].lstrip(b"0")
     hops = int(digits or b"0") if len(digits) < 10 else MAX_FORWARDS
     if hops:
@@ -209,15 +209,15 @@ def count_hops(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
         return [(n, left if n.lower() == b"max-forwards" else value) for n, value in fields]
     if method == b"TRACE":
         raise _traced(target, fields)
-    raise Answered(204, "No Content")
+    raise LocalResponse(204, "No Content")
 
 
-def _traced(target: bytes, fields: RawHeaders) -> Answered:
+def _traced(target: bytes, fields: RawHeaders) -> LocalResponse:
     """The answer to a TRACE that ends here (RFC 9110 section 9.3.8): the way it came, and no
     field that may be a secret."""
     way = b"".join(b"Via: %b\r\n" % value for name, value in fields if name.lower() == b"via")
     body = b"TRACE %b HTTP/1.1\r\nMax-Forwards: 0\r\n%b\r\n" % (target, way)
-    return Answered(200, "OK", fields=[(b"Content-Type", b"message/http")], body=body)
+    return LocalResponse(200, "OK", fields=[(b"Content-Type", b"message/http")], body=body)
 
 
 def forward_request(
@@ -236,7 +236,7 @@ def forward_request(
         for, as the server worked it out; peer: the client's IP address, empty if it has none;
         by_tls: whether this client came by TLS, where it is not all of them that do; expects:
         whether the client waits for a 100; trailers: whether the request's are forwarded
-    Raises: Answered for a request that has been here before (508)
+    Raises: LocalResponse for a request that has been here before (508)
     """
     kept = WireFields((), host)
     special: list[tuple[int, Field]] = []
@@ -252,12 +252,12 @@ def forward_request(
             kept.length = int(field[1])  # the one there is, and nothing but digits: it was parsed
             has_body = has_body or kept.length > 0
             kept.append(_plain_length(field, kept.length))
-        elif kind == TWIN:
+        elif kind == UNDERSCORE_ALIAS:
             twins = True
             kept.append(field)
         elif kind == CODING:
             has_body = True
-        elif kind != DROP and not (kind == CONNECTION and field[1] in _USUAL_OPTIONS):
+        elif kind != DROP and not (kind == CONNECTION and field[1] in _COMMON_OPTIONS):
             special.append((kind, field))
     upgrade, te_trailers = None, False
     via = policy.via_11 if http11 else policy.via_10
@@ -272,7 +272,7 @@ def forward_request(
     if expects:
         kept.append((b"Expect", b"100-continue"))
     if twins and policy.drop_underscore_twins:
-        kept[:] = _without_twins(kept)
+        kept[:] = _without_underscore_aliases(kept)
     if forwarded and not policy.trusts(peer):
         forwarded = ()
     _add_forwarded(kept, forwarded, host, peer, _HTTPS if by_tls else policy.proto)
@@ -291,7 +291,7 @@ def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int
         if plain and lower.startswith(b"x-forwarded-"):
             kind = FORWARDED
         elif not plain or _is_proxys_own(key):
-            kind = TWIN
+            kind = UNDERSCORE_ALIAS
     if len(name) <= _MAX_NAME_BYTES:
         if len(names) >= _MAX_NAMES:
             names.clear()
@@ -355,7 +355,7 @@ def _list_elements(values: Sequence[bytes]) -> list[bytes]:
 def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) -> Field:
     """Via with this proxy at its end (RFC 9110 section 7.6.3).
 
-    Raises: Answered if this proxy is in it already (RFC 5842 section 7.2)
+    Raises: LocalResponse if this proxy is in it already (RFC 5842 section 7.2)
     """
     before = [field[1] for kind, field in special if kind == VIA]
     if not before:
@@ -363,14 +363,14 @@ def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) 
     for member in _list_elements(before):
         words = member.split()
         if len(words) > 1 and words[1].partition(b":")[0].lower() == pseudonym.lower():
-            raise Answered(508, "Loop Detected", "proxy_loop_detected")
+            raise LocalResponse(508, "Loop Detected", "proxy_loop_detected")
     return (b"Via", b", ".join([*before, own[1]]))
 
 
-def _without_twins(fields: RawHeaders) -> RawHeaders:
+def _without_underscore_aliases(fields: RawHeaders) -> RawHeaders:
     """Without fields that some recipients take for another one, present or added by a proxy."""
     keys = [name.lower().translate(None, _NOT_ALPHANUMERIC) for name, _ in fields]
-    twins = [_request_kind(name) == TWIN for name, _ in fields]
+    twins = [_request_kind(name) == UNDERSCORE_ALIAS for name, _ in fields]
     present = {key for key, twin in zip(keys, twins, strict=True) if not twin}
     return [
         field
@@ -434,7 +434,7 @@ def forward_response(
             kept.dated = True
             kept.append(field)
         elif kind == CONNECTION:
-            if field[1] not in _USUAL_OPTIONS:
+            if field[1] not in _COMMON_OPTIONS:
                 connection.append(field[1])
         elif kind == CODING:
             if field[1].lower() != b"chunked":
@@ -464,6 +464,6 @@ def forward_trailers(trailers: RawHeaders, head: RawHeaders, policy: Policy) -> 
     kept = [
         (name, value)
         for name, value in trailers
-        if _request_kind(name) in (PASS, TWIN) and name.lower() not in nominated
+        if _request_kind(name) in (PASS, UNDERSCORE_ALIAS) and name.lower() not in nominated
     ]
-    return _without_twins(kept) if policy.drop_underscore_twins else kept
+    return _without_underscore_aliases(kept) if policy.drop_underscore_twins else kept

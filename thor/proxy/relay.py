@@ -38,16 +38,16 @@ from thor.http.error import (
     OutputError,
     UpgradeError,
 )
-from thor.proxy.answers import Answered, answer_parts, failure_for
 from thor.proxy.forwarding import (
-    count_hops,
+    decrement_max_forwards,
     forward_request,
     forward_response,
     forward_trailers,
     origin_form,
 )
+from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
-from thor.tcp.departure import abort_when_sent
+from thor.tcp.abort import abort_when_sent
 from thor.tcp.splice import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from thor.types import Address, RawHeaders
 
 #: How a tunnel is refused, and what may be asked instead.
-_NO_TUNNEL = Answered(
+_NO_TUNNEL = LocalResponse(
     405,
     "Method Not Allowed",
     "http_request_error",
@@ -67,12 +67,12 @@ _NO_TUNNEL = Answered(
 )
 
 #: The upstream has no endpoints, for the moment.
-_NO_ENDPOINT = Answered(
+_NO_ENDPOINT = LocalResponse(
     503, "Service Unavailable", "destination_unavailable", [(b"Retry-After", b"5")]
 )
 
 #: The target leads out of the endpoint's prefix.
-_OUTSIDE = Answered(400, "Bad Request", "http_request_error")
+_OUTSIDE = LocalResponse(400, "Bad Request", "http_request_error")
 
 _UNUSUAL_METHODS = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
 
@@ -178,7 +178,7 @@ class Relay:
         target, fields = inbound.uri, inbound.req_hdrs
         conn = inbound.http_conn
         if conn.client is None:
-            conn.client = client_of(peer_of(conn.address), came_by_tls(inbound))
+            conn.client = client_of(peer_of(conn.address), is_downstream_tls(inbound))
         peer, by_tls = conn.client
         try:
             if self.method in _UNUSUAL_METHODS:
@@ -195,26 +195,28 @@ class Relay:
                 peer,
                 self.proxy.policy,
                 by_tls,
-                inbound._must_continue,
+                inbound.expects_continue,
                 self.proxy.upstream.request_trailers,
             )
-        except Answered as answered:
-            self.answer(answered)
+        except LocalResponse as response:
+            self.answer(response)
             return
         if expects:
             inbound.on("expect_continue", self.await_decision)
         self.send()
 
     def _look_at_method(self, fields: RawHeaders) -> RawHeaders:
-        """What concerns the methods that are about the way itself. Raises: Answered"""
+        """What concerns the methods that are about the way itself. Raises: LocalResponse"""
         if self.method == b"CONNECT":
             raise _NO_TUNNEL
-        return count_hops(self.method, origin_form(self.method, self.inbound.uri), fields)
+        return decrement_max_forwards(
+            self.method, origin_form(self.method, self.inbound.uri), fields
+        )
 
     def await_decision(self) -> None:
         """Whether the client is to go on is the origin's decision: its 100 is passed on. One that
         says nothing may know no 100; a client that still waits must not do so for ever."""
-        self.decision = self.proxy.loop._schedule(CONTINUE_S, self.go_on)
+        self.decision = self.proxy.loop.call_later(CONTINUE_S, self.go_on)
 
     def end_wait(self) -> None:
         """What was waited for is no longer of concern."""
@@ -224,12 +226,12 @@ class Relay:
 
     def go_on(self) -> None:
         """The origin has had its time to object."""
-        if self.passed < FINAL and self.inbound._must_continue:
+        if self.passed < FINAL and self.inbound.expects_continue:
             self.inbound.response_nonfinal(100, "Continue", [])
 
     def send(self) -> None:
         """Send the request to the endpoint whose turn it is."""
-        endpoint = self.proxy.upstream.pick(self.proxy.loop._now)
+        endpoint = self.proxy.upstream.pick(self.proxy.loop.now)
         if endpoint is None:
             self.answer(_NO_ENDPOINT)
         else:
@@ -374,7 +376,7 @@ class Relay:
         """The attempt failed: try another endpoint, or say so, or break off what was begun."""
         outbound, self.outbound = self.outbound, None
         # Nothing was handed to a connection, if there ever was one.
-        unsent = outbound is None or not outbound._held_sent
+        unsent = outbound is None or not outbound._replay_sent
         if self.passed == NOTHING:
             following = self._next_endpoint(error, unsent)
             if following is not None:
@@ -382,7 +384,7 @@ class Relay:
                 return
         if self.passed == FINAL:
             self.passed = OVER
-            break_off(self.inbound)
+            truncate_response(self.inbound)
         else:
             self.answer(failure_for(error, connected=not unsent))
 
@@ -390,7 +392,7 @@ class Relay:
         """Where to try again after `error`, if that is safe."""
         upstream, endpoint = self.proxy.upstream, self.endpoint
         assert endpoint is not None
-        now = self.proxy.loop._now
+        now = self.proxy.loop.now
         if unsent and isinstance(error, UNREACHABLE):
             upstream.failed(endpoint, now)
         elif self.method not in idempotent_methods or not isinstance(error, LOST):
@@ -400,14 +402,14 @@ class Relay:
         self.tried = [*(self.tried or ()), endpoint]
         return upstream.pick(now, self.tried)
 
-    def answer(self, answered: Answered) -> None:
+    def answer(self, response: LocalResponse) -> None:
         """Answer in the upstream's place."""
         self.passed = OVER
         self.held = None
         self.end_wait()
         inbound = self.inbound
-        fields, body = answer_parts(answered, self.proxy.policy.pseudonym)
-        inbound.response_start(answered.status, answered.phrase, fields)
+        fields, body = render(response, self.proxy.policy.pseudonym)
+        inbound.response_start(response.status, response.phrase, fields)
         if body:
             inbound.response_body(body)
         inbound.response_done([])
@@ -427,14 +429,14 @@ def peer_of(address: Address) -> str:
     return host.partition("%")[0] if "%" in host else host
 
 
-def came_by_tls(inbound: HttpServerExchange) -> bool:
+def is_downstream_tls(inbound: HttpServerExchange) -> bool:
     """Whether a proxy before this one says, in its PROXY header, that the client came by TLS."""
     conn = inbound.http_conn.tcp_conn
     header = conn.proxy_header if conn is not None else None
     return header is not None and header.is_tls
 
 
-def break_off(inbound: HttpServerExchange) -> None:
+def truncate_response(inbound: HttpServerExchange) -> None:
     """Break a response off so that nobody can take it for whole (RFC 9112 section 8). What the
     client has yet to read goes first: answers to requests before this one may be in it."""
     conn = inbound.http_conn

@@ -48,12 +48,12 @@ class Tunnel:
         self._idle_timeout = idle_timeout or inf
         self._done = done
         self._open = 2
-        self._deadline_at = self._deadline_entry = inf
+        self.deadline_at = self.deadline_entry = inf
         left, right = _Side(self, other), _Side(self, one)
         left.opposite, right.opposite = right, left
         self._sides = left, right
         for conn, side in ((one, left), (other, right)):
-            conn._owner = side
+            conn.owner = side
             conn.allow_half_open = True
         self._touch()
         one.pause(False)
@@ -77,15 +77,15 @@ class Tunnel:
     def _touch(self) -> None:
         """Bytes went through."""
         if self._idle_timeout != inf:
-            self._loop._deadlines.arm(self, self._loop._now + self._idle_timeout)
+            self._loop.deadlines.arm(self, self._loop.now + self._idle_timeout)
 
-    def _deadline_due(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         self.abort()
 
     def _side_closed(self) -> None:
         self._open -= 1
         if not self._open:
-            self._loop._deadlines.arm(self, inf)
+            self._loop.deadlines.arm(self, inf)
             done, self._done = self._done, None
             if done is not None:
                 done(self)
@@ -113,13 +113,13 @@ class _Side:
         if self.to.tcp_connected:
             self.to.write(data)
             if len(data) >= PIECE_BYTES:
-                self.opposite.to._splice_to(self.to, self)
+                self.opposite.to.splice_to(self.to, self)
 
-    def room(self) -> int:
+    def allowance(self) -> int:
         """How much may go across unseen."""
         return PIPE_BYTES if self.to.tcp_connected else 0
 
-    def moved(self, count: int) -> None:
+    def on_spliced(self, count: int) -> None:
         """So much went across unseen."""
         self.received += count
         self.tunnel._touch()
@@ -134,8 +134,8 @@ class _Side:
         """This side takes no more for now (True)."""
         self.to.pause(paused)
 
-    def stuck(self) -> None:
-        """A send was short; the dead-line is about bytes that arrive."""
+    def write_blocked(self) -> None:
+        """A send was short; the deadline is about bytes that arrive."""
 
     def hangup(self) -> None:
         """The peer is gone while it was not read. If it may still expect bytes, it was a reset."""

@@ -74,7 +74,7 @@ class Endpoint:
 Balance: TypeAlias = "Callable[[Sequence[Endpoint], float, Collection[Endpoint]], Endpoint | None]"
 
 
-class Place(NamedTuple):
+class EndpointAddress(NamedTuple):
     """Where an endpoint is, as its URL says. prefix: without a slash at its end"""
 
     scheme: str
@@ -89,7 +89,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHAPE = "it must be http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH"
 
 
-def parse_endpoint(url: str) -> Place:
+def parse_endpoint(url: str) -> EndpointAddress:
     """Take an endpoint's URL apart.
 
     url: `http://HOST[:PORT][/PREFIX]` or `https://...`; for a Unix socket `unix:/PATH` (or
@@ -126,16 +126,16 @@ def parse_endpoint(url: str) -> Place:
         raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
     port = port or _DEFAULT_PORTS[scheme]
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Place(scheme, host, port, authority, f"{scheme}://{authority}", prefix)
+    return EndpointAddress(scheme, host, port, authority, f"{scheme}://{authority}", prefix)
 
 
-def _unix_place(scheme: str, path: str, prefix: str, url: str) -> Place:
+def _unix_place(scheme: str, path: str, prefix: str, url: str) -> EndpointAddress:
     """The place of a Unix socket. path: as the system knows it, or `@` and an abstract name"""
     if path[:1] not in ("/", "@") or len(path) < 2 or "\0" in path:
         raise ValueError(f"{url!r} names no Unix socket: {_SHAPE}")
     name = f"unix:{quote(os.fsencode(path), safe='/@')}"
     origin = f"{scheme}+unix://{quote(os.fsencode(path), safe='')}"
-    return Place(scheme, f"unix:{path}", 0, name, origin, prefix)
+    return EndpointAddress(scheme, f"unix:{path}", 0, name, origin, prefix)
 
 
 def round_robin(
@@ -163,7 +163,7 @@ def round_robin(
 
 
 #: The balancing methods by name.
-BALANCES: dict[str, Balance] = {"round_robin": round_robin}
+BALANCERS: dict[str, Balance] = {"round_robin": round_robin}
 
 
 class Upstream:
@@ -183,7 +183,7 @@ class Upstream:
         """urls: `http://host[:port][/prefix]` and the like (see `parse_endpoint`), or pairs of
             that and a weight
 
-        balance: how the next endpoint is found; see `BALANCES`
+        balance: how the next endpoint is found; see `BALANCERS`
         name: what the group is called, for people
         request_trailers: whether the trailers of requests are forwarded to these servers; some
             take a trailer for a request
@@ -192,8 +192,8 @@ class Upstream:
         """
         if isinstance(urls, str):
             raise TypeError("urls is a list of URLs, not one")
-        if balance not in BALANCES:
-            raise ValueError(f"no balancing method {balance!r}; there are {', '.join(BALANCES)}")
+        if balance not in BALANCERS:
+            raise ValueError(f"no balancing method {balance!r}; there are {', '.join(BALANCERS)}")
         self.endpoints = [
             Endpoint(entry) if isinstance(entry, str) else Endpoint(*entry) for entry in urls
         ]
@@ -204,7 +204,7 @@ class Upstream:
         self.balance = balance
         self.name = name
         self.request_trailers = request_trailers
-        self._pick = BALANCES[balance]
+        self._pick = BALANCERS[balance]
 
     def __repr__(self) -> str:
         names = ", ".join(endpoint.name.decode() for endpoint in self.endpoints)

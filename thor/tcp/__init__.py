@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from thor.lazy import lazy_attributes
 from thor.tcp.client import AddressRefused, TcpClient
 from thor.tcp.connection import TcpConnection
-from thor.tcp.inherited import ListenSocket, listen_fds
 from thor.tcp.server import TcpServer
-from thor.tcp.slots import ListeningSlots
+from thor.tcp.socket_activation import ListenSocket, listen_fds
+from thor.tcp.worker_sockets import WorkerSockets
 
 if TYPE_CHECKING:
     from thor.tcp import proxy_tlvs
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressRefused",
     "ListenSocket",
-    "ListeningSlots",
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxySsl",
     "TcpClient",
     "TcpConnection",
     "TcpServer",
+    "WorkerSockets",
     "listen_fds",
     "proxy_tlvs",
 ]

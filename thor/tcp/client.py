@@ -1,4 +1,4 @@
-"""Connecting.
+"""ConnectAttempt.
 
 Owns: the way from a host and port to one connected socket. Must not know what the connection is
 for.
@@ -10,7 +10,7 @@ The first that connects wins, the others are closed. Each `connect` is one `_Rac
 left of an earlier one cannot touch a later one.
 
 Between the TCP connection and the `connect` event there is one step, `_established`, for
-subclasses: TLS has its hand-shake there. A PROXY header leaves before it.
+subclasses: TLS has its handshake there. A PROXY header leaves before it.
 
 A fact about TCP: a connect to a port of this machine that nobody listens on, from which the kernel
 happens to choose the very same port, connects to itself (simultaneous open, RFC 9293 section 3.5).
@@ -92,7 +92,7 @@ class TcpClient(EventEmitter):
     error: OSError | None = None
 
     def __init__(self, loop: LoopBase | None = None) -> None:
-        self._loop: LoopBase = loop or default_loop()
+        self.loop: LoopBase = loop or default_loop()
         self.errors: list[tuple[Address, OSError]] = []
         self._race: _Race | None = None
         self._lookup: dns.Lookup | None = None
@@ -112,12 +112,12 @@ class TcpClient(EventEmitter):
         race = _Race(self, f"{host!r} port {port!r}")
         path = unix_path(host)
         if path is not None:
-            self._loop._soon(race.start, [(socket.AF_UNIX, path)])
+            self.loop.call_soon(race.start, [(socket.AF_UNIX, path)])
         elif port is None:
             raise TypeError("a port is needed")
         else:
             kind = socket.SOCK_STREAM
-            self._lookup = dns.lookup(self._loop, host, port, kind, race.resolved)
+            self._lookup = dns.lookup(self.loop, host, port, kind, race.resolved)
         self._begin(race, timeout)
 
     def cancel(self) -> None:
@@ -128,20 +128,20 @@ class TcpClient(EventEmitter):
 
     def _check_free(self, timeout: float | None) -> None:
         """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
-        if self._race is not None and self._race.epoch == self._loop._epoch:
+        if self._race is not None and self._race.epoch == self.loop.epoch:
             raise RuntimeError("this client is connecting already")
         if self.check_ip is not None:
             require_callback(self.check_ip, "check_ip")  # a coroutine would be true: all may be
         if timeout is None:
             return
         if not isinstance(timeout, (int, float)):
-            raise TypeError(f"a time-out is a number of seconds, not {type(timeout).__name__}")
+            raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
         if not timeout >= 0:
-            raise ValueError(f"a time-out of {timeout!r} seconds")
+            raise ValueError(f"a timeout of {timeout!r} seconds")
 
     def _begin(self, race: _Race, timeout: float | None) -> None:
         if timeout is not None:
-            self._timer = self._loop._schedule(timeout, self._timed_out)
+            self._timer = self.loop.call_later(timeout, self._timed_out)
         self.error = None
         self.errors = race.errors
         self._race = race
@@ -153,9 +153,9 @@ class TcpClient(EventEmitter):
             return
         try:
             data = (header() if callable(header) else header).to_bytes()
-        except Exception as why:
-            self._loop._report(self._send_header, why)
-            raise OSError(errno.EINVAL, "there is no valid PROXY header") from why
+        except Exception as exc:
+            self.loop._report(self._send_header, exc)
+            raise OSError(errno.EINVAL, "there is no valid PROXY header") from exc
         if sock.send(data) != len(data):  # a new connection has room for it
             raise OSError(errno.ENOBUFS, "the PROXY header could not be sent at once")
 
@@ -163,7 +163,7 @@ class TcpClient(EventEmitter):
         """The TCP connection is there.
 
         A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
-        when `_end` is called; the time-out goes on until then.
+        when `_end` is called; the timeout goes on until then.
         """
         conn = self._take(TcpConnection, sock, address)
         if conn is not None:
@@ -172,28 +172,28 @@ class TcpClient(EventEmitter):
     def _take(self, kind: type[C], sock: socket.socket, address: Address) -> C | None:
         """Make a connection of a connected socket; None, and a failure, if it cannot be watched."""
         try:
-            return kind(sock, address, self._loop)
-        except OSError as why:
-            self._loop._close_later(sock)
-            self._fail(why)
+            return kind(sock, address, self.loop)
+        except OSError as exc:
+            self.loop.close_later(sock)
+            self._fail(exc)
             return None
 
     def _succeed(self, conn: TcpConnection) -> None:
         self._end()
         hand_over(self, conn)
 
-    def _fail(self, why: OSError) -> None:
+    def _fail(self, exc: OSError) -> None:
         where = self._race.name if self._race is not None else ""
         self._end()
-        self.error = why
-        if not self.emit("connect_error", *self._error_args(why)):
-            log.warning("no connection to %s: %s%s", where, why, tell_attempts(self.errors))
+        self.error = exc
+        if not self.emit("connect_error", *self._error_args(exc)):
+            log.warning("no connection to %s: %s%s", where, exc, describe_attempts(self.errors))
 
-    def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
+    def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
         """The arguments of `connect_error`."""
-        if isinstance(why, socket.gaierror):
-            return socket.gaierror, why.errno
-        return socket.error, why.errno or errno.EINVAL
+        if isinstance(exc, socket.gaierror):
+            return socket.gaierror, exc.errno
+        return socket.error, exc.errno or errno.EINVAL
 
     def _timed_out(self) -> None:
         late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -217,10 +217,10 @@ class _Race:
 
     def __init__(self, client: TcpClient, name: str) -> None:
         self.name = name
-        self.epoch = client._loop._epoch
+        self.epoch = client.loop.epoch
         self.errors: list[tuple[Address, OSError]] = []
         self._client = client
-        self._loop = client._loop
+        self.loop = client.loop
         self._places: deque[_Place] = deque()
         self._attempts: list[_Attempt] = []
         self._timer: ScheduledEvent | None = None
@@ -247,15 +247,15 @@ class _Race:
             try:
                 self._check(place[1])
                 if not self._over:
-                    self._attempts.append(_Attempt(self, self._loop, *place))
-            except OSError as why:
-                self.errors.append((place[1], why))
+                    self._attempts.append(_Attempt(self, self.loop, *place))
+            except OSError as exc:
+                self.errors.append((place[1], exc))
                 continue
             if self._places:
-                self._timer = self._loop._schedule(STAGGER_S, self._next)
+                self._timer = self.loop.call_later(STAGGER_S, self._next)
             return
         if not self._attempts and not self._over:
-            self._client._fail(pick_error([why for _, why in self.errors]))
+            self._client._fail(pick_error([exc for _, exc in self.errors]))
 
     def _check(self, address: Address) -> None:
         check = self._client.check_ip
@@ -267,8 +267,8 @@ class _Race:
         ip = plain_ip(str(address[0]))
         try:
             allowed = check(ip)
-        except Exception as why:
-            self._loop._report(check, why)
+        except Exception as exc:
+            self.loop._report(check, exc)
             allowed = False
         if not allowed:
             raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
@@ -278,8 +278,8 @@ class _Race:
         try:
             attempt.check_peer()
             self._client._send_header(attempt.socket)
-        except OSError as why:
-            self.lost(attempt, why)
+        except OSError as exc:
+            self.lost(attempt, exc)
             return
         if self._over:  # cancelled by the function that was asked for the header
             return
@@ -287,20 +287,20 @@ class _Race:
         self.stop()
         self._client._established(attempt.socket, attempt.address)
 
-    def lost(self, attempt: _Attempt, why: OSError) -> None:
+    def lost(self, attempt: _Attempt, exc: OSError) -> None:
         """An attempt has failed."""
         if self._over:
             return
         self._attempts.remove(attempt)
         attempt.close()
-        self.errors.append((attempt.address, why))
+        self.errors.append((attempt.address, exc))
         if self._timer is not None:
             self._timer.delete()
         self._next()
 
-    def give_up(self, why: OSError) -> None:
+    def give_up(self, exc: OSError) -> None:
         """The time is up: those that are being tried have failed."""
-        self.errors.extend((attempt.address, why) for attempt in self._attempts)
+        self.errors.extend((attempt.address, exc) for attempt in self._attempts)
 
     def stop(self) -> None:
         """Try no more, and close what is being tried."""
@@ -334,7 +334,7 @@ class _Attempt(EventSource):
             self.socket.close()
             raise
 
-    def _ready(self, bits: int) -> None:
+    def on_ready(self, bits: int) -> None:
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self.unregister_fd()
         if code:
@@ -355,10 +355,10 @@ class _Attempt(EventSource):
     def close(self) -> None:
         """Give up."""
         self.unregister_fd()
-        self._loop._close_later(self.socket)
+        self.loop.close_later(self.socket)
 
-    def _forgotten(self) -> None:
-        EventSource._forgotten(self)
+    def on_loop_stopped(self) -> None:
+        EventSource.on_loop_stopped(self)
         self.socket.close()
 
 
@@ -366,8 +366,8 @@ def _begin_to_connect(sock: socket.socket, address: Address) -> int:
     """Returns: an errno, as `connect_ex`, also where that raises"""
     try:
         return sock.connect_ex(address)
-    except OSError as why:  # Python says itself, and without an errno, that a path is too long
-        return why.errno or errno.ENAMETOOLONG
+    except OSError as exc:  # Python says itself, and without an errno, that a path is too long
+        return exc.errno or errno.ENAMETOOLONG
 
 
 def interleave(rows: DnsResultList) -> list[_Place]:
@@ -392,14 +392,14 @@ def pick_error(errors: list[OSError]) -> OSError:
     return min(errors, key=_rank)
 
 
-def _rank(why: OSError) -> int:
-    if isinstance(why, AddressRefused):
+def _rank(exc: OSError) -> int:
+    if isinstance(exc, AddressRefused):
         return 2
-    return 1 if why.errno in _NO_ROUTE else 0
+    return 1 if exc.errno in _NO_ROUTE else 0
 
 
-def tell_attempts(errors: list[tuple[Address, OSError]]) -> str:
+def describe_attempts(errors: list[tuple[Address, OSError]]) -> str:
     """What to say of the attempts that failed, after what is said of the whole; "" of one alone."""
     if len(errors) < 2:
         return ""
-    return f" ({'; '.join(f'{address[0]}: {why.strerror}' for address, why in errors)})"
+    return f" ({'; '.join(f'{address[0]}: {exc.strerror}' for address, exc in errors)})"

@@ -30,9 +30,9 @@ from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
 from thor.tcp.sendfile import File, queue_file
-from thor.tcp.splice import Passage, Splice, begin_splice
+from thor.tcp.splice import Splice, SpliceTarget, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
-from thor.tcp.writebuf import NOTHING, WriteBuffer
+from thor.tcp.write_buffer import NOTHING, WriteBuffer
 from thor.tcp.writing import WritingSide
 from thor.types import Address
 
@@ -66,11 +66,11 @@ class TcpConnection(WritingSide):
     allow_half_open = False
 
     #: Whether what comes and goes is other than what the program reads and writes.
-    _encrypts = False
-    _lost_with: OSError | None = None
-    _hangup_told = False
+    is_encrypted = False
+    _loss_error: OSError | None = None
+    _hangup_emitted = False
     _unread = b""
-    _server: Any = None
+    server: Any = None
     _local_address: Address | None = None
     #: The PROXY header that the connection began with; None where none was due.
     proxy_header: ProxyHeader | None = None
@@ -83,20 +83,20 @@ class TcpConnection(WritingSide):
         # What every read or write looks at is set here: reading a default of the class through
         # an instance costs several times as much.
         self._listeners = self._sink = None
-        self._broken = False
+        self.write_failed = False
         self.high_water = self.high_water
         self.socket = sock
         self.address = address
         self.bytes_read = 0
         self.bytes_written = 0
-        self._owner: Any = None
-        self._reading = OPEN
-        self._writing = OPEN
-        self._paused = True
-        self._write_paused = False
+        self.owner: Any = None
+        self.read_state = OPEN
+        self.write_state = OPEN
+        self.read_paused = True
+        self.write_paused = False
         self._flush_due = False
         self._after_flush = False
-        self._buffer: WriteBuffer = NOTHING
+        self.write_buffer: WriteBuffer = NOTHING
         self._splice: Splice | None = None
         self._register(sock.fileno(), 0)
 
@@ -114,8 +114,8 @@ class TcpConnection(WritingSide):
 
     def __repr__(self) -> str:
         return (
-            f"<{type(self).__name__} {self.address!r} reading {self._reading.value}"
-            f"{' (paused)' if self._paused else ''}, writing {self._writing.value}>"
+            f"<{type(self).__name__} {self.address!r} reading {self.read_state.value}"
+            f"{' (paused)' if self.read_paused else ''}, writing {self.write_state.value}>"
         )
 
     @property
@@ -132,20 +132,20 @@ class TcpConnection(WritingSide):
     @property
     def tcp_connected(self) -> bool:
         """Whether data may still be written."""
-        return self._writing is OPEN
+        return self.write_state is OPEN
 
     # -- reading -------------------------------------------------------------------------------
 
     def pause(self, paused: bool) -> None:
         """Stop (True) or resume (False) `data` events. It holds at once, in any listener."""
-        if paused == self._paused or self._reading is CLOSED:
+        if paused == self.read_paused or self.read_state is CLOSED:
             return
-        self._paused = paused
+        self.read_paused = paused
         if paused:
             self._set_interest(self._interest & ~READABLE)
-        elif self._unread or self._broken:
-            self._loop._soon(self._resume)
-        elif self._reading is OPEN:
+        elif self._unread or self.write_failed:
+            self.loop.call_soon(self._resume)
+        elif self.read_state is OPEN:
             self._set_interest(self._interest | READABLE)
 
     def unread(self, data: bytes) -> None:
@@ -156,23 +156,23 @@ class TcpConnection(WritingSide):
         """
         if not isinstance(data, bytes):
             raise TypeError(f"what is given back is bytes, not {type(data).__name__}")
-        if data and self._reading is not CLOSED:
+        if data and self.read_state is not CLOSED:
             self._unread = data + self._unread
             self._set_interest(self._interest & ~READABLE)
-            if not self._paused:
-                self._loop._soon(self._resume)
+            if not self.read_paused:
+                self.loop.call_soon(self._resume)
 
-    def _splice_to(self, dst: TcpConnection, passage: Passage) -> bool:
+    def splice_to(self, dst: TcpConnection, target: SpliceTarget) -> bool:
         """From the next readiness on, have what arrives go to `dst` without being looked at.
 
-        It is as if each piece came as `data` and was written to `dst`; `passage` says how much may
+        It is as if each piece came as `data` and was written to `dst`; `target` says how much may
         go, and is told what went. It ends by itself where a piece is better, or can only be, read
         and written: that one comes as `data`, and this may be called again.
         Returns: False if it cannot be: not on this system, or not with connections of this kind
         """
-        return begin_splice(self, dst, passage)
+        return begin_splice(self, dst, target)
 
-    def _write_file(self, file: File, offset: int, count: int) -> bool:
+    def write_file(self, file: File, offset: int, count: int) -> bool:
         """Queue `count` bytes of `file` from `offset` on; they are sent as if they were written.
 
         The pages are to be in memory, or the loop waits for the disk. Where the file has become
@@ -184,13 +184,13 @@ class TcpConnection(WritingSide):
 
     def _resume(self) -> None:
         """Deliver what was given back, then read on."""
-        if self._paused or self._reading is CLOSED:
+        if self.read_paused or self.read_state is CLOSED:
             return
-        if self._broken:
+        if self.write_failed:
             self._read_rest()
             return
         data, self._unread = self._unread, b""
-        ended = self._reading is ENDED
+        ended = self.read_state is ENDED
         if not ended:
             self._set_interest(self._interest | READABLE)
         if data:
@@ -200,14 +200,14 @@ class TcpConnection(WritingSide):
                 self._end_of_stream()
 
     def _deliver(self, data: bytes) -> None:
-        owner = self._owner
+        owner = self.owner
         if owner is not None:
             owner.data(data)
-            if self._reading is CLOSED or self._owner is not owner:
+            if self.read_state is CLOSED or self.owner is not owner:
                 return  # it was that owner's; who has the connection now gets what comes next
         self.emit("data", data)
 
-    def _ready(self, bits: int) -> None:
+    def on_ready(self, bits: int) -> None:
         interest = self._interest
         if interest & READABLE:
             if bits != WRITABLE:
@@ -215,13 +215,13 @@ class TcpConnection(WritingSide):
                     data = self._recv(RECV_BYTES)
                 except (BlockingIOError, InterruptedError):
                     pass
-                except OSError as why:
-                    self._lose(why)
+                except OSError as exc:
+                    self._on_connection_lost(exc)
                     return
                 else:
                     if data:
                         self.bytes_read += len(data)
-                        owner = self._owner
+                        owner = self.owner
                         if owner is not None and self._listeners is None:
                             owner.data(data)
                         else:
@@ -231,69 +231,69 @@ class TcpConnection(WritingSide):
                     else:
                         self._end_of_stream()
         elif bits & ~(READABLE | WRITABLE):
-            self._hang_up()
+            self._on_hangup()
             return
         if bits & WRITABLE and self._interest & WRITABLE:
-            self._flush()
+            self.flush()
 
     def _end_of_stream(self) -> None:
         """The peer's FIN."""
-        self._reading = ENDED
+        self.read_state = ENDED
         self._set_interest(self._interest & ~READABLE)
-        self._tell_end()
-        if self._reading is not ENDED:
+        self._emit_end()
+        if self.read_state is not ENDED:
             return
-        if self._writing is ENDED:
-            self._lose(None)
+        if self.write_state is ENDED:
+            self._on_connection_lost(None)
         elif not self.allow_half_open:
-            self._ending_peer = True
-            if self._writing is OPEN:
-                self._begin_ending()
+            self._closing_after_eof = True
+            if self.write_state is OPEN:
+                self._begin_flushing()
 
-    def _tell_end(self) -> None:
-        owner = self._owner
+    def _emit_end(self) -> None:
+        owner = self.owner
         if owner is not None:
             owner.end()
-        if self._reading is ENDED:
+        if self.read_state is ENDED:
             self.emit("end")
 
-    def _hang_up(self) -> None:
+    def _on_hangup(self) -> None:
         """Both directions are over, and nobody reads: paused, or after the peer's FIN."""
-        if self._reading is ENDED:
+        if self.read_state is ENDED:
             code = self.socket.getsockopt(socket_module.SOL_SOCKET, socket_module.SO_ERROR)
-            self._lose(OSError(code, os.strerror(code)) if code else None)
+            self._on_connection_lost(OSError(code, os.strerror(code)) if code else None)
         else:
-            self._break(None)
+            self._on_write_error(None)
 
-    def _break(self, exc: OSError | None) -> None:
+    def _on_write_error(self, exc: OSError | None) -> None:
         """Nothing can be sent any more; what has arrived is read first, then it is over."""
-        if not self._broken:
-            self._broken = True
-            self._lost_with = exc
-            self._buffer.clear()
+        if not self.write_failed:
+            self.write_failed = True
+            self._loss_error = exc
+            self.write_buffer.clear()
             self._interest = 0
-            self._loop._mute_fd(self._fd)
-            self._loop._soon(self._read_rest)
+            self.loop._stop_polling(self._fd)
+            self.loop.call_soon(self._read_rest)
 
     def _read_rest(self) -> None:
         """Read one piece of what is left of a broken connection; after the last it is lost."""
-        if self._reading is OPEN and not self._unread and not self._read_ahead():
+        if self.read_state is OPEN and not self._unread and not self._read_ahead():
             return
         if not self._unread:
-            self._lose(self._lost_with)
-        elif self._paused:
-            self._tell_hangup()
+            self._on_connection_lost(self._loss_error)
+        elif self.read_paused:
+            self._emit_hangup()
         else:
             data, self._unread = self._unread, b""
-            self._loop._soon(self._read_rest)
+            self.loop.call_soon(self._read_rest)
             self._deliver(data)
 
     def _read_ahead(self) -> bool:
         """Hold one piece of what is left in `_unread`. Returns: False if it is over instead."""
         try:
             data = self._recv(RECV_BYTES)
-        except OSError as why:
-            self._lose(self._lost_with or why)
+        except OSError as exc:
+            self._on_connection_lost(self._loss_error or exc)
             return False
         if data:
             self.bytes_read += len(data)
@@ -301,15 +301,15 @@ class TcpConnection(WritingSide):
             return True
         # A reset that was told to a `send` is not told again: reading then finds what looks like
         # a FIN. Only after EPIPE, which is how a send fails that comes after a FIN, it is one.
-        if self._lost_with is None or isinstance(self._lost_with, BrokenPipeError):
+        if self._loss_error is None or isinstance(self._loss_error, BrokenPipeError):
             self._end_of_stream()
-        self._lose(self._lost_with)
+        self._on_connection_lost(self._loss_error)
         return False
 
-    def _tell_hangup(self) -> None:
-        if not self._hangup_told:
-            self._hangup_told = True
-            owner = self._owner
+    def _emit_hangup(self) -> None:
+        if not self._hangup_emitted:
+            self._hangup_emitted = True
+            owner = self.owner
             if owner is not None:
                 owner.hangup()
             self.emit("hangup")
@@ -318,28 +318,28 @@ class TcpConnection(WritingSide):
 
     def close(self) -> None:
         """Send what is queued, then close. Nothing is read any more; `disconnect` follows."""
-        if self._reading is CLOSED:
+        if self.read_state is CLOSED:
             return
-        self._reading = CLOSED
-        self._ending_peer = False
+        self.read_state = CLOSED
+        self._closing_after_eof = False
         self._unread = b""
-        if self._broken:
-            self._loop._soon(self._finish)
+        if self.write_failed:
+            self.loop.call_soon(self._finish)
             return
         self._set_interest(self._interest & ~READABLE)
-        if self._writing is OPEN:
-            self._begin_ending()
-        elif self._writing is ENDED:
-            self._loop._soon(self._finish)
+        if self.write_state is OPEN:
+            self._begin_flushing()
+        elif self.write_state is ENDED:
+            self.loop.call_soon(self._finish)
 
     def end_writing(self) -> None:
         """Send what is queued, then tell the peer that no more will come (FIN); reading goes on."""
-        if self._writing is OPEN:
-            self._begin_ending()
+        if self.write_state is OPEN:
+            self._begin_flushing()
 
     def abort(self) -> None:
         """Drop what is queued and reset the connection (RST). Only `disconnect` follows."""
-        if self._writing is CLOSED:
+        if self.write_state is CLOSED:
             return
         try:
             self.socket.setsockopt(
@@ -348,51 +348,51 @@ class TcpConnection(WritingSide):
         except OSError:
             pass  # the kernel has ended it already
         self._release()
-        self._loop._soon(self._tell_disconnect)
+        self.loop.call_soon(self._emit_disconnect)
 
-    def _begin_ending(self) -> None:
-        self._writing = FLUSHING
+    def _begin_flushing(self) -> None:
+        self.write_state = FLUSHING
         self._after_flush = True
         self._queue_flush()
 
-    def _ended_writing(self) -> None:
+    def _on_flushed(self) -> None:
         """Everything was sent after `close()`, `end_writing()` or the peer's FIN."""
-        self._writing = ENDED
-        if self._reading is CLOSED:
+        self.write_state = ENDED
+        if self.read_state is CLOSED:
             self._finish()
-        elif self._reading is ENDED:
-            self._lose(None)
+        elif self.read_state is ENDED:
+            self._on_connection_lost(None)
         else:
             try:
                 self.socket.shutdown(socket_module.SHUT_WR)
-            except OSError as why:
-                self._break(why)
+            except OSError as exc:
+                self._on_write_error(exc)
 
     def _finish(self) -> None:
         """Our own close is done."""
-        if self._writing is not CLOSED:
+        if self.write_state is not CLOSED:
             self._release()
-            self._tell_disconnect()
+            self._emit_disconnect()
 
-    def _lose(self, exc: OSError | None) -> None:
+    def _on_connection_lost(self, exc: OSError | None) -> None:
         """The peer or the network has ended the connection."""
-        if self._writing is CLOSED:
+        if self.write_state is CLOSED:
             return
-        by_us = self._reading is CLOSED
+        by_us = self.read_state is CLOSED
         self._release()
         try:
             if not by_us:
-                owner = self._owner
+                owner = self.owner
                 if owner is not None:
                     owner.close(exc)
                 self.emit("close")
         finally:
-            self._tell_disconnect()
+            self._emit_disconnect()
 
     def _release(self) -> None:
-        self._reading = self._writing = CLOSED
-        self._broken = self._ending_peer = False
-        self._buffer.clear()
+        self.read_state = self.write_state = CLOSED
+        self.write_failed = self._closing_after_eof = False
+        self.write_buffer.clear()
         self._unread = b""
         self._sent_marks = None
         if self._splice is not None:
@@ -401,18 +401,18 @@ class TcpConnection(WritingSide):
         self._close_socket()
 
     def _close_socket(self) -> None:
-        self._loop._close_later(self.socket)
+        self.loop.close_later(self.socket)
 
-    def _give_up(self) -> None:
+    def _detach_socket(self) -> None:
         """Let go of the socket, which another connection takes over; nothing more is emitted."""
-        self._reading = self._writing = CLOSED
-        self._owner = self._sent_marks = None
+        self.read_state = self.write_state = CLOSED
+        self.owner = self._sent_marks = None
         self.unregister_fd()
         self._forget()
 
-    def _tell_disconnect(self) -> None:
-        owner, self._owner = self._owner, None
-        server, self._server = self._server, None
+    def _emit_disconnect(self) -> None:
+        owner, self.owner = self.owner, None
+        server, self.server = self.server, None
         try:
             if owner is not None:
                 owner.disconnect()
@@ -420,20 +420,20 @@ class TcpConnection(WritingSide):
         finally:
             self._forget()
             if server is not None:
-                server._gone(self)
+                server._on_closed(self)
 
-    def _forgotten(self) -> None:
+    def on_loop_stopped(self) -> None:
         """The loop was stopped: nothing can come of this connection any more."""
-        EventSource._forgotten(self)
-        self._reading = self._writing = CLOSED
-        self._buffer.clear()
+        EventSource.on_loop_stopped(self)
+        self.read_state = self.write_state = CLOSED
+        self.write_buffer.clear()
         self.socket.close()
-        if self._server is not None:
-            self._server._strand(self)
+        if self.server is not None:
+            self.server._closed_by_stop(self)
 
     def failed(self, exc: BaseException) -> None:
         """A listener raised `exc`: what it left undone is unknown, so the connection is reset."""
-        owner = self._owner
+        owner = self.owner
         if owner is not None:
             owner.failed(exc)
         else:

@@ -51,7 +51,7 @@ def open_listening(
         raise TypeError("a port is needed; 0 is one of the kernel's choice")
     number = dns.port_number(port)
     return binding.open_all(
-        binding.find_places(host, socket.SOCK_STREAM),
+        binding.resolve_bind_addresses(host, socket.SOCK_STREAM),
         number,
         lambda family, address: _open(family, address, backlog, reuse_port),
     )

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from thor.tcp.proxy_tlvs import (
-    ALPN,
     AUTHORITY,
     CLIENT_SSL,
     CRC32C,
     NETNS,
     NOOP,
+    PP2_TYPE_ALPN,
     SSL,
     UNIQUE_ID,
     ProxyHeaderError,
@@ -120,8 +120,8 @@ class ProxyHeader:
 
     @property
     def alpn(self) -> bytes | None:
-        """The protocol that is spoken on the connection, as in TLS's ALPN."""
-        return self.tlv(ALPN)
+        """The protocol that is spoken on the connection, as in TLS's PP2_TYPE_ALPN."""
+        return self.tlv(PP2_TYPE_ALPN)
 
     @property
     def authority(self) -> str | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 Tlv = tuple[int, bytes]
 
 #: Types (section 2.2).
-ALPN = 0x01
+PP2_TYPE_ALPN = 0x01
 AUTHORITY = 0x02
 CRC32C = 0x03
 NOOP = 0x04
@@ -38,7 +38,7 @@ MAX_AUTHORITY_BYTES = 255
 MAX_VALUE_BYTES = 0xFFFF
 
 #: What a header says once, if at all.
-_SINGLE = {ALPN, AUTHORITY, CRC32C, UNIQUE_ID, SSL, NETNS}
+_SINGLE = {PP2_TYPE_ALPN, AUTHORITY, CRC32C, UNIQUE_ID, SSL, NETNS}
 #: Types inside the SSL TLV, with the fields of `ProxySsl` that they are, and their encodings.
 _SSL_FIELDS = {
     0x21: ("version", "ascii"),
@@ -71,7 +71,7 @@ class ProxySsl(NamedTuple):
     #: Of the certificate that the sender presented to the client.
     signature_algorithm: str | None = None
     key_algorithm: str | None = None
-    #: Of the key exchange, and of the hand-shake's signature.
+    #: Of the key exchange, and of the handshake's signature.
     group: str | None = None
     signature_scheme: str | None = None
     #: DER.

@@ -18,7 +18,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from thor.tcp.kernelbuf import KernelBuffer, has_kernel_socket
+from thor.tcp.kernel_buffer import KernelBuffer, has_kernel_socket
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def can_send_files(conn: TcpConnection) -> bool:
 
 
 def queue_file(conn: TcpConnection, file: File, offset: int, count: int) -> bool:
-    """Queue a piece of a file: see `TcpConnection._write_file`."""
-    if not can_send_files(conn) or conn._buffer.size:
+    """Queue a piece of a file: see `TcpConnection.write_file`."""
+    if not can_send_files(conn) or conn.write_buffer.size:
         return False
-    if conn._writing is OPEN and not conn._broken:
-        conn._buffer = FileBuffer(conn, file, offset, count)
+    if conn.write_state is OPEN and not conn.write_failed:
+        conn.write_buffer = FileBuffer(conn, file, offset, count)
         conn._queue_flush()
     return True
 

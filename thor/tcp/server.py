@@ -1,7 +1,7 @@
 """Accepting.
 
 Owns: listening sockets, and the set of the connections that came from them. Must not know what the
-connections are for, nor read them (`incoming.py` reads their PROXY headers).
+connections are for, nor read them (`proxy_header_reader.py` reads their PROXY headers).
 
 Theory of operation. Each listening socket is a source of the loop. When one is ready, connections
 are accepted until there are no more, but only so many a turn, so that a storm of them does not
@@ -20,9 +20,10 @@ So a socket is closed the moment that `accept` says that nobody waits, not at th
 One that another process has, too (a worker's supervisor), is treated alike: nobody can tell who
 is the last to close it, and who was accepted is served in any case.
 
-An accepted socket goes through `_accepted`, `_open`, `_introduce`. Between them there are steps
-that take time: the PROXY header before `_open`, and TLS's hand-shake, which a subclass puts before
-`_introduce`. What is in one of them is `_arriving`, and in `_connections` already: it counts as
+An accepted socket goes through `_accepted`, `_open`, `_emit_connect`. Between them there are steps
+that take time: the PROXY header before `_open`, and TLS's handshake, which a subclass puts before
+`_emit_connect`. What is in one of them is in `handshaking`, and in `_connections` already: it
+counts as
 active, a graceful shutdown waits for it and hands it over, all else that ends the server ends it.
 """
 
@@ -42,8 +43,8 @@ from thor.loop.source import default_loop
 from thor.tcp.address import Networks, unix_path, unmapped
 from thor.tcp.connection import TcpConnection, hand_over
 from thor.tcp.descriptors import has_room
-from thor.tcp.inherited import listen_on
 from thor.tcp.listening import BACKLOG, open_listening
+from thor.tcp.socket_activation import listen_on
 from thor.tcp.socketfile import file_identity, remove_file
 from thor.tcp.sockets import reset_on_close
 from thor.types import Address
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from thor.loop import LoopBase, ScheduledEvent
-    from thor.tcp.incoming import Incoming
+    from thor.tcp.proxy_header_reader import ProxyHeaderReader
     from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
@@ -146,26 +147,26 @@ class TcpServer(EventEmitter):
             PROXY header; any other connection is closed. None: there are no such headers
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
-        self._loop: LoopBase = loop or default_loop()
+        self.loop: LoopBase = loop or default_loop()
         #: In the order in which they came; as a set, which would take twice the memory.
-        self._connections: dict[TcpConnection | Incoming, None] = {}
-        self._arriving: set[TcpConnection | Incoming] = set()
+        self._connections: dict[TcpConnection | ProxyHeaderReader, None] = {}
+        self.handshaking: set[TcpConnection | ProxyHeaderReader] = set()
         self._hosts: dict[str, str] = {}
         #: Those of a loop that was stopped, whose owners have still to tell their programs.
-        self._stranded: list[TcpConnection] = []
+        self.closed_by_stop: list[TcpConnection] = []
         self._draining = False
         self._accept_error = 0
         self._crowded = False  # accepting pauses for want of room
         self._retry: ScheduledEvent | None = None
         #: Called when the last listening socket was closed: for the layer above.
-        self._when_deaf: Callable[[], Any] | None = None
+        self.on_listening_ended: Callable[[], Any] | None = None
         self._path: str | bytes | None = None
         self._trusted: Networks | None = None
         if proxy_protocol is not None:
-            from thor.tcp.incoming import Incoming  # few servers need it
+            from thor.tcp.proxy_header_reader import ProxyHeaderReader  # few servers need it
 
             self._trusted = Networks(proxy_protocol)
-            self._incoming_class = Incoming
+            self._header_reader_class = ProxyHeaderReader
         backlog = BACKLOG if backlog is None else backlog
         self._backlog = max(backlog, 0)
         self._rest = 0  # how many more are accepted; counts in a graceful end
@@ -178,18 +179,18 @@ class TcpServer(EventEmitter):
             self._path = unix_path(host)
         if self._path is not None:
             self._file = file_identity(self._path)
-        self._doors: list[_Door] = []
-        self._open_doors(sockets, own=sock is None)
-        self._loop._soon(self._started)
+        self.listen_sockets: list[_Listener] = []
+        self._open_listeners(sockets, own=sock is None)
+        self.loop.call_soon(self._started)
 
-    def _open_doors(self, sockets: list[socket_module.socket], own: bool) -> None:
+    def _open_listeners(self, sockets: list[socket_module.socket], own: bool) -> None:
         """Watch the listening sockets. Where that fails they are closed, if they are our `own`."""
         try:
             self.address: Address = sockets[0].getsockname()
             for each in sockets:
-                self._doors.append(_Door(self, each))
+                self.listen_sockets.append(_Listener(self, each))
         except BaseException:
-            self._close_doors()
+            self._close_listeners()
             self._remove_file()
             for each in sockets if own else ():
                 each.close()
@@ -200,47 +201,47 @@ class TcpServer(EventEmitter):
         return len(self._connections)
 
     def __repr__(self) -> str:
-        state = "draining" if self._draining else "listening" if self._doors else "closed"
+        state = "draining" if self._draining else "listening" if self.listen_sockets else "closed"
         return f"<{type(self).__name__} {self.address!r} {state}>"
 
     def _started(self) -> None:
         """The loop runs. Connections are accepted from now on: not before `start`."""
-        for door in self._doors:
-            door._set_interest(READABLE)
-        if self._doors:
+        for listener in self.listen_sockets:
+            listener._set_interest(READABLE)
+        if self.listen_sockets:
             self.emit("start")
 
     # -- accepting -----------------------------------------------------------------------------
 
-    def _accept_some(self, door: _Door) -> None:
-        accept = door.socket.accept
+    def _accept_some(self, listener: _Listener) -> None:
+        accept = listener.socket.accept
         for _ in range(ACCEPT_BATCH):
-            if not self._has_room(door):
+            if not self._has_room(listener):
                 self._await_room()
                 return
             try:
                 sock, address = accept()
             except BlockingIOError:
                 if self._draining:
-                    self._close_door(door)
+                    self._close_listener(listener)
                 break
-            except OSError as why:
-                if why.errno in _PASSING:
+            except OSError as exc:
+                if exc.errno in _PASSING:
                     self._rest -= 1
                     continue
-                self._pause_accepting(why.errno or errno.EINVAL)
+                self._pause_accepting(exc.errno or errno.EINVAL)
                 return
             if self._accept_error and not self._crowded:
                 try:
-                    self._loop._call(self._resume_accepting, (), None)
+                    self.loop._call(self._resume_accepting, (), None)
                 except BaseException:
                     sock.close()
                     raise
             self._rest -= 1
-            if door.both_families:
+            if listener.both_families:
                 address = unmapped(address)
-            self._loop._call(self._accepted, (sock, address), None)
-            if (self._accept_error and not self._crowded) or not self._doors:
+            self.loop._call(self._accepted, (sock, address), None)
+            if (self._accept_error and not self._crowded) or not self.listen_sockets:
                 return
         if self._accept_error:
             self._resume_accepting()
@@ -251,28 +252,28 @@ class TcpServer(EventEmitter):
         if self._trusted is None:
             self._open(sock, address, None)
         elif address in self._trusted:
-            self._incoming_class(self, sock, address).begin(self.proxy_header_timeout)
+            self._header_reader_class(self, sock, address).begin(self.proxy_header_timeout)
         else:
             self._refuse(sock, address, "the peer is not one of the trusted proxies")
 
     def _refuse(self, sock: socket_module.socket, address: Address, reason: str) -> None:
         """Close a connection that does not begin as it has to."""
         reset_on_close(sock)
-        self._loop._close_later(sock)
+        self.loop.close_later(sock)
         log.info("%r refused a connection from %r: %s", self, address, reason)
         self.emit("proxy_refused", address, reason)
 
     def _open(
         self, sock: socket_module.socket, address: Address, header: ProxyHeader | None
     ) -> None:
-        """Make the connection. A subclass can put a step in here, before `_introduce`.
+        """Make the connection. A subclass can put a step in here, before `_emit_connect`.
 
         address: of the one that the connection is for: the client's, where a PROXY header has it
         header: the PROXY header that came before; None if none was due
         """
         conn = self._take(TcpConnection, sock, address, header)
         if conn is not None:
-            self._introduce(conn)
+            self._emit_connect(conn)
 
     def _take(
         self,
@@ -283,13 +284,13 @@ class TcpServer(EventEmitter):
     ) -> C | None:
         """Make a connection of an accepted socket; None if it was turned away."""
         try:
-            conn = kind(sock, self._shared(address), self._loop)
-        except OSError as why:
-            self._turn_away(sock, why)
+            conn = kind(sock, self._shared(address), self.loop)
+        except OSError as exc:
+            self._reject(sock, exc)
             return None
         if header is not None:
             conn.proxy_header = header
-        self._adopt(conn)
+        self._track(conn)
         return conn
 
     def _shared(self, address: Address) -> Address:
@@ -302,33 +303,33 @@ class TcpServer(EventEmitter):
         host = self._hosts.setdefault(address[0], address[0])
         return (host, *address[1:])
 
-    def _turn_away(self, sock: socket_module.socket, why: OSError) -> None:
+    def _reject(self, sock: socket_module.socket, exc: OSError) -> None:
         """The loop can watch no more fds: close this connection, and let the others wait."""
-        self._loop._close_later(sock)
-        if self._doors:
-            self._pause_accepting(why.errno or errno.EINVAL)
+        self.loop.close_later(sock)
+        if self.listen_sockets:
+            self._pause_accepting(exc.errno or errno.EINVAL)
 
-    def _adopt(self, conn: TcpConnection) -> None:
+    def _track(self, conn: TcpConnection) -> None:
         """Count `conn` as one of this server's, until it has closed."""
-        conn._server = self
+        conn.server = self
         self._connections[conn] = None
 
-    def _introduce(self, conn: TcpConnection) -> None:
+    def _emit_connect(self, conn: TcpConnection) -> None:
         """Hand `conn` to the program; but if the server was closed meanwhile, it is reset."""
-        if self._doors or self._draining:
+        if self.listen_sockets or self._draining:
             hand_over(self, conn)
         else:
             conn.abort()
 
-    def _gone(self, conn: TcpConnection | Incoming) -> None:
+    def _on_closed(self, conn: TcpConnection | ProxyHeaderReader) -> None:
         """One of the connections has closed."""
         if self._retry is not None:
             # Its fd is closed at the end of this turn.
             self._retry.delete()
-            self._retry = self._loop._schedule(0, self._try_again)
-        self._uncount(conn)
+            self._retry = self.loop.call_later(0, self._try_again)
+        self._untrack(conn)
 
-    def _uncount(self, conn: TcpConnection | Incoming) -> None:
+    def _untrack(self, conn: TcpConnection | ProxyHeaderReader) -> None:
         """It is none of the server's connections any more."""
         self._connections.pop(conn, None)
         self._stop_if_drained()
@@ -340,11 +341,11 @@ class TcpServer(EventEmitter):
         """Whether accepting pauses until a connection closes, since descriptors would run out."""
         return self._crowded
 
-    def _has_room(self, door: _Door) -> bool:
+    def _has_room(self, listener: _Listener) -> bool:
         """Return whether the descriptors are enough for another connection."""
-        if door.socket.__class__ is not socket_module.socket:
+        if listener.socket.__class__ is not socket_module.socket:
             return True  # it is in memory, and so is what it accepts
-        return has_room(self._loop, len(self._connections), self.fds_per_connection)
+        return has_room(self.loop, len(self._connections), self.fds_per_connection)
 
     def _await_room(self) -> None:
         """Accept no more until a connection has closed. Also at the end: room there will be."""
@@ -354,17 +355,17 @@ class TcpServer(EventEmitter):
     def _pause_accepting(self, code: int) -> None:
         crowded, self._crowded = self._crowded, False
         if not self._stop_accepting(code) and self._draining and not crowded:
-            self._close_doors()  # an end waits for better times but once: who is not in yet is lost
+            self._close_listeners()  # a shutdown retries once: who is not accepted yet is lost
 
     def _stop_accepting(self, code: int) -> bool:
         """Accept no more for now, and tell so. Returns: False if that was told before"""
         self._stop_retrying()
-        self._retry = self._loop._schedule(RETRY_S, self._try_again)
+        self._retry = self.loop.call_later(RETRY_S, self._try_again)
         told, self._accept_error = self._accept_error, code
         if told:
             return False
-        for door in self._doors:
-            door._set_interest(0)
+        for listener in self.listen_sockets:
+            listener._set_interest(0)
         if not self.emit("accept_paused", code):
             log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
         return True
@@ -374,9 +375,9 @@ class TcpServer(EventEmitter):
         if self._draining:
             self._accept_rest()
             return
-        for door in list(self._doors):
+        for listener in list(self.listen_sockets):
             if self._accept_error and self._retry is None:
-                self._accept_some(door)
+                self._accept_some(listener)
 
     def _stop_retrying(self) -> None:
         if self._retry is not None:
@@ -387,8 +388,8 @@ class TcpServer(EventEmitter):
         self._accept_error = 0
         self._crowded = False
         self._stop_retrying()
-        for door in self._doors:
-            door._set_interest(READABLE)
+        for listener in self.listen_sockets:
+            listener._set_interest(READABLE)
         self.emit("accept_resumed")
 
     # -- stopping ------------------------------------------------------------------------------
@@ -396,11 +397,11 @@ class TcpServer(EventEmitter):
     def close(self) -> None:
         """Accept no more; `stop` follows. The connections that the program has go on."""
         if self._draining:
-            self._close_doors()  # `stop` follows as it would have
-        elif self._doors:
-            self._close_doors()
-            self._drop_arriving()
-            self._loop._soon(self._stopped)
+            self._close_listeners()  # `stop` follows as it would have
+        elif self.listen_sockets:
+            self._close_listeners()
+            self.abort_handshaking()
+            self.loop.call_soon(self._stopped)
 
     def shutdown(self) -> None:
         """Accept no more, and abort the connections that are open; `stop` follows."""
@@ -417,48 +418,52 @@ class TcpServer(EventEmitter):
         are reset.
         `shutdown()` puts an end to the wait.
         """
-        if self._doors and not self._draining:
+        if self.listen_sockets and not self._draining:
             self._draining = True
             self._remove_file()  # nobody can come any more, while those that have are accepted
             # As many as can wait now: an end is not put off by those that come after it has begun.
-            self._rest = (self._backlog + 1) * len(self._doors)
+            self._rest = (self._backlog + 1) * len(self.listen_sockets)
             self._stop_retrying()
-            self._loop._soon(self._accept_rest)
+            self.loop.call_soon(self._accept_rest)
 
     def _accept_rest(self) -> None:
-        """Accept who waits, a batch a turn; doors close when nobody does, or `_rest` have come."""
+        """Accept who waits, a batch a turn; listeners close when none waits."""
         try:
-            for door in list(self._doors):
-                if self._retry is None and door in self._doors:  # which a listener may have closed
-                    self._accept_some(door)
+            for listener in list(self.listen_sockets):
+                if (
+                    self._retry is None and listener in self.listen_sockets
+                ):  # which a listener may have closed
+                    self._accept_some(listener)
         finally:  # an interrupt leaves the loop, which may run again
             if self._rest <= 0:
-                self._close_doors()
-            elif self._doors and self._retry is None:  # else this goes on when it is tried again
-                self._loop._schedule(0, self._accept_rest)
+                self._close_listeners()
+            elif (
+                self.listen_sockets and self._retry is None
+            ):  # else this goes on when it is tried again
+                self.loop.call_later(0, self._accept_rest)
 
     def _stop_if_drained(self) -> None:
-        if self._draining and not self._doors and not self._connections:
+        if self._draining and not self.listen_sockets and not self._connections:
             self._draining = False
-            self._loop._soon(self._stopped)
+            self.loop.call_soon(self._stopped)
 
-    def _drop_arriving(self) -> None:
+    def abort_handshaking(self) -> None:
         """Reset what the program has not been given yet."""
-        for conn in list(self._arriving):
+        for conn in list(self.handshaking):
             conn.abort()
 
-    def _close_doors(self) -> None:
-        for door in list(self._doors):
-            self._close_door(door)
+    def _close_listeners(self) -> None:
+        for listener in list(self.listen_sockets):
+            self._close_listener(listener)
 
-    def _close_door(self, door: _Door) -> None:
-        self._doors.remove(door)
-        door.close()
-        if not self._doors:
+    def _close_listener(self, listener: _Listener) -> None:
+        self.listen_sockets.remove(listener)
+        listener.close()
+        if not self.listen_sockets:
             self._end_listening()
             self._stop_if_drained()
-            if self._when_deaf is not None:
-                self._loop._soon(self._when_deaf)
+            if self.on_listening_ended is not None:
+                self.loop.call_soon(self.on_listening_ended)
 
     def _end_listening(self) -> None:
         self._accept_error = 0
@@ -469,28 +474,28 @@ class TcpServer(EventEmitter):
         if self._path is not None:
             remove_file(self._path, self._file)
 
-    def _strand(self, conn: TcpConnection) -> None:
+    def _closed_by_stop(self, conn: TcpConnection) -> None:
         """The loop was stopped, and has closed `conn`."""
         self._connections.pop(conn, None)
-        if conn._owner is not None:
-            self._stranded.append(conn)
+        if conn.owner is not None:
+            self.closed_by_stop.append(conn)
 
     def _stopped(self) -> None:
         self.emit("stop")
 
-    def _forgotten(self) -> None:
+    def on_loop_stopped(self) -> None:
         """The loop was stopped; it has closed the connections too."""
-        self._doors = []
+        self.listen_sockets = []
         self._draining = False
-        self._arriving.clear()
+        self.handshaking.clear()
         self._end_listening()
 
 
-class _Door(EventSource):
+class _Listener(EventSource):
     """One listening socket."""
 
     def __init__(self, server: TcpServer, sock: socket_module.socket) -> None:
-        EventSource.__init__(self, server._loop)
+        EventSource.__init__(self, server.loop)
         self.socket = sock
         self._server = server
         #: An inherited IPv6 socket that takes IPv4 as well: no program expects mapped addresses.
@@ -502,7 +507,7 @@ class _Door(EventSource):
             sock.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
         self._register(sock.fileno(), 0)
 
-    def _ready(self, bits: int) -> None:
+    def on_ready(self, bits: int) -> None:
         if bits & (ERROR | HANGUP):
             # Somebody else who has it has shut it down: it will never be ready again.
             log.error("a listening socket of %r has failed", self._server)
@@ -520,7 +525,7 @@ class _Door(EventSource):
         self.unregister_fd()
         self.socket.close()  # at once: who comes in between is not accepted any more
 
-    def _forgotten(self) -> None:
-        EventSource._forgotten(self)
+    def on_loop_stopped(self) -> None:
+        EventSource.on_loop_stopped(self)
         self.socket.close()
-        self._server._forgotten()
+        self._server.on_loop_stopped()

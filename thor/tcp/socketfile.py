@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from thor.binding import about
+from thor.binding import with_address
 
 #: How long another process may hold the lock, in seconds; it takes a moment to do what it is for.
 LOCK_WAIT_S = 1.0
@@ -57,20 +57,20 @@ def open_unix(path: str | bytes, backlog: int, mode: int | None = None) -> socke
         else:
             sock.bind(path)
             sock.listen(backlog)
-    except OSError as why:
+    except OSError as exc:
         sock.close()
-        raise _named(why, path) from None
+        raise _named(exc, path) from None
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _named(why: OSError, path: str | bytes) -> OSError:
+def _named(exc: OSError, path: str | bytes) -> OSError:
     """The same exception, with the path that it is about."""
-    if why.errno is None:  # Python says itself that a path is too long
-        why = OSError(errno.ENAMETOOLONG, str(why))
-    return about(why, path if isinstance(path, str) else b"@" + path[1:])
+    if exc.errno is None:  # Python says itself that a path is too long
+        exc = OSError(errno.ENAMETOOLONG, str(exc))
+    return with_address(exc, path if isinstance(path, str) else b"@" + path[1:])
 
 
 def _listen_at(sock: socket.socket, path: str, backlog: int, mode: int | None) -> None:
@@ -79,12 +79,12 @@ def _listen_at(sock: socket.socket, path: str, backlog: int, mode: int | None) -
             _limit_mode(sock, mode)
         try:
             sock.bind(path)
-        except OSError as why:
-            if why.errno != errno.EADDRINUSE:
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
                 raise
             obstacle = _obstacle(path) if locked else "another process keeps its directory locked"
             if obstacle is not None:
-                raise OSError(why.errno, obstacle) from None
+                raise OSError(exc.errno, obstacle) from None
             os.unlink(path)
             sock.bind(path)
         if mode is not None:

@@ -1,7 +1,7 @@
 """Bytes that go from one connection to another without leaving the kernel.
 
 Owns: the pipes that they go through, and when they do. Must not know what the bytes mean, nor how
-many of them may go: the layer that joined the connections says so, through a `Passage`.
+many of them may go: the layer that joined the connections says so, through a `SpliceTarget`.
 
 Theory of operation. splice(2) moves pages between a socket and a pipe and copies nothing. A
 `Splice` stands in for the `recv` of the connection that is read. Each time that this one is
@@ -29,7 +29,7 @@ It is told to wait then, so that who is read has the same patience as with a que
 | closed, aborted | any | the splice ends; what is in the pipe is still sent |
 | paused by the program | any | it is not read, so nothing is moved |
 | somebody listens for `data` | any | the splice ends |
-| any | no room in the passage | the splice ends |
+| any | no room in the target | the splice ends |
 | splice refused, no pipe to be had | any | the splice ends |
 | any | splice refused | what is in the pipe is read out of it, and sent the usual way |
 
@@ -50,7 +50,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from thor.tcp.kernelbuf import REFUSALS, KernelBuffer, has_kernel_socket
+from thor.tcp.kernel_buffer import REFUSALS, KernelBuffer, has_kernel_socket
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
@@ -64,19 +64,19 @@ PIECE_BYTES = 32 * 1024
 #: Pipes of a loop: so many wait for their next use, so many there are. Only a pipe whose bytes
 #: the destination does not take is kept for longer than a turn.
 IDLE_PIPES = 4
-MOST_PIPES = 64
+MAX_PIPES = 64
 
 _HAS_SPLICE = hasattr(os, "splice")
 
 
-class Passage(Protocol):
+class SpliceTarget(Protocol):
     """What a splice asks the layer that joined two connections."""
 
-    def room(self) -> int:
+    def allowance(self) -> int:
         """How many of the bytes that arrive next may go to the other connection. With less than
         `PIECE_BYTES` of room the splice ends."""
 
-    def moved(self, count: int) -> None:
+    def on_spliced(self, count: int) -> None:
         """So many bytes arrived and were queued, as if by `data` and `write`."""
 
 
@@ -85,10 +85,10 @@ class Splice:
 
     __slots__ = ("_count", "_dst", "_passage", "_src")
 
-    def __init__(self, src: TcpConnection, dst: TcpConnection, passage: Passage) -> None:
+    def __init__(self, src: TcpConnection, dst: TcpConnection, target: SpliceTarget) -> None:
         self._src = src
         self._dst = dst
-        self._passage = passage
+        self._passage = target
         self._count = 0
 
     def recv(self, most: int) -> bytes | None:
@@ -98,7 +98,7 @@ class Splice:
         Raises: what that raises
         """
         if self._room() >= PIECE_BYTES:
-            if self._dst._buffer.size:
+            if self._dst.write_buffer.size:
                 return None
             self._count = self._move()
             if self._count:
@@ -112,7 +112,7 @@ class Splice:
         if count:
             if count < PIECE_BYTES:
                 self.end()
-            self._passage.moved(count)
+            self._passage.on_spliced(count)
         else:
             self._src.pause(True)
             self._dst._pause_writer()
@@ -123,9 +123,9 @@ class Splice:
 
     def _room(self) -> int:
         src, dst = self._src, self._dst
-        if src._broken or dst._broken or dst._writing is not OPEN or _is_watched(src):
+        if src.write_failed or dst.write_failed or dst.write_state is not OPEN or _is_watched(src):
             return 0
-        return self._passage.room()
+        return self._passage.allowance()
 
     def _move(self) -> int:
         """Move a piece into a pipe, which becomes the destination's queue.
@@ -134,25 +134,25 @@ class Splice:
         Raises: OSError for what is wrong with the connection
         """
         src, dst = self._src, self._dst
-        pipes = pipes_of(src._loop)
+        pipes = pipes_of(src.loop)
         pipe = pipes.take()
         if pipe is None:
             return 0
-        most = min(self._passage.room(), pipe.size)
+        most = min(self._passage.allowance(), pipe.size)
         count = 0
         try:
             count = _splice(src._fd, pipe.writer.fileno(), most)
         except BlockingIOError:
             pass
-        except OSError as why:
-            if why.errno not in REFUSALS:
+        except OSError as exc:
+            if exc.errno not in REFUSALS:
                 raise
         finally:
             if not count:
                 pipes.give(pipe)
         if count:
             src.bytes_read += count
-            dst._buffer = PipeBuffer(dst, pipes, pipe, count)
+            dst.write_buffer = PipeBuffer(dst, pipes, pipe, count)
             dst._queue_flush()
         return count
 
@@ -214,7 +214,7 @@ class Pipes:
         """An empty pipe; None if there is none to be had. To be given back, or dropped."""
         if self._idle:
             pipe = self._idle.pop()
-        elif self._lent >= MOST_PIPES:
+        elif self._lent >= MAX_PIPES:
             return None
         else:
             try:
@@ -248,21 +248,21 @@ class Pipes:
 
 def pipes_of(loop: LoopBase) -> Pipes:
     """The pipes of a loop, which closes them when it is stopped."""
-    pipes = loop._spares
+    pipes = loop.loop_local
     if not isinstance(pipes, Pipes):
-        pipes = loop._spares = Pipes()
+        pipes = loop.loop_local = Pipes()
     return pipes
 
 
-def begin_splice(src: TcpConnection, dst: TcpConnection, passage: Passage) -> bool:
-    """Have what arrives on `src` go to `dst`: see `TcpConnection._splice_to`."""
+def begin_splice(src: TcpConnection, dst: TcpConnection, target: SpliceTarget) -> bool:
+    """Have what arrives on `src` go to `dst`: see `TcpConnection.splice_to`."""
     if src._splice is not None:
         src._splice.end()
     if not _HAS_SPLICE or not (has_kernel_socket(src) and has_kernel_socket(dst)):
         return False
-    if src._loop is not dst._loop:
+    if src.loop is not dst.loop:
         return False
-    src._splice = Splice(src, dst, passage)
+    src._splice = Splice(src, dst, target)
     return True
 
 

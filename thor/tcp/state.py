@@ -58,7 +58,7 @@ class Owner(Protocol):
         False follows True also after `close()`, unless the connection is lost before.
         """
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         """The peer's window is full: a flush left something that waits for it to read."""
 
     def hangup(self) -> None:

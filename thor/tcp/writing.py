@@ -16,7 +16,7 @@ from typing import Any
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.tcp.state import CLOSED, FLUSHING, OPEN, State
-from thor.tcp.writebuf import NOTHING, WriteBuffer, to_bytes
+from thor.tcp.write_buffer import NOTHING, WriteBuffer, to_bytes
 from thor.types import Data
 
 #: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
@@ -32,16 +32,16 @@ class WritingSide(EventSource):
     low_water = LOW_WATER
 
     bytes_written: int
-    _owner: Any
-    _writing: State
+    owner: Any
+    write_state: State
     #: Nothing can be sent any more, and the program has not been told.
-    _broken = False
+    write_failed = False
     #: The peer has finished, and what is queued is still sent.
-    _ending_peer = False
-    _write_paused: bool
+    _closing_after_eof = False
+    write_paused: bool
     _flush_due: bool
     _after_flush: bool
-    _buffer: WriteBuffer
+    write_buffer: WriteBuffer
     _sent_marks: list[tuple[int, Any]] | None = None
 
     def _send(self, data: Any) -> int:
@@ -50,10 +50,10 @@ class WritingSide(EventSource):
     def _sendmsg(self, chunks: list[Any]) -> int:
         raise AssertionError
 
-    def _break(self, exc: OSError | None) -> None:
+    def _on_write_error(self, exc: OSError | None) -> None:
         raise AssertionError
 
-    def _ended_writing(self) -> None:
+    def _on_flushed(self) -> None:
         raise AssertionError
 
     def write(self, data: Data) -> bool:
@@ -65,85 +65,85 @@ class WritingSide(EventSource):
         """
         if data.__class__ is not bytes:
             data = to_bytes(data)
-        if self._writing is not OPEN:
-            if self._broken or self._ending_peer:
+        if self.write_state is not OPEN:
+            if self.write_failed or self._closing_after_eof:
                 return False  # the program has not been told yet
-            raise ValueError(f"write on a connection that is {self._writing.value}")
-        buffer = self._buffer
-        if data and not self._broken:
+            raise ValueError(f"write on a connection that is {self.write_state.value}")
+        buffer = self.write_buffer
+        if data and not self.write_failed:
             if buffer is NOTHING:
-                buffer = self._buffer = WriteBuffer()
+                buffer = self.write_buffer = WriteBuffer()
                 buffer.size = 0
             buffer.append(data)
             buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
                 self._flush_due = True
-                self._loop._to_flush.append(self)
+                self.loop.to_flush.append(self)
             if size > self.high_water:
                 return self._write_through()
-        return not self._write_paused
+        return not self.write_paused
 
-    def _own_buffer(self) -> WriteBuffer:
+    def own_buffer(self) -> WriteBuffer:
         """The queue, to put something into: a connection has one only while it is needed."""
-        if self._buffer is NOTHING:
-            self._buffer = WriteBuffer()
-            self._buffer.size = 0
-        return self._buffer
+        if self.write_buffer is NOTHING:
+            self.write_buffer = WriteBuffer()
+            self.write_buffer.size = 0
+        return self.write_buffer
 
     def _write_through(self) -> bool:
         """The queue is above its high mark: send at once, and if that is not enough, say so."""
         if not self._interest & WRITABLE:
             self._send_some()
-        if self._buffer.size > self.high_water:
+        if self.write_buffer.size > self.high_water:
             self._pause_writer()
-        return not self._write_paused
+        return not self.write_paused
 
     def _pause_writer(self) -> None:
         """Who writes is to wait."""
-        if not self._write_paused:
-            self._write_paused = self._after_flush = True
-            self._tell_pause(True)
+        if not self.write_paused:
+            self.write_paused = self._after_flush = True
+            self._emit_pause(True)
 
-    def _tell_pause(self, paused: bool) -> None:
-        owner = self._owner
+    def _emit_pause(self, paused: bool) -> None:
+        owner = self.owner
         if owner is not None:
             owner.pause(paused)
         self.emit("pause", paused)
 
     def _send_some(self) -> None:
-        buffer = self._buffer
+        buffer = self.write_buffer
         try:
             self.bytes_written += buffer.send_to(self)
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError as why:
-            self._break(why)
+        except OSError as exc:
+            self._on_write_error(exc)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """The loop's call: send what is queued."""
         self._flush_due = False
-        if self._broken:
+        if self.write_failed:
             return
-        buffer = self._buffer
+        buffer = self.write_buffer
         if buffer.size:
             try:
                 self.bytes_written += buffer.send_to(self)
             except (BlockingIOError, InterruptedError):
                 pass
-            except OSError as why:
-                self._break(why)
+            except OSError as exc:
+                self._on_write_error(exc)
                 return
         if buffer.size:
             self._flush_due = True  # WRITABLE is what will flush it
             if not self._interest & WRITABLE:
                 self._set_interest(self._interest | WRITABLE)
-                if self._owner is not None:
-                    self._owner.stuck()
+                if self.owner is not None:
+                    self.owner.write_blocked()
         else:
             if self._interest & WRITABLE:
                 self._set_interest(self._interest & ~WRITABLE)
-            if buffer is self._buffer and not buffer:  # else it gave way already
-                self._buffer = NOTHING
+            if buffer is self.write_buffer and not buffer:  # else it gave way already
+                self.write_buffer = NOTHING
         if self._after_flush:
             self._flushed()
 
@@ -151,27 +151,27 @@ class WritingSide(EventSource):
         """After a send: who waits for the queue to get shorter?"""
         marks = self._sent_marks
         while marks and marks[0][0] <= self.bytes_written:
-            self._loop._soon(marks.pop(0)[1])
-        if self._write_paused and self._buffer.size <= self.low_water:
-            self._write_paused = False
+            self.loop.call_soon(marks.pop(0)[1])
+        if self.write_paused and self.write_buffer.size <= self.low_water:
+            self.write_paused = False
             # After `close()` too: the source that was paused for this may have other uses.
-            if self._writing is not CLOSED:
-                self._tell_pause(False)
-        if not self._buffer.size and self._writing is FLUSHING:
-            self._ended_writing()
+            if self.write_state is not CLOSED:
+                self._emit_pause(False)
+        if not self.write_buffer.size and self.write_state is FLUSHING:
+            self._on_flushed()
         # Not `marks`: a listener of `pause` may have made the first one just now.
         self._after_flush = (
-            bool(self._sent_marks) or self._write_paused or self._writing is FLUSHING
+            bool(self._sent_marks) or self.write_paused or self.write_state is FLUSHING
         )
 
-    def _when_sent(self, callback: Any) -> None:
+    def when_sent(self, callback: Any) -> None:
         """Call `callback()` when all that was written until now has been handed to the kernel.
 
         It is never called if the connection is lost before.
         """
         if self._sent_marks is None:
             self._sent_marks = []
-        self._sent_marks.append((self.bytes_written + self._buffer.size, callback))
+        self._sent_marks.append((self.bytes_written + self.write_buffer.size, callback))
         self._after_flush = True
         self._queue_flush()
 
@@ -179,4 +179,4 @@ class WritingSide(EventSource):
         """Be flushed at the end of the batch, if nothing else will do it."""
         if not self._flush_due:
             self._flush_due = True
-            self._loop._to_flush.append(self)
+            self.loop.to_flush.append(self)

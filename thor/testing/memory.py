@@ -261,7 +261,7 @@ def settle(loop: LoopBase) -> None:
     """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
     poller = poller_of(loop)
     for _ in range(10_000):
-        if loop._patience(None) != 0.0 and not poller.ready():
+        if loop._poll_timeout(None) != 0.0 and not poller.ready():
             return
         loop.run_once()
     raise AssertionError(f"the loop spins; ready: {poller.ready()}")

@@ -30,7 +30,7 @@ class MemoryNetwork:
         self.loop = loop or memory_loop()
         self.pairs: list[Pair] = []
         self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
-        self._doors: dict[tuple[str, int], MemorySocket] = {}
+        self.listening: dict[tuple[str, int], MemorySocket] = {}
         self._clients: dict[MemorySocket, TcpConnection] = {}
         self._ports = count(50000)
         self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), {"network": self})
@@ -50,7 +50,7 @@ class MemoryNetwork:
         return self._clients[client]
 
     def _door(self, where: tuple[str, int]) -> MemorySocket | None:
-        door = self._doors.get(where)
+        door = self.listening.get(where)
         return None if door is None or door._closed else door
 
 
@@ -69,10 +69,10 @@ class _Client(TcpClient):
 
     def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
         self.error = None
-        attempt = self._loop._schedule(0, self._try, _where(host, port))
+        attempt = self.loop.call_later(0, self._try, _where(host, port))
         self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
         if timeout is not None:
-            self._timer = self._loop._schedule(timeout, self._timed_out)
+            self._timer = self.loop.call_later(timeout, self._timed_out)
 
     def _try(self, where: tuple[str, int]) -> None:
         errors = self.network.errors
@@ -84,9 +84,9 @@ class _Client(TcpClient):
             conn = self.network.connect(*where)
             try:
                 self._send_header(conn.socket)
-            except OSError as why:
+            except OSError as exc:
                 conn.abort()
-                self._fail(why)
+                self._fail(exc)
             else:
                 self._succeed(conn)
         elif error is not None:
@@ -115,12 +115,12 @@ class _Server(TcpServer):
         if network._door(where) is not None:
             raise os_error(errno.EADDRINUSE)
         door: Any = MemorySocket(poller_of(network.loop), where, None)
-        network._doors[where] = door
+        network.listening[where] = door
         TcpServer.__init__(
             self, None, None, loop or network.loop, sock=door, proxy_protocol=proxy_protocol
         )
 
-    def _adopt(self, conn: TcpConnection) -> None:
+    def _track(self, conn: TcpConnection) -> None:
         end: Any = conn.socket
         self.network.pairs.append(Pair(self.network._clients.pop(end._peer), conn))
-        TcpServer._adopt(self, conn)
+        TcpServer._track(self, conn)

@@ -4,8 +4,8 @@ from thor.tls.client import TlsClient
 from thor.tls.connection import TlsConnection
 from thor.tls.context import client_context, server_context
 from thor.tls.development import Certified, DevelopmentCA, self_signed
-from thor.tls.reasons import reason_of
-from thor.tls.renewal import ServerContext
+from thor.tls.errors import reason_of
+from thor.tls.reload import ServerContext
 from thor.tls.server import TlsAcceptance, TlsServer, accept_tls
 
 __all__ = [

@@ -49,13 +49,13 @@ def load_certificate(
 
         try:
             context.load_cert_chain(paths[0], paths[-1], password or no_password)
-        except ssl.SSLError as why:
+        except ssl.SSLError as exc:
             named = " and ".join(map(name_of, parts))
-            reason = (why.reason or "").replace("_", " ").lower()
+            reason = (exc.reason or "").replace("_", " ").lower()
             usual = "not a certificate and its key, in PEM"
             if password:
                 usual += ", that this password opens"
-            raise ssl.SSLError(why.errno, f"{named}: {reason or usual}") from why
+            raise ssl.SSLError(exc.errno, f"{named}: {reason or usual}") from exc
 
 
 def _path_of(part: Pem, stack: ExitStack) -> str:

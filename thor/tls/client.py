@@ -1,12 +1,12 @@
-"""Connecting with TLS.
+"""ConnectAttempt with TLS.
 
-Owns: a client's settings, what they mean for a hand-shake, and which session it resumes. Must not
+Owns: a client's settings, what they mean for a handshake, and which session it resumes. Must not
 know how a connection encrypts, nor how the TCP connection is made.
 
-Theory of operation: a `TlsClient` is a `TcpClient` with a hand-shake between the connection and the
+Theory of operation: a `TlsClient` is a `TcpClient` with a handshake between the connection and the
 event. What is to be done is fixed by `connect`, as a `_Plan`; so what is left of an earlier one
 cannot touch a later one. The context is the program's own, or one of those that the clients of a
-loop share (`shared.py`), which may still be in the making when the connection is there.
+loop share (`context_cache.py`), which may still be in the making when the connection is there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from thor.tcp.client import TcpClient, _Race
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
+from thor.tls.context_cache import shared_context
+from thor.tls.errors import reason_of
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
-from thor.tls.reasons import reason_of
 from thor.tls.sessions import sessions_of
-from thor.tls.shared import shared_context
-from thor.tls.takeover import Takeover
+from thor.tls.start_tls import StartTls
 from thor.types import Address
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Plan:
         assert context is not None
         assert self.handshake is not None
         sessions = sessions_of(context)
-        # All that a hand-shake without the session would have looked at.
+        # All that a handshake without the session would have looked at.
         key = (self.name, self.where, context.verify_mode, context.check_hostname)
         self.handshake.conn._keep = (sessions, key)
         return context.wrap_bio(
@@ -74,14 +74,14 @@ class TlsClient(TcpClient):
     alpn: the protocols to offer, the best first
     minimum_version: an `ssl.TLSVersion`; None is TLS 1.2
     server_hostname: the name to ask for and to verify; None is the host that is connected to
-    handshake_timeout: how long the hand-shake may take, in seconds, within the time of `connect`;
+    handshake_timeout: how long the handshake may take, in seconds, within the time of `connect`;
         None or 0 is no limit of its own
 
     Emits, for each `connect()` or `start_tls()` one of these, unless `cancel()` is called or the
     loop stopped:
-        connect(conn: TlsConnection): the hand-shake is done; the connection is paused.
+        connect(conn: TlsConnection): the handshake is done; the connection is paused.
         connect_error(errtype: type, error): as of a TcpClient; or `ssl.SSLError`, and the reason,
-            a `str`, if the hand-shake failed. `error` of the client has the exception.
+            a `str`, if the handshake failed. `error` of the client has the exception.
     """
 
     context: ssl.SSLContext | None = None
@@ -94,14 +94,14 @@ class TlsClient(TcpClient):
     def __init__(self, loop: LoopBase | None = None) -> None:
         TcpClient.__init__(self, loop)
         self._plan: _Plan | None = None
-        self._takeover: Takeover | None = None
+        self._start_tls: StartTls | None = None
 
     def connect(
         self, host: str | bytes, port: int | str | None, timeout: float | None = None
     ) -> None:
         """Connect to `port` on `host`, and make TLS; what comes of it is emitted.
 
-        host, port, timeout: as of a TcpClient; the time-out is for the hand-shake too
+        host, port, timeout: as of a TcpClient; the timeout is for the handshake too
         Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
         self._check_context()
@@ -123,10 +123,10 @@ class TlsClient(TcpClient):
         """
         self._check_context()
         name = _checked(server_hostname)
-        if conn._loop is not self._loop:
+        if conn.loop is not self.loop:
             raise ValueError("the connection is on another loop")
         self._check_free(timeout)
-        self._takeover = Takeover(conn, self._shake, self._fail)
+        self._start_tls = StartTls(conn, self._start_handshake, self._fail)
         self._begin(_Race(self, f"{name} by TLS"), timeout)
         self._prepare(_Plan(name, conn.address))
 
@@ -155,7 +155,7 @@ class TlsClient(TcpClient):
             plan.context = self.context
         else:
             settings = (self.verify, tuple(self.alpn), self.minimum_version)
-            shared_context(self._loop, settings, partial(self._have_context, plan))
+            shared_context(self.loop, settings, partial(self._have_context, plan))
 
     def _have_context(self, plan: _Plan, made: ssl.SSLContext | Exception) -> None:
         if plan is not self._plan:
@@ -171,34 +171,34 @@ class TlsClient(TcpClient):
     def _established(self, sock: socket_module.socket, address: Address) -> None:
         conn = self._take(TlsConnection, sock, address)
         if conn is not None:
-            self._shake(conn)
+            self._start_handshake(conn)
 
-    def _shake(self, conn: TlsConnection) -> None:
+    def _start_handshake(self, conn: TlsConnection) -> None:
         plan = self._plan
         assert plan is not None
         conn.server_name = plan.name
         limit = self.handshake_timeout
         aborted = partial(self._aborted, plan)
-        plan.handshake = Handshake(conn, plan.make, limit, self._shaken, aborted=aborted)
+        plan.handshake = Handshake(conn, plan.make, limit, self._handshake_done, aborted=aborted)
         plan.handshake.begin(at_once=plan.context is not None)
 
-    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+    def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         plan, self._plan = self._plan, None
         if plan is not None:
             plan.handshake = None  # which holds it
-        if why is None:
+        if exc is None:
             self._succeed(conn)
         else:
-            self._fail(why)
+            self._fail(exc)
 
-    def _aborted(self, plan: _Plan, why: OSError) -> None:
+    def _aborted(self, plan: _Plan, exc: OSError) -> None:
         if plan is self._plan:
-            self._fail(why)
+            self._fail(exc)
 
-    def _error_args(self, why: OSError) -> tuple[type[Exception], Any]:
-        if isinstance(why, ssl.SSLError):
-            return ssl.SSLError, reason_of(why)
-        return TcpClient._error_args(self, why)
+    def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
+        if isinstance(exc, ssl.SSLError):
+            return ssl.SSLError, reason_of(exc)
+        return TcpClient._error_args(self, exc)
 
     def _end(self) -> None:
         plan, self._plan = self._plan, None
@@ -206,7 +206,7 @@ class TlsClient(TcpClient):
             plan.handshake.cancel()
             plan.handshake.conn.abort()
             plan.handshake = None
-        takeover, self._takeover = self._takeover, None
+        takeover, self._start_tls = self._start_tls, None
         if takeover is not None:
             takeover.cancel()
         TcpClient._end(self)
@@ -220,6 +220,6 @@ def _checked(name: str) -> str:
             raise ValueError("it is no name of a host")
         if not host.encode("idna"):
             raise ValueError("it is empty")
-    except ValueError as why:
-        raise ValueError(f"a server cannot be called {name!r}: {why}") from None
+    except ValueError as exc:
+        raise ValueError(f"a server cannot be called {name!r}: {exc}") from None
     return host

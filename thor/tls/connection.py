@@ -16,11 +16,11 @@ encrypted ones. These are a socket's, or, for TLS inside TLS, those of the conne
   that has just arrived would be lost.
 - All that one read takes from the kernel is decrypted and delivered at once: nothing waits in
   OpenSSL where no poller sees it. Where something does (data that came along with the last bytes
-  of the hand-shake, an end or an error behind data), `_more` says so, and `_ready` goes on.
+  of the handshake, an end or an error behind data), `_more` says so, and `on_ready` goes on.
 - The alert for a bad record is in a buffer, and can be sent when the connection is given up.
 
 A peer that closes without close_notify has cut the stream off, or somebody else has: that is
-`truncated()`, an error, and never `end`. What is right before a bad record is delivered first.
+`truncated_error()`, an error, and never `end`. Data before a bad record is delivered first.
 
 OpenSSL may have to read before it can write (a renegotiation, which only a context of the
 program's own allows). Then it is read although reading is paused, and what comes is held for when
@@ -40,8 +40,8 @@ from thor.loop import LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES, TcpConnection
 from thor.tcp.state import CLOSED, OPEN
-from thor.tls.farewell import Farewell
-from thor.tls.reasons import flooded, put_in_words, truncated
+from thor.tls.errors import flooded_error, put_in_words, truncated_error
+from thor.tls.lingering_close import LingeringClose
 from thor.tls.records import PIECE_BYTES, RECORD_BYTES, pieces
 from thor.types import Address
 
@@ -54,7 +54,7 @@ MAX_REST_BYTES = 4 * PIECE_BYTES
 
 
 class TlsConnection(TcpConnection):
-    """A TLS connection: a `TcpConnection`, with what was agreed on in the hand-shake.
+    """A TLS connection: a `TcpConnection`, with what was agreed on in the handshake.
 
     `write`, `pause`, `close` and all else count and mean plain bytes. `end_writing()` sends
     close_notify, and so does `close()`. `abort()` does not.
@@ -73,7 +73,7 @@ class TlsConnection(TcpConnection):
     server_name: str | None = None
     error: OSError | None = None
 
-    _encrypts = True
+    is_encrypted = True
     _object: ssl.SSLObject | None = None
     _starved = False
     _over = False
@@ -96,7 +96,7 @@ class TlsConnection(TcpConnection):
         self._below = below
         self._more = False
         self._rest: bytes = b""
-        self._shaking: Handshake | None = None
+        self._handshake: Handshake | None = None
         self._keep: tuple[Sessions, Hashable] | None = None
         TcpConnection.__init__(self, sock, address, loop)
         self._raw_recv: Callable[[int], bytes] = sock.recv if below is None else below._recv
@@ -155,13 +155,13 @@ class TlsConnection(TcpConnection):
 
     # -- reading -------------------------------------------------------------------------------
 
-    def _ready(self, bits: int) -> None:
-        if self._shaking is not None:
-            self._shaking.ready(bits)
+    def on_ready(self, bits: int) -> None:
+        if self._handshake is not None:
+            self._handshake.ready(bits)
         elif self._starved:
             self._read_to_write()
         else:
-            TcpConnection._ready(self, bits)
+            TcpConnection.on_ready(self, bits)
             if self._more or self._below is not None:
                 self._read_on()
 
@@ -171,13 +171,13 @@ class TlsConnection(TcpConnection):
         while self._more or (below is not None and below._more):
             if not self._interest & READABLE:
                 break
-            TcpConnection._ready(self, READABLE)
+            TcpConnection.on_ready(self, READABLE)
 
     def pause(self, paused: bool) -> None:
         """Stop (True) or resume (False) `data` events. It holds at once, in any listener."""
         TcpConnection.pause(self, paused)
         if not paused and (self._more or self._below is not None):
-            self._loop._soon(self._read_on)
+            self.loop.call_soon(self._read_on)
 
     def _resume(self) -> None:
         TcpConnection._resume(self)
@@ -191,7 +191,7 @@ class TlsConnection(TcpConnection):
         if not self._more:
             raw = self._raw_recv(size)
             if not raw:
-                raise truncated()
+                raise truncated_error()
             self._feed(raw)
         elif self._over:
             return self._conclude()
@@ -199,8 +199,8 @@ class TlsConnection(TcpConnection):
             self._more = False
         try:
             data = self._decrypt(RECORD_BYTES)
-        except ssl.SSLError as why:
-            return self._explain(why, size)
+        except ssl.SSLError as exc:
+            return self._explain(exc, size)
         if not data:
             self._over = True
             return self._conclude()
@@ -214,8 +214,8 @@ class TlsConnection(TcpConnection):
         while data and self._incoming.pending:
             try:
                 data = self._decrypt(RECORD_BYTES)
-            except ssl.SSLError as why:
-                self._note(why)
+            except ssl.SSLError as exc:
+                self._note(exc)
                 break
             self._over = not data
             found.append(data)
@@ -223,23 +223,23 @@ class TlsConnection(TcpConnection):
         self._more = self._over
         return b"".join(found)
 
-    def _explain(self, why: ssl.SSLError, size: int) -> bytes:
+    def _explain(self, exc: ssl.SSLError, size: int) -> bytes:
         """There is no data: not yet, or not any more."""
-        self._note(why)
+        self._note(exc)
         self._answer()
         if self._over:
             return self._conclude()
-        if self._broken:
+        if self.write_failed:
             return self._recv(size)  # what has arrived is read to its end
         raise _blocked() from None
 
-    def _note(self, why: ssl.SSLError) -> None:
+    def _note(self, exc: ssl.SSLError) -> None:
         """OpenSSL's verdict on what it has read."""
-        if isinstance(why, ssl.SSLWantReadError):
+        if isinstance(exc, ssl.SSLWantReadError):
             return
         self._over = True
-        if not isinstance(why, ssl.SSLZeroReturnError):
-            self._fault = why
+        if not isinstance(exc, ssl.SSLZeroReturnError):
+            self._fault = exc
             self._alert = self._outgoing.pending > 0
 
     def _answer(self) -> None:
@@ -251,7 +251,7 @@ class TlsConnection(TcpConnection):
                 pass  # whoever reads or writes next is told
             if len(self._rest) > MAX_REST_BYTES:
                 self._over = True
-                self._fault = flooded()
+                self._fault = flooded_error()
         if self._keep is not None:
             self._keep_session(*self._keep)
 
@@ -262,7 +262,7 @@ class TlsConnection(TcpConnection):
         return b""
 
     def _keep_session(self, sessions: Sessions, key: Hashable) -> None:
-        """Look for a session to resume: after the hand-shake, and, with TLS 1.3, after each read
+        """Look for a session to resume: after the handshake, and, with TLS 1.3, after each read
         until there is one. A server sends its tickets when it likes, mostly before its data."""
         assert self._object is not None
         once = self._object.version() == "TLSv1.3"
@@ -350,42 +350,42 @@ class TlsConnection(TcpConnection):
             data = self._recv(RECV_BYTES)
         except (BlockingIOError, InterruptedError):
             data = b""
-        except OSError as why:
-            self._lose(why)
+        except OSError as exc:
+            self._on_connection_lost(exc)
             return
         if self._over and not data:
-            self._lose(truncated())  # it can never be written
+            self._on_connection_lost(truncated_error())  # it can never be written
             return
         self.bytes_read += len(data)
         self._unread += data
         if len(self._unread) > self.high_water:
-            self._lose(flooded())
+            self._on_connection_lost(flooded_error())
             return
         self._starved = False
-        waits = self._paused or self._unread or self._reading is not OPEN
+        waits = self.read_paused or self._unread or self.read_state is not OPEN
         self._set_interest(0 if waits else READABLE)
-        if self._unread and not self._paused:
-            self._loop._soon(self._resume)
-        self._flush()
+        if self._unread and not self.read_paused:
+            self.loop.call_soon(self._resume)
+        self.flush()
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _ended_writing(self) -> None:
+    def _on_flushed(self) -> None:
         try:
-            if not self._say_goodbye():
+            if not self._send_close_notify():
                 self._flush_due = True
                 self._set_interest(self._interest | WRITABLE)
                 return
         except BrokenPipeError:
             # All data has left. How the peer took its leave is what it said, which is read next.
-            self._break(None)
+            self._on_write_error(None)
             return
-        except OSError as why:
-            self._break(why)
+        except OSError as exc:
+            self._on_write_error(exc)
             return
-        TcpConnection._ended_writing(self)
+        TcpConnection._on_flushed(self)
 
-    def _say_goodbye(self) -> bool:
+    def _send_close_notify(self) -> bool:
         """Send close_notify, also below. Returns: whether it has left. Raises: OSError"""
         if not self._notified:
             self._notified = True
@@ -395,11 +395,11 @@ class TlsConnection(TcpConnection):
                 self._object.unwrap()
             except ssl.SSLError:
                 pass  # that of the peer is not there yet: it is read like all else
-        return self._push() and (self._below is None or self._below._say_goodbye())
+        return self._push() and (self._below is None or self._below._send_close_notify())
 
     def _hold_data(self) -> None:
         """Take data out of OpenSSL's way, which would look for a close_notify instead of it."""
-        if self._more and not self._over and self._reading is OPEN:
+        if self._more and not self._over and self.read_state is OPEN:
             try:
                 data = self._recv(RECV_BYTES)
             except OSError:
@@ -408,25 +408,25 @@ class TlsConnection(TcpConnection):
             held, self._unread = self._unread, b""
             self.unread(held + data)
 
-    def _lose(self, exc: OSError | None) -> None:
+    def _on_connection_lost(self, exc: OSError | None) -> None:
         # An alert says more than the reset that a send met because of it.
         exc = self._fault or exc
         put_in_words(exc)
-        if self._writing is not CLOSED:
+        if self.write_state is not CLOSED:
             self.error = exc
-        TcpConnection._lose(self, exc)
+        TcpConnection._on_connection_lost(self, exc)
 
     def _release(self) -> None:
-        if self._shaking is not None:
-            self._shaking.abandoned()
+        if self._handshake is not None:
+            self._handshake.abandoned()
         TcpConnection._release(self)
 
     def _close_socket(self) -> None:
         last = self if self._below is None else self._below
         if self._alert or last._alert:
-            Farewell(self._loop, self.socket, last._rest)
+            LingeringClose(self.loop, self.socket, last._rest)
             return
-        if self._notified and self._reading is CLOSED:
+        if self._notified and self.read_state is CLOSED:
             # Bytes that nobody has read, tickets most of all, make the kernel reset the connection,
             # and what has just been sent could be lost.
             try:
@@ -435,16 +435,16 @@ class TlsConnection(TcpConnection):
                 pass
         TcpConnection._close_socket(self)
 
-    def _forgotten(self) -> None:
-        self._shaking = None
-        if self._server is not None:
-            self._server._arriving.discard(self)
-        TcpConnection._forgotten(self)
+    def on_loop_stopped(self) -> None:
+        self._handshake = None
+        if self.server is not None:
+            self.server.handshaking.discard(self)
+        TcpConnection.on_loop_stopped(self)
 
     def failed(self, exc: BaseException) -> None:
         """Something raised `exc`: the connection is reset."""
-        if self._shaking is not None:
-            self._shaking.fail(OSError(errno.EPROTO, f"the hand-shake raised {exc!r}"))
+        if self._handshake is not None:
+            self._handshake.fail(OSError(errno.EPROTO, f"the handshake raised {exc!r}"))
         else:
             TcpConnection.failed(self, exc)
 

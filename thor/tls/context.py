@@ -1,7 +1,7 @@
 """The settings of TLS, as contexts.
 
 Owns: how a client's and a server's `ssl.SSLContext` are made, and the defaults. Must not know
-connections, loops, or which certificate is shown to whom (`renewal.py`).
+connections, loops, or which certificate is shown to whom (`reload.py`).
 
 Theory of operation: a client verifies the server by the system's roots and its name. Either side
 takes TLS 1.2 and 1.3, of 1.2 those cipher suites that authenticate and have forward secrecy (RFC
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from thor.events import require_callback
 from thor.tls.certificates import Password, Pem, load_certificate, name_of, read_pem
-from thor.tls.renewal import ServerContext
+from thor.tls.reload import ServerContext
 
 #: Of TLS 1.2. Those of TLS 1.3 are OpenSSL's.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -121,7 +121,7 @@ def server_context(
 
 def check_context(context: object, *, server_side: bool) -> None:
     """Raises: TypeError for what is no context; ValueError for one of the other side, as
-    `ssl.create_default_context()` is for a server: no hand-shake could ever begin"""
+    `ssl.create_default_context()` is for a server: no handshake could ever begin"""
     if not isinstance(context, ssl.SSLContext):
         # Its type alone: what it holds may be a key.
         raise TypeError(f"context must be an ssl.SSLContext, not {type(context).__name__}")
@@ -159,6 +159,6 @@ def _trust(context: ssl.SSLContext, authorities: Pem) -> None:
     text = read_pem(authorities)
     try:
         context.load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError) as why:
+    except (ssl.SSLError, ValueError) as exc:
         told = f"{name_of(authorities)}: no certificates in PEM"
-        raise ssl.SSLError(ssl.SSL_ERROR_SSL, told) from why
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, told) from exc

@@ -1,4 +1,4 @@
-"""One hand-shake.
+"""One handshake.
 
 Owns: the way of a connection from its first byte to its first data, and how long it may take. Must
 not know contexts, nor who waits for the connection.
@@ -6,10 +6,10 @@ not know contexts, nor who waits for the connection.
 Theory of operation: each time the socket is ready, what is there is read, once; OpenSSL is asked to
 go on; what it has written is sent. It is over when it says so and its last byte has left, or when
 something fails; then `done(conn, exc)` is called, once, unless the connection was aborted or the
-loop stopped before. Who gives up a hand-shake cancels it, and then aborts its connection.
+loop stopped before. Who gives up a handshake cancels it, and then aborts its connection.
 
-A server's hand-shake begins with the client's first byte: until then a connection costs next to
-nothing. Whoever limits how many there are at a time is asked then (`knock`).
+A server's handshake begins with the client's first byte: until then a connection costs next to
+nothing. Whoever limits how many there are at a time is asked then (`on_first_byte`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES
 from thor.tls.client_hello import ServerNameCheck
-from thor.tls.reasons import broken_off, not_ascii, reason_of
+from thor.tls.errors import handshake_eof_error, not_ascii, reason_of
 
 if TYPE_CHECKING:
     from thor.loop import ScheduledEvent
     from thor.tls.connection import TlsConnection
 
-#: How long a hand-shake may take, in seconds, where nothing else is said. HAProxy's examples and
+#: How long a handshake may take, in seconds, where nothing else is said. HAProxy's examples and
 #: Apache (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
 HANDSHAKE_TIMEOUT_S = 10.0
 
@@ -42,7 +42,7 @@ Done = Callable[["TlsConnection", OSError | None], None]
 
 
 class Handshake:
-    """The hand-shake of `conn`; it answers for the connection's readiness meanwhile."""
+    """The handshake of `conn`; it answers for the connection's readiness meanwhile."""
 
     def __init__(
         self,
@@ -50,20 +50,20 @@ class Handshake:
         make: Make,
         timeout_s: float | None,
         done: Done,
-        knock: Callable[[Handshake], None] | None = None,
+        on_first_byte: Callable[[Handshake], None] | None = None,
         aborted: Callable[[OSError], None] | None = None,
     ) -> None:
         """timeout_s: None or 0 is no limit.
 
         aborted: told, later, if somebody else aborts the connection meanwhile
-        knock: called when the client's first byte is there; it calls `start` or `hold`. None: this
-            side is the client, and begins
+        on_first_byte: called when the client's first byte is there; it calls `start` or `hold`.
+            None: this side is the client, and begins
         """
         self.conn = conn
         self._make = make
         self._timeout_s = timeout_s
         self._done = done
-        self._knock = knock
+        self._on_first_byte = on_first_byte
         self._aborted = aborted
         self._started = False
         self._reads = False  # whether it begins with a read: the server's does
@@ -74,10 +74,10 @@ class Handshake:
     def begin(self, at_once: bool = True) -> None:
         """Begin, or wait for the client to begin. at_once: False waits until `start` is called"""
         conn = self.conn
-        conn._shaking = self
+        conn._handshake = self
         if self._timeout_s:
-            self._timer = conn._loop._schedule(self._timeout_s, self._late)
-        if self._knock is not None:
+            self._timer = conn.loop.call_later(self._timeout_s, self._late)
+        if self._on_first_byte is not None:
             conn._set_interest(READABLE)
         elif at_once:
             self.start()
@@ -88,8 +88,8 @@ class Handshake:
         try:
             self._reads = self.conn._wrap(self._make).server_side
             self._names = ServerNameCheck() if self._reads else None
-        except (ssl.SSLError, ValueError, TypeError) as why:
-            self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, reason_of(why)))
+        except (ssl.SSLError, ValueError, TypeError) as exc:
+            self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, reason_of(exc)))
             return
         self._step()
 
@@ -101,8 +101,8 @@ class Handshake:
         """The connection's socket is ready."""
         if self._started:
             self._step()
-        elif self._knock is not None and bits & self.conn._interest:
-            self._knock(self)
+        elif self._on_first_byte is not None and bits & self.conn._interest:
+            self._on_first_byte(self)
         else:
             self.fail(ConnectionResetError(errno.ECONNRESET, "the peer is gone"))
 
@@ -112,8 +112,8 @@ class Handshake:
             wanted = self._advance()
             while wanted == READABLE and below is not None and below._more:
                 wanted = self._advance()  # it has read what no poller tells of
-        except OSError as why:
-            self.fail(why)
+        except OSError as exc:
+            self.fail(exc)
             return
         if wanted:
             self.conn._set_interest(wanted)
@@ -131,7 +131,7 @@ class Handshake:
                 except (BlockingIOError, InterruptedError):
                     return READABLE
                 if not raw:
-                    raise broken_off()
+                    raise handshake_eof_error()
                 if self._names is not None and not self._names.feed(raw):
                     conn._outgoing.write(ILLEGAL_PARAMETER)
                     raise not_ascii()
@@ -161,40 +161,40 @@ class Handshake:
             conn._keep_session(*conn._keep)
         self._done(conn, None)
 
-    def fail(self, why: OSError) -> None:
+    def fail(self, exc: OSError) -> None:
         """Close the connection; but the peer gets the alert first, if OpenSSL has written one."""
         conn = self.conn
-        if conn._shaking is not self:
+        if conn._handshake is not self:
             return
         self.cancel()
         if conn._keep is not None:
             sessions, key = conn._keep
             sessions.drop(key)
         if conn._object is not None and conn._outgoing.pending:
-            conn._alert = isinstance(why, ssl.SSLError)
+            conn._alert = isinstance(exc, ssl.SSLError)
             try:
                 conn._push()
             except OSError:
                 conn._alert = False
         try:
-            conn._lose(why)
+            conn._on_connection_lost(exc)
         finally:
-            self._done(conn, why)
+            self._done(conn, exc)
 
     def _late(self) -> None:
-        limit = f"the TLS hand-shake took more than {self._timeout_s:g} s"
+        limit = f"the TLS handshake took more than {self._timeout_s:g} s"
         self.fail(TimeoutError(errno.ETIMEDOUT, limit))
 
     def abandoned(self) -> None:
         """Somebody has aborted the connection."""
         self.cancel()
         if self._aborted is not None:
-            why = ConnectionAbortedError(errno.ECONNABORTED, "aborted during the TLS hand-shake")
-            self.conn._loop._soon(self._aborted, why)
+            exc = ConnectionAbortedError(errno.ECONNABORTED, "aborted during the TLS handshake")
+            self.conn.loop.call_soon(self._aborted, exc)
 
     def cancel(self) -> None:
         """Be over: the connection goes on without."""
-        self.conn._shaking = None
+        self.conn._handshake = None
         self._names = None  # what it keeps may be large, and an error's traceback may keep us
         if self._timer is not None:
             self._timer.delete()

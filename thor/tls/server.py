@@ -1,10 +1,10 @@
 """Accepting with TLS.
 
-Owns: how many hand-shakes a server has under way, and what becomes of those that fail. Must not
+Owns: how many handshakes a server has under way, and what becomes of those that fail. Must not
 know how a connection encrypts, nor how it is accepted.
 
 Theory of operation: a connection is the server's from the moment it is accepted, so that it counts,
-and ends with the server; the program gets it after the hand-shake. A hand-shake is the most that a
+and ends with the server; the program gets it after the handshake. A handshake is the most that a
 stranger can make a server do: half a millisecond, and some ten kilobytes. So only so many are under
 way at a time. Those that come on top have sent their first bytes and wait, in order; their time
 runs. A connection that is silent takes no place.
@@ -24,10 +24,10 @@ from thor.tcp.connection import TcpConnection, hand_over
 from thor.tcp.server import TcpServer
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
+from thor.tls.errors import reason_of
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
-from thor.tls.reasons import reason_of
-from thor.tls.renewal import NamedObject, ServerContext
-from thor.tls.takeover import Takeover
+from thor.tls.reload import NamedObject, ServerContext
+from thor.tls.start_tls import StartTls
 from thor.types import Address
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.tls")
 
-#: Most hand-shakes at a time, where nothing else is said: half a second's work.
+#: Most handshakes at a time, where nothing else is said: half a second's work.
 MAX_HANDSHAKES = 1024
 
 
@@ -46,8 +46,8 @@ class TlsServer(TcpServer):
     All that holds for a TcpServer holds for it too; connections count from when they are accepted.
 
     Emits, beside what a TcpServer emits:
-        connect(conn: TlsConnection): after the hand-shake; the connection is paused.
-        tls_error(address: Address, exc: OSError): a hand-shake failed: `ssl.SSLError`, or an error
+        connect(conn: TlsConnection): after the handshake; the connection is paused.
+        tls_error(address: Address, exc: OSError): a handshake failed: `ssl.SSLError`, or an error
             of the network, or TimeoutError; its text says what happened. The connection is gone.
             If nobody listens it is logged.
     """
@@ -69,7 +69,7 @@ class TlsServer(TcpServer):
 
         context: `server_context()` makes one
         handshake_timeout: how long a client may take, in seconds; None or 0 is no limit
-        max_handshakes: how many hand-shakes are under way at a time; the others wait
+        max_handshakes: how many handshakes are under way at a time; the others wait
         more: what a TcpServer takes
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
@@ -79,7 +79,7 @@ class TlsServer(TcpServer):
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.max_handshakes = max_handshakes
-        self._shaking: set[TlsConnection] = set()
+        self._handshakes: set[TlsConnection] = set()
         self._waiting: deque[Handshake] = deque()
         TcpServer.__init__(self, host, port, loop, **more)
 
@@ -89,50 +89,52 @@ class TlsServer(TcpServer):
         conn = self._take(TlsConnection, sock, address, header)
         if conn is None:
             return
-        self._arriving.add(conn)
+        self.handshaking.add(conn)
         make = partial(_make, self.context)
-        Handshake(conn, make, self.handshake_timeout, self._shaken, self._knock).begin()
-        renew(self.context, self._loop)
+        Handshake(
+            conn, make, self.handshake_timeout, self._handshake_done, self._on_first_byte
+        ).begin()
+        renew(self.context, self.loop)
 
-    def _knock(self, handshake: Handshake) -> None:
+    def _on_first_byte(self, handshake: Handshake) -> None:
         """A client has begun."""
-        if len(self._shaking) < self.max_handshakes:
-            self._shaking.add(handshake.conn)
+        if len(self._handshakes) < self.max_handshakes:
+            self._handshakes.add(handshake.conn)
             handshake.start()
         else:
             handshake.hold()
             self._waiting.append(handshake)
 
-    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
-        self._arriving.discard(conn)
+    def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
+        self.handshaking.discard(conn)
         self._made_room(conn)
-        if why is None:
+        if exc is None:
             _note_name(conn)
-            self._introduce(conn)
-        elif not self.emit("tls_error", conn.address, why):
-            log.info("no TLS with %r: %s", conn.address, reason_of(why))
+            self._emit_connect(conn)
+        elif not self.emit("tls_error", conn.address, exc):
+            log.info("no TLS with %r: %s", conn.address, reason_of(exc))
 
     def _made_room(self, conn: TlsConnection) -> None:
-        if conn in self._shaking:
-            self._shaking.discard(conn)
-            self._loop._soon(self._admit)
+        if conn in self._handshakes:
+            self._handshakes.discard(conn)
+            self.loop.call_soon(self._admit)
 
     def _admit(self) -> None:
         """Let those that wait begin."""
-        while self._waiting and len(self._shaking) < self.max_handshakes:
+        while self._waiting and len(self._handshakes) < self.max_handshakes:
             handshake = self._waiting.popleft()
-            if handshake.conn._shaking is handshake:
-                self._knock(handshake)
+            if handshake.conn._handshake is handshake:
+                self._on_first_byte(handshake)
 
-    def _gone(self, conn: Any) -> None:
-        self._arriving.discard(conn)
+    def _on_closed(self, conn: Any) -> None:
+        self.handshaking.discard(conn)
         self._made_room(conn)
-        TcpServer._gone(self, conn)
+        TcpServer._on_closed(self, conn)
 
-    def _forgotten(self) -> None:
-        self._shaking.clear()
+    def on_loop_stopped(self) -> None:
+        self._handshakes.clear()
         self._waiting.clear()
-        TcpServer._forgotten(self)
+        TcpServer.on_loop_stopped(self)
 
 
 class TlsAcceptance(EventEmitter):
@@ -141,7 +143,7 @@ class TlsAcceptance(EventEmitter):
     error: the exception behind `connect_error`
 
     Emits one of these, unless `cancel()` is called or the loop stopped:
-        connect(conn: TlsConnection): the hand-shake is done; the connection is paused. If nobody
+        connect(conn: TlsConnection): the handshake is done; the connection is paused. If nobody
             listens, or a listener raises, it is aborted.
         connect_error(errtype: type, error): it failed: `ssl.SSLError` and the reason, a `str`, or
             `socket.error` and an errno. The connection is gone.
@@ -155,47 +157,49 @@ class TlsAcceptance(EventEmitter):
         self._context = context
         self._timeout = timeout
         self._handshake: Handshake | None = None
-        self._takeover: Takeover | None = Takeover(conn, self._shake, self._fail)
+        self._start_tls: StartTls | None = StartTls(conn, self._start_handshake, self._fail)
 
     def cancel(self) -> None:
         """Give up: the connection is reset, and nothing is emitted."""
-        takeover, self._takeover = self._takeover, None
-        if takeover is not None:
-            takeover.cancel()
+        start_tls, self._start_tls = self._start_tls, None
+        if start_tls is not None:
+            start_tls.cancel()
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
             handshake.cancel()
             handshake.conn.abort()
 
-    def _shake(self, conn: TlsConnection) -> None:
-        self._takeover = None
+    def _start_handshake(self, conn: TlsConnection) -> None:
+        self._start_tls = None
         make = partial(_make, self._context)
-        self._handshake = Handshake(conn, make, self._timeout, self._shaken, aborted=self._aborted)
+        self._handshake = Handshake(
+            conn, make, self._timeout, self._handshake_done, aborted=self._aborted
+        )
         self._handshake.begin()
-        renew(self._context, conn._loop)
+        renew(self._context, conn.loop)
 
-    def _shaken(self, conn: TlsConnection, why: OSError | None) -> None:
+    def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         self._handshake = None
-        if why is None:
+        if exc is None:
             _note_name(conn)
             hand_over(self, conn)
         else:
-            self._fail(why)
+            self._fail(exc)
 
-    def _aborted(self, why: OSError) -> None:
+    def _aborted(self, exc: OSError) -> None:
         if self._handshake is not None:
             self._handshake = None
-            self._fail(why)
+            self._fail(exc)
 
-    def _fail(self, why: OSError) -> None:
-        self._takeover = None
-        self.error = why
-        if isinstance(why, ssl.SSLError):
-            told = self.emit("connect_error", ssl.SSLError, reason_of(why))
+    def _fail(self, exc: OSError) -> None:
+        self._start_tls = None
+        self.error = exc
+        if isinstance(exc, ssl.SSLError):
+            told = self.emit("connect_error", ssl.SSLError, reason_of(exc))
         else:
-            told = self.emit("connect_error", socket_module.error, why.errno)
+            told = self.emit("connect_error", socket_module.error, exc.errno)
         if not told:
-            log.info("TLS could not be started: %s", reason_of(why))
+            log.info("TLS could not be started: %s", reason_of(exc))
 
 
 def accept_tls(
@@ -231,5 +235,5 @@ def _note_name(conn: TlsConnection) -> None:
 
 def renew(context: ssl.SSLContext, loop: LoopBase) -> None:
     """Have the files of a context looked at, in a thread, if it is time to."""
-    if isinstance(context, ServerContext) and context.is_due(loop._now):
-        loop.run_in_thread(context.refresh, loop._now)
+    if isinstance(context, ServerContext) and context.reload_due(loop.now):
+        loop.run_in_thread(context.refresh, loop.now)

@@ -1,10 +1,10 @@
-"""Sessions that a client can resume: a hand-shake without certificates, at half its cost.
+"""Sessions that a client can resume: a handshake without certificates, at half its cost.
 
 Owns: the sessions of one context, and how many of them are kept. Must not know connections.
 
 Theory of operation: OpenSSL takes a session only with the context that it was made with, so the
 sessions hang on the context: every client that uses the context shares them, and they go with it.
-They are looked up by a key that holds whatever would make a new hand-shake end differently.
+They are looked up by a key that holds whatever would make a new handshake end differently.
 
 A ticket of TLS 1.3 is used once: whoever sees it twice knows that it is the same client (RFC 8446
 appendix C.4). Each connection gets new ones. A session of TLS 1.2 is used again and again.
@@ -80,7 +80,7 @@ class Sessions:
         _remember(self._kept, key, kept)
 
     def drop(self, key: Hashable) -> None:
-        """Forget those for `key`: a hand-shake with one of them has failed."""
+        """Forget those for `key`: a handshake with one of them has failed."""
         self._kept.pop(key, None)
 
 

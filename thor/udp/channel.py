@@ -9,7 +9,7 @@ paused is looked at before each.
 *Sending*: the kernel is called at once, since datagrams cannot leave together. Where it has no room
 they queue, a bounded number of them, until the socket is writable.
 
-Some facts about the errors of Linux, and what they mean for us:
+Some facts with_address the errors of Linux, and what they mean for us:
 
 - What ICMP says of a datagram waits in the socket's error queue, with the address that the
   datagram was for. It is also what the next call on the socket fails with, whatever that call is
@@ -30,7 +30,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from thor.binding import about
+from thor.binding import with_address
 from thor.loop import EventSource
 from thor.loop.poller import ERROR, HANGUP, READABLE, WRITABLE
 from thor.types import Address
@@ -61,7 +61,7 @@ class Channel(EventSource):
     """A non-blocking socket that `endpoint` sends and receives with; it owns it from now on."""
 
     def __init__(self, endpoint: UdpEndpoint, sock: socket_module.socket) -> None:
-        EventSource.__init__(self, endpoint._loop)
+        EventSource.__init__(self, endpoint.loop)
         self.socket = sock
         self.queue: deque[tuple[bytes, Address]] = deque()
         self.sendto: Any = sock.sendto
@@ -75,7 +75,7 @@ class Channel(EventSource):
         self.watch()
 
     def watch(self) -> None:
-        """Have the loop watch for what there is something to do about."""
+        """Have the loop watch for what there is something to do with_address."""
         endpoint = self._endpoint
         readable = 0 if endpoint._paused or endpoint._starting else READABLE
         self._set_interest(readable | (WRITABLE if self.queue else 0))
@@ -84,14 +84,14 @@ class Channel(EventSource):
         """Send and receive no more."""
         self.queue.clear()
         self.unregister_fd()
-        self._loop._close_later(self.socket)
+        self.loop.close_later(self.socket)
 
-    def _forgotten(self) -> None:
-        EventSource._forgotten(self)
+    def on_loop_stopped(self) -> None:
+        EventSource.on_loop_stopped(self)
         self.socket.close()
-        self._endpoint._forgotten()
+        self._endpoint.on_loop_stopped()
 
-    def _ready(self, bits: int) -> None:
+    def on_ready(self, bits: int) -> None:
         if bits & (ERROR | HANGUP):
             self._look_after(bits)
         if bits & READABLE:
@@ -109,9 +109,9 @@ class Channel(EventSource):
                 data, address = recvfrom(RECV_BYTES)
             except _LATER:
                 return
-            except OSError as why:
+            except OSError as exc:
                 if not self._take_errors():
-                    endpoint._fail(why)
+                    endpoint._fail(exc)
                 return
             if len(address) == 4 and address[3]:
                 # A link-local address means nothing without its interface.
@@ -141,8 +141,8 @@ class Channel(EventSource):
             try:
                 self.sendto(data, address)
                 return None
-            except OSError as why:
-                failure = why
+            except OSError as exc:
+                failure = exc
             if isinstance(failure, _LATER) or not self._take_errors():
                 break
         return failure
@@ -152,7 +152,7 @@ class Channel(EventSource):
         if failure.errno == errno.ENOBUFS:
             # The network interface has none. Nothing says when it has: to wait would be to guess.
             return self._endpoint._refuse()
-        self._endpoint._fail(about(failure, *address[:2]))
+        self._endpoint._fail(with_address(failure, *address[:2]))
         return True
 
     def _send_queued(self) -> None:
@@ -193,8 +193,8 @@ class Channel(EventSource):
                 code, origin = struct.unpack_from("@IB", data)
                 if origin in _ICMP:
                     found = True
-                    why = about(OSError(code, os.strerror(code)), *address[:2])
+                    exc = with_address(OSError(code, os.strerror(code)), *address[:2])
                     # Who answers others will find some of them gone: not worth a warning.
                     bound = self._endpoint.address is not None
-                    self._endpoint._fail(why, logging.INFO if bound else logging.WARNING)
+                    self._endpoint._fail(exc, logging.INFO if bound else logging.WARNING)
         return found

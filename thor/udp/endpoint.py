@@ -5,7 +5,7 @@ names. Must not know what the datagrams mean.
 
 Theory of operation. `bind` opens the sockets. An endpoint that is not bound opens one when it first
 sends to an address of that family. What each does is in `channel.py`, how they are opened in
-`opening.py`.
+`udp_sockets.py`.
 
 `send` calls the kernel at once where the host is a literal address; which hosts are is remembered.
 Others are looked up off the loop's thread, each time, which is cheap while `thor.dns` has the
@@ -21,11 +21,11 @@ from socket import AF_INET, SOCK_DGRAM
 from typing import TYPE_CHECKING, Any
 
 from thor import binding, dns
-from thor.binding import about
+from thor.binding import with_address
 from thor.events import EventEmitter
 from thor.loop.source import default_loop
 from thor.types import Address, Data, DnsResultList, ErrorNumber
-from thor.udp import opening
+from thor.udp import sockets as udp_sockets
 from thor.udp.channel import Channel
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class UdpEndpoint(EventEmitter):
     sockets: its sockets, for options that have no name here; none before `bind` or the first `send`
     dropped: how many datagrams were not sent for want of room, or because of `shutdown`
     error: the exception behind the last `socket_error`, None without one; its `filename` says which
-        host and port it is about
+        host and port it is with_address
 
     Emits:
         start(): it is bound. Once after `bind`, unless `socket_error` says why it is not.
@@ -94,21 +94,21 @@ class UdpEndpoint(EventEmitter):
         """
         if multicast_ttl is not None and not 0 <= multicast_ttl <= 255:
             raise ValueError(f"a multicast_ttl of {multicast_ttl!r}; it must be 0 to 255")
-        self._loop: LoopBase = loop or default_loop()
-        self._options = opening.Options(
+        self.loop: LoopBase = loop or default_loop()
+        self._options = udp_sockets.Options(
             broadcast,
             reuse_address,
             reuse_port,
             multicast_ttl,
             multicast_loop,
-            opening.interface_index(multicast_interface),
+            udp_sockets.interface_index(multicast_interface),
         )
         self.dropped = 0
         self._paused = True
         self._closed = False
         # It is bound, and `start` was not emitted yet: datagrams wait.
         self._starting = False
-        self._epoch: int | None = None
+        self.epoch: int | None = None
         self._channels: list[Channel] = []
         # Hosts that are literal addresses, and what sends to them.
         self._routes: dict[str | bytes, Channel] = {}
@@ -129,7 +129,7 @@ class UdpEndpoint(EventEmitter):
         """The most bytes that can be sent at once: as many as IPv4 has room for, unless the
         endpoint is bound to IPv6 alone. Large ones travel in fragments, and are lost with one."""
         families = {sock.family for sock in self.sockets if self.address is not None}
-        return min(opening.most_data(family) for family in families or {AF_INET})
+        return min(udp_sockets.max_datagram_bytes(family) for family in families or {AF_INET})
 
     # -- binding -------------------------------------------------------------------------------
 
@@ -147,14 +147,14 @@ class UdpEndpoint(EventEmitter):
         if self._channels or self._lookups or self._binding is not None:
             raise RuntimeError("bind comes once, and before anything is sent")
         number = dns.port_number(port)
-        if not host or opening.is_literal(host):
-            self._bind(binding.find_places(host, SOCK_DGRAM), number)
+        if not host or udp_sockets.is_literal(host):
+            self._bind(binding.resolve_bind_addresses(host, SOCK_DGRAM), number)
         else:
             self._bind_to_name(host, number)
 
-    def _bind(self, places: list[binding.Place], number: int) -> None:
+    def _bind(self, places: list[binding.BindAddress], number: int) -> None:
         def opener(family: int, address: Address) -> socket_module.socket:
-            return opening.open_socket(family, self._options, address)
+            return udp_sockets.open_socket(family, self._options, address)
 
         sockets = binding.open_all(places, number, opener)
         try:
@@ -171,7 +171,7 @@ class UdpEndpoint(EventEmitter):
             for sock in sockets:
                 sock.close()
             raise
-        self._loop._soon(self._started)
+        self.loop.call_soon(self._started)
 
     def _bind_to_name(self, host: str | bytes, number: int) -> None:
         def answered(answer: dns.Answer) -> None:
@@ -179,16 +179,16 @@ class UdpEndpoint(EventEmitter):
             try:
                 if isinstance(answer, OSError):
                     raise answer
-                self._bind(binding.to_places(answer), number)
-            except OSError as why:
+                self._bind(binding.parse_bind_addresses(answer), number)
+            except OSError as exc:
                 self._drop_waiting()
-                self._tell(about(why, host, number))
+                self._tell(with_address(exc, host, number))
             else:
                 waiting, self._for_bind = self._for_bind, []
                 for datagram in waiting:
                     self._send(*datagram)
 
-        self._binding = dns.lookup(self._loop, host, number, SOCK_DGRAM, answered)
+        self._binding = dns.lookup(self.loop, host, number, SOCK_DGRAM, answered)
 
     def _started(self) -> None:
         if not self._closed:
@@ -225,15 +225,15 @@ class UdpEndpoint(EventEmitter):
         self._set_membership(group, interface, joins=False)
 
     def _set_membership(self, group: str, interface: str | int | None, *, joins: bool) -> None:
-        family = opening.group_family(group)
-        index = opening.interface_index(interface)
+        family = udp_sockets.group_family(group)
+        index = udp_sockets.interface_index(interface)
         if self.address is None:
             raise RuntimeError("bind comes first: a group has no port of its own")
         sock = self._channel_for(family).socket
         try:
-            opening.set_membership(sock, group, index, joins=joins)
-        except OSError as why:
-            raise about(why, group) from None
+            udp_sockets.set_membership(sock, group, index, joins=joins)
+        except OSError as exc:
+            raise with_address(exc, group) from None
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -261,13 +261,13 @@ class UdpEndpoint(EventEmitter):
                 return self._refuse()
             self._for_bind.append((data, host, number))
             return True
-        family = opening.literal_family(host)
+        family = udp_sockets.literal_family(host)
         if family is None:
             return self._send_to_name(data, host, number)
         try:
             channel = self._channel_for(family)
-        except OSError as why:
-            self._fail(about(why, host, number))
+        except OSError as exc:
+            self._fail(with_address(exc, host, number))
             return True
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
@@ -284,12 +284,12 @@ class UdpEndpoint(EventEmitter):
                 if isinstance(answer, OSError):
                     raise answer
                 channel, address = self._first_way(answer)
-            except OSError as why:
-                self._tell(about(why, host, number))
+            except OSError as exc:
+                self._tell(with_address(exc, host, number))
             else:
                 channel.send(data, address)
 
-        lookup = dns.lookup(self._loop, host, number, SOCK_DGRAM, answered)
+        lookup = dns.lookup(self.loop, host, number, SOCK_DGRAM, answered)
         self._lookups.add(lookup)
         return True
 
@@ -299,8 +299,8 @@ class UdpEndpoint(EventEmitter):
         for family, _, _, _, address in rows:
             try:
                 return self._channel_for(family), address
-            except OSError as why:
-                failure = failure or why
+            except OSError as exc:
+                failure = failure or exc
         assert failure is not None
         raise failure
 
@@ -311,7 +311,7 @@ class UdpEndpoint(EventEmitter):
                 return channel
         if self.address is not None:
             raise OSError(errno.EAFNOSUPPORT, f"the endpoint is bound to {self.address[0]}")
-        channel = Channel(self, opening.open_socket(family, self._options))
+        channel = Channel(self, udp_sockets.open_socket(family, self._options))
         self._channels.append(channel)
         return channel
 
@@ -325,16 +325,16 @@ class UdpEndpoint(EventEmitter):
 
     # -- errors --------------------------------------------------------------------------------
 
-    def _fail(self, why: OSError, level: int = logging.WARNING) -> None:
+    def _fail(self, exc: OSError, level: int = logging.WARNING) -> None:
         """Emit `socket_error` after the current callback."""
-        self._loop._soon(self._tell, why, level)
+        self.loop.call_soon(self._tell, exc, level)
 
-    def _tell(self, why: OSError, level: int = logging.WARNING) -> None:
-        self.error = why
-        of_names = isinstance(why, socket_module.gaierror)
+    def _tell(self, exc: OSError, level: int = logging.WARNING) -> None:
+        self.error = exc
+        of_names = isinstance(exc, socket_module.gaierror)
         errtype = socket_module.gaierror if of_names else socket_module.error
-        if not self.emit("socket_error", errtype, ErrorNumber(why.errno or errno.EINVAL, str(why))):
-            log.log(level, "%r: %s", self, why)
+        if not self.emit("socket_error", errtype, ErrorNumber(exc.errno or errno.EINVAL, str(exc))):
+            log.log(level, "%r: %s", self, exc)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -358,7 +358,7 @@ class UdpEndpoint(EventEmitter):
             self.dropped += len(channel.queue)
             channel.close()
         self._routes.clear()
-        self._loop._soon(self._stopped)
+        self.loop.call_soon(self._stopped)
 
     def _stopped(self) -> None:
         try:
@@ -366,7 +366,7 @@ class UdpEndpoint(EventEmitter):
         finally:
             self._forget()
 
-    def _forgotten(self) -> None:
+    def on_loop_stopped(self) -> None:
         """The loop was stopped; it has closed the sockets and forgotten the lookups."""
         self._closed = self._paused = True
         self._channels = []
@@ -374,10 +374,10 @@ class UdpEndpoint(EventEmitter):
 
     def _use(self, call: str) -> None:
         """Raises: ValueError if it was shut down, or its loop stopped since it was first used"""
-        epoch = self._loop._epoch
-        if self._closed or self._epoch not in (None, epoch):
+        epoch = self.loop.epoch
+        if self._closed or self.epoch not in (None, epoch):
             raise ValueError(f"{call} on an endpoint that is closed")
-        self._epoch = epoch
+        self.epoch = epoch
 
 
 def _to_bytes(datagram: Data) -> bytes:

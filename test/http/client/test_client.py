@@ -340,7 +340,7 @@ def test_an_older_client_class_works(loop: LoopBase, run_loop: RunLoop) -> None:
 
     class Old(client_module.TcpClient):
         def connect(self, *args: Any) -> None:
-            self._loop._soon(self.emit, "connect_error", OSError, errno.ECONNREFUSED, "refused")
+            self.loop.call_soon(self.emit, "connect_error", OSError, errno.ECONNREFUSED, "refused")
 
     client = HttpClient(loop)
     client.tcp_client_class = Old

@@ -54,7 +54,7 @@ def test_a_name_that_is_not_found_is_told_in_words(stage: Stage) -> None:
     class Failing(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
         def connect(self, *args: Any) -> None:
             self.error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            self._loop._soon(self.emit, "connect_error", socket.gaierror, socket.EAI_NONAME)
+            self.loop.call_soon(self.emit, "connect_error", socket.gaierror, socket.EAI_NONAME)
 
     stage.client.tcp_client_class = Failing
     watched = stage.request(uri="http://gone/")
@@ -71,7 +71,7 @@ def test_errors_of_other_kinds(stage: Stage, kind: Any, found: type[errors.HttpE
 
     class Failing(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
         def connect(self, *args: Any) -> None:
-            self._loop._soon(self.emit, "connect_error", kind, "what it was")
+            self.loop.call_soon(self.emit, "connect_error", kind, "what it was")
 
     stage.client.tcp_client_class = Failing
     stage.client.retry_limit = 0
@@ -109,13 +109,13 @@ def test_a_check_that_raises_refuses(stage: Stage, expected_logs: Any) -> None:
 
     class Checking(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
         def connect(self, *args: Any) -> None:
-            self._loop._soon(self._ask)
+            self.loop.call_soon(self._ask)
 
         def _ask(self) -> None:
             try:
                 self.check_ip("10.0.0.1")
-            except ZeroDivisionError as why:
-                self._loop._report(self.check_ip, why)
+            except ZeroDivisionError as exc:
+                self.loop._report(self.check_ip, exc)
             self.emit("connect_error", OSError, errno.EACCES)
 
     stage.client.tcp_client_class = Checking
@@ -130,7 +130,7 @@ def test_one_address_refused_and_the_other_out_of_order_is_no_refusal(stage: Sta
         def connect(self, *args: Any) -> None:
             assert not self.check_ip("10.0.0.1")
             assert self.check_ip("192.0.2.1")
-            self._loop._soon(self.emit, "connect_error", OSError, errno.ECONNREFUSED)
+            self.loop.call_soon(self.emit, "connect_error", OSError, errno.ECONNREFUSED)
 
     stage.client.tcp_client_class = Trying
     stage.client.check_ip = lambda address: address != "10.0.0.1"

@@ -30,7 +30,7 @@ def test_a_paused_response_is_held_back_and_the_origin_slowed_down(stage: Stage)
     assert watched.names == ["response_start"]
     reader = watched.exchange._conn._reader  # type: ignore[union-attr]
     assert reader.buffered < 300_000
-    assert peer.conn._buffer.size > 500_000
+    assert peer.conn.write_buffer.size > 500_000
     watched.exchange.pause(False)
     assert watched.body() == b"x" * 1_000_000
     assert watched.names[-1] == "response_done"

@@ -184,7 +184,7 @@ def test_what_came_while_nobody_read_is_an_answer_to_nobody(stage: Stage) -> Non
     first.exchange.pause(True)
     size = 2 * PIECE - len(ok("Content-Length: 123456")) - 1
     peer.send(ok(f"Content-Length: {size:06}"), b"x" * size)
-    assert peer.client_side._paused
+    assert peer.client_side.read_paused
     peer.send(HELLO)
     first.exchange.pause(False)
     assert first.body() == b"x" * size

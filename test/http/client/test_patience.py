@@ -1,4 +1,4 @@
-"""The client's time-outs: each when it is due, and none for time that the program takes."""
+"""The client's timeouts: each when it is due, and none for time that the program takes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_server_that_is_slow_but_steady(make_stage: MakeStage) -> None:
         stage.peer.send(HELLO[index : index + 1])
     assert watched.body() == b"hello"
     stage.advance(30)
-    assert stage.idle == 1  # the time-out was the exchange's, not the connection's
+    assert stage.idle == 1  # the timeout was the exchange's, not the connection's
 
 
 def test_a_head_that_dribbles_in(make_stage: MakeStage) -> None:
@@ -231,7 +231,7 @@ def test_time_outs_do_not_need_a_timer_for_each_request(make_stage: MakeStage) -
     stage = make_stage(read_timeout=5)
     for _ in range(100):
         stage.answer(stage.request())
-    assert len(stage.loop._deadlines._heap) <= 3
+    assert len(stage.loop.deadlines._heap) <= 3
 
 
 def test_a_continue_that_comes_late_is_no_harm(make_stage: MakeStage) -> None:

@@ -108,7 +108,7 @@ def test_a_pooled_connection_that_was_closed_is_replaced_at_once(
     peer = stage.peer
     # The FIN is on its way when the request is made: it is read in the turn that would send it.
     peer.conn.end_writing()
-    peer.conn._flush()
+    peer.conn.flush()
     watched = stage.start(method)
     watched.exchange.request_done([])
     assert stage.answer(watched).events == HELLO_EVENTS
@@ -137,7 +137,7 @@ def test_request_not_to_be_repeated_is_not_sent_on_ended_connection(
 
     def end() -> None:
         closing.conn.end_writing()
-        closing.conn._flush()
+        closing.conn.flush()
 
     first.exchange.on("response_done", start)
     closing = stage.peer

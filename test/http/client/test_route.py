@@ -10,26 +10,26 @@ import pytest
 
 from thor.http.client import HttpClient
 from thor.http.client.route import (
-    DECIDING,
-    LIMITS,
+    POOL_KEY_SETTINGS,
+    WIRE_LIMITS,
+    ConnectionSettings,
+    ConnectTarget,
     Proxy,
-    Settings,
-    Way,
+    connect_target_for,
     goes_through_proxy,
     parse_proxy,
     split_connect,
-    way_to,
 )
 from thor.http.error import AccessError, UrlError
 from thor.http.uri import parse_uri
 
 
-def settings(**values: Any) -> Settings:
+def settings(**values: Any) -> ConnectionSettings:
     """What a client of these settings has."""
     client = HttpClient()
     for name, value in values.items():
         setattr(client, name, value)
-    return Settings(client)
+    return ConnectionSettings(client)
 
 
 DIRECT: dict[str, Any] = {}
@@ -42,44 +42,59 @@ UNIX = {"unix_path": "/run/app"}
 @pytest.mark.parametrize(
     ("values", "uri", "way"),
     [
-        pytest.param(DIRECT, "http://a/", Way("a", 80), id="http"),
-        pytest.param(DIRECT, "https://a:8443/", Way("a", 8443, b"", "a"), id="https"),
-        pytest.param(DIRECT, "https://[::1]/", Way("::1", 443, b"", "::1"), id="https-ipv6"),
-        pytest.param(DIRECT, "https://a./", Way("a.", 443, b"", "a"), id="absolute-name"),
-        pytest.param(DIRECT, "http+unix://%2Fa/", Way("unix:/a", 0), id="http-unix"),
+        pytest.param(DIRECT, "http://a/", ConnectTarget("a", 80), id="http"),
+        pytest.param(DIRECT, "https://a:8443/", ConnectTarget("a", 8443, b"", "a"), id="https"),
         pytest.param(
-            DIRECT, "https+unix://%2Fa/", Way("unix:/a", 0, b"", "localhost"), id="https-unix"
+            DIRECT, "https://[::1]/", ConnectTarget("::1", 443, b"", "::1"), id="https-ipv6"
         ),
-        pytest.param(UNIX, "http://a/", Way("unix:/run/app", 0), id="http-path"),
-        pytest.param(UNIX, "https://a/", Way("unix:/run/app", 0, b"", "a"), id="https-path"),
-        pytest.param(UNIX, "http+unix://%2Fa/", Way("unix:/run/app", 0), id="unix-path"),
-        pytest.param(PROXY, "http://a/", Way("proxy", 3128), id="proxy-http"),
-        pytest.param(PROXY, "https://a/", Way("proxy", 3128, b"a:443", "a"), id="proxy-https"),
+        pytest.param(DIRECT, "https://a./", ConnectTarget("a.", 443, b"", "a"), id="absolute-name"),
+        pytest.param(DIRECT, "http+unix://%2Fa/", ConnectTarget("unix:/a", 0), id="http-unix"),
         pytest.param(
-            PROXY, "https://[::1]/", Way("proxy", 3128, b"[::1]:443", "::1"), id="proxy-https-ipv6"
+            DIRECT,
+            "https+unix://%2Fa/",
+            ConnectTarget("unix:/a", 0, b"", "localhost"),
+            id="https-unix",
         ),
-        pytest.param(PROXY, "http+unix://%2Fa/", Way("unix:/a", 0), id="proxy-unix"),
+        pytest.param(UNIX, "http://a/", ConnectTarget("unix:/run/app", 0), id="http-path"),
         pytest.param(
-            SECURE_PROXY, "http://a/", Way("proxy.", 8443, b"", "proxy"), id="secure-proxy-http"
+            UNIX, "https://a/", ConnectTarget("unix:/run/app", 0, b"", "a"), id="https-path"
+        ),
+        pytest.param(UNIX, "http+unix://%2Fa/", ConnectTarget("unix:/run/app", 0), id="unix-path"),
+        pytest.param(PROXY, "http://a/", ConnectTarget("proxy", 3128), id="proxy-http"),
+        pytest.param(
+            PROXY, "https://a/", ConnectTarget("proxy", 3128, b"a:443", "a"), id="proxy-https"
+        ),
+        pytest.param(
+            PROXY,
+            "https://[::1]/",
+            ConnectTarget("proxy", 3128, b"[::1]:443", "::1"),
+            id="proxy-https-ipv6",
+        ),
+        pytest.param(PROXY, "http+unix://%2Fa/", ConnectTarget("unix:/a", 0), id="proxy-unix"),
+        pytest.param(
+            SECURE_PROXY,
+            "http://a/",
+            ConnectTarget("proxy.", 8443, b"", "proxy"),
+            id="secure-proxy-http",
         ),
         pytest.param(
             SECURE_PROXY,
             "https://a/",
-            Way("proxy.", 8443, b"a:443", "a", "proxy"),
+            ConnectTarget("proxy.", 8443, b"a:443", "a", "proxy"),
             id="secure-proxy-https",
         ),
-        pytest.param(PROXY | UNIX, "http://a/", Way("unix:/run/app", 0), id="proxy-path"),
-        pytest.param(UNIX_PROXY, "http://a/", Way("unix:/run/proxy", 0), id="unix-proxy"),
+        pytest.param(PROXY | UNIX, "http://a/", ConnectTarget("unix:/run/app", 0), id="proxy-path"),
+        pytest.param(UNIX_PROXY, "http://a/", ConnectTarget("unix:/run/proxy", 0), id="unix-proxy"),
         pytest.param(
             UNIX_PROXY,
             "https://a/",
-            Way("unix:/run/proxy", 0, b"a:443", "a"),
+            ConnectTarget("unix:/run/proxy", 0, b"a:443", "a"),
             id="unix-proxy-https",
         ),
     ],
 )
-def test_ways(values: dict[str, Any], uri: str, way: Way) -> None:
-    assert way_to(settings(**values), parse_uri(uri)[:3]) == way
+def test_ways(values: dict[str, Any], uri: str, way: ConnectTarget) -> None:
+    assert connect_target_for(settings(**values), parse_uri(uri)[:3]) == way
 
 
 @pytest.mark.parametrize(
@@ -100,21 +115,21 @@ def test_a_socket_of_a_uri_s_is_refused_where_addresses_are_checked() -> None:
     """A program that checks addresses passes on URIs that it does not trust."""
     checked = settings(check_ip=lambda address: True)
     with pytest.raises(AccessError, match=r"unix:/run/docker\.sock"):
-        way_to(checked, parse_uri("http+unix://%2Frun%2Fdocker.sock/")[:3])
+        connect_target_for(checked, parse_uri("http+unix://%2Frun%2Fdocker.sock/")[:3])
     own = settings(check_ip=lambda address: True, unix_path="/run/app")
-    assert way_to(own, parse_uri("http://a/")[:3]) == Way("unix:/run/app", 0)
+    assert connect_target_for(own, parse_uri("http://a/")[:3]) == ConnectTarget("unix:/run/app", 0)
 
 
 @pytest.mark.parametrize("host", [".a", "a..b", "..", "a" * 64, "a." + "b" * 64 + ".c"])
 def test_what_no_server_is_called(host: str) -> None:
     with pytest.raises(UrlError, match="no server can be called"):
-        way_to(settings(), ("https", host, 443))
-    assert way_to(settings(), ("http", host, 80)) == Way(host, 80)
+        connect_target_for(settings(), ("https", host, 443))
+    assert connect_target_for(settings(), ("http", host, 80)) == ConnectTarget(host, 80)
 
 
 def test_a_way_is_shown_as_a_place() -> None:
-    assert str(Way("a", 80)) == "a port 80"
-    assert str(Way("unix:/run/app", 0)) == "unix:/run/app"
+    assert str(ConnectTarget("a", 80)) == "a port 80"
+    assert str(ConnectTarget("unix:/run/app", 0)) == "unix:/run/app"
 
 
 # -- proxies --------------------------------------------------------------------------------------
@@ -193,7 +208,7 @@ OTHERS: dict[str, Any] = {
 
 
 def test_every_setting_that_decides_is_tried() -> None:
-    assert set(OTHERS) == {*DECIDING, *LIMITS}
+    assert set(OTHERS) == {*POOL_KEY_SETTINGS, *WIRE_LIMITS}
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -212,7 +227,9 @@ def test_a_context_that_can_be_none_of_a_clients_is_refused(context: Any, error:
 
 def test_limits_are_those_of_the_client() -> None:
     limits = settings(**OTHERS).limits
-    assert {name: getattr(limits, name) for name in LIMITS} == {n: OTHERS[n] for n in LIMITS}
+    assert {name: getattr(limits, name) for name in WIRE_LIMITS} == {
+        n: OTHERS[n] for n in WIRE_LIMITS
+    }
     assert limits.max_informational == 3
 
 

@@ -88,7 +88,7 @@ def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
 
 @pytest.mark.parametrize("why", [KeyboardInterrupt, RuntimeError])
 def test_a_connection_whose_listener_raises_is_reset(
-    stage: Stage, why: type[BaseException], caplog: Any
+    stage: Stage, exc: type[BaseException], caplog: Any
 ) -> None:
     stage.loop.on_exception = "log"
     watched = stage.request(upgrade="websocket")
@@ -96,7 +96,7 @@ def test_a_connection_whose_listener_raises_is_reset(
 
     def fail(conn: Any) -> None:
         conns.append(conn)
-        raise why
+        raise exc
 
     watched.exchange.on("upgrade", fail)
     stage.peer.conn.write(SWITCH)

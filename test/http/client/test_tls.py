@@ -188,7 +188,7 @@ def test_a_large_body_both_ways(world: World) -> None:
     assert body == b"x" * size
 
 
-# -- certificates and hand-shakes -----------------------------------------------------------------
+# -- certificates and handshakes -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def serving_of(leaf: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def fails(world: World, port: int, client: HttpClient, host: str = NAME) -> HttpError:
-    """The error of a request whose hand-shake fails; it has to be tried once only."""
+    """The error of a request whose handshake fails; it has to be tried once only."""
     tried: list[Any] = []
     world.servers[-1].on("tls_error", lambda *args: tried.append(args))
     client.retry_limit = 2
@@ -289,7 +289,7 @@ def test_a_server_that_is_silent(world: World) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_server_that_wants_a_certificate(world: World, version: ssl.TLSVersion) -> None:
-    """With TLS 1.3 it says so after the client has ended its hand-shake."""
+    """With TLS 1.3 it says so after the client has ended its handshake."""
     authority = trusting().get_ca_certs(binary_form=True)[0]
     context = serving(
         client_ca=ssl.DER_cert_to_PEM_cert(authority).encode(), maximum_version=version
@@ -321,7 +321,7 @@ def test_a_name_that_no_server_has_is_an_error_event(world: World, host: str) ->
 
 def cut_off(conn: TlsConnection) -> None:
     """Close without close_notify, as anybody in between can."""
-    conn._when_sent(lambda: conn.socket.shutdown(socket.SHUT_RDWR))
+    conn.when_sent(lambda: conn.socket.shutdown(socket.SHUT_RDWR))
 
 
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello"
@@ -405,7 +405,7 @@ def test_a_cut_without_a_response_is_an_error(world: World, careful: bool) -> No
 def test_a_reset_is_an_error_however_careless(world: World) -> None:
     def answer(conn: TlsConnection) -> None:
         conn.write(UNTIL_CLOSE)
-        conn._when_sent(conn.abort)
+        conn.when_sent(conn.abort)
 
     port = world.origin(answer)
     events = world.get(world.client(careful=False), f"https://{NAME}:{port}/")

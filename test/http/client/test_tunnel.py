@@ -396,7 +396,7 @@ def test_a_hand_shake_that_does_not_end(proxied: MakeStage) -> None:
     assert peer.lost
 
 
-@pytest.mark.parametrize("step", ["connecting", "tunnel", "hand-shake", "direct"])
+@pytest.mark.parametrize("step", ["connecting", "tunnel", "handshake", "direct"])
 @pytest.mark.parametrize("how", ["cancel", "exchange_timeout"])
 def test_a_connection_that_nobody_wants_any_more(proxied: MakeStage, step: str, how: str) -> None:
     stage = proxied(exchange_timeout=5, connect_timeout=50)
@@ -407,7 +407,7 @@ def test_a_connection_that_nobody_wants_any_more(proxied: MakeStage, step: str, 
         stage.listen("origin", 443)
     stage.tls_failure = "hangs"
     watched = stage.request(uri="https://origin/")
-    if step == "hand-shake":
+    if step == "handshake":
         stage.peer.send(OPEN)
     if how == "cancel":
         watched.exchange.cancel()

@@ -168,14 +168,14 @@ def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
     client.send(request() * 10_000)  # 370,000 bytes
     conn = client.server_side
     assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
-    assert conn._paused
+    assert conn.read_paused
     reader = stage.exchange.http_conn._reader
     while len(stage.exchanges) < 10_000 or stage.exchange._writing is not ServerWriting.DONE:
         answer(stage.exchange)
         stage.settle()
         assert reader.buffered <= 2 * 64 * 1024
     assert client.take() == HELLO * 10_000
-    assert not conn._paused
+    assert not conn.read_paused
 
 
 def test_the_next_request_waits_until_the_client_takes_the_answers() -> None:
@@ -216,7 +216,7 @@ def test_pausing_bounds_the_memory_and_stops_the_client() -> None:
     size = 3_000_000
     client = stage.client().send(request("/", f"Content-Length: {size}", method="PUT"))
     client.send(b"x" * size)
-    assert client.server_side._paused
+    assert client.server_side.read_paused
     assert stage.exchange.http_conn._reader.buffered <= 3 * 64 * 1024
     assert stage.names() == ["request_start"]
     stage.exchange.pause(False)

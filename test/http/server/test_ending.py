@@ -94,7 +94,7 @@ def test_a_reset_before_a_request_is_told_to_nobody() -> None:
 def test_a_reset_while_reading_is_paused_is_told_too() -> None:
     stage = Stage(lambda exchange: exchange.pause(True))
     client = stage.client().send(CHUNKED + chunks(b"x" * 300_000))
-    assert client.server_side._paused
+    assert client.server_side.read_paused
     client.reset()
     assert_lost(stage)
 

@@ -197,7 +197,7 @@ def test_who_pipelines_and_reads_no_answers_is_not_asked_for_more() -> None:
     client = stage.client().stop_reading()
     for _ in range(50):
         client.send(request() * 1000)
-    queue = client.server_side._buffer.size
+    queue = client.server_side.write_buffer.size
     assert queue < client.server_side.high_water + 20_000
     assert client.server_side.bytes_read < 4 * PIECE
     stage.advance(20.1)

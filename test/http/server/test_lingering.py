@@ -98,7 +98,7 @@ def test_what_was_too_much_to_read_ahead_is_read_while_lingering() -> None:
     stage.loop.on_exception = "log"
     client = stage.client().send(request("/", "Content-Length: 300000", method="PUT"))
     client.send(b"x" * 300_000)
-    assert client.server_side._paused
+    assert client.server_side.read_paused
     stage.exchange.on("request_body", lambda _: 1 / 0)
     stage.exchange.pause(False)
     assert client.take().startswith(b"HTTP/1.1 500 ")

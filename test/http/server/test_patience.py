@@ -86,7 +86,7 @@ def test_no_idle_time_is_no_limit_between_requests(none: Any) -> None:
     assert client.send(request()).take() == HELLO * 2
     client.send(PART)
     stage.advance(31)
-    assert client.take().startswith(REQUEST_TIMEOUT)  # the dead-line of a head stays
+    assert client.take().startswith(REQUEST_TIMEOUT)  # the deadline of a head stays
 
 
 def test_empty_lines_are_no_request() -> None:
@@ -510,6 +510,6 @@ def test_a_connection_that_is_gone_has_no_dead_line(how: str) -> None:
             answer(stage.exchange)
             stage.settle()
     assert connection.tcp_conn is None
-    assert connection._deadline_at == float("inf")
+    assert connection.deadline_at == float("inf")
     stage.advance(10_000)
     assert stage.loop.scheduled_events() == []

@@ -148,7 +148,7 @@ def test_a_reset_over_sockets_is_told(serve: Any, moment: str) -> None:
         sock.sendall(request("/", "Content-Length: 1000000", method="PUT"))
         sock.setblocking(False)
         sent = 0
-        while not (served.exchanges and served.exchanges[0].http_conn.tcp_conn._paused):
+        while not (served.exchanges and served.exchanges[0].http_conn.tcp_conn.read_paused):
             try:
                 sent += sock.send(b"x" * min(65536, 1_000_000 - sent))
             except BlockingIOError:
@@ -276,7 +276,7 @@ def test_hundreds_of_connections_that_come_and_go_leave_nothing(serve: Any, loop
             served.until(lambda: not served.server.connections)
             served.exchanges.clear()
             served.done.clear()
-        loop._deadlines._compact()  # it is time for that, or connections wait for it
+        loop.deadlines._compact()  # it is time for that, or connections wait for it
         gc.collect()
         return loop.fd_count(), open_fds(), len(gc.get_objects())
 

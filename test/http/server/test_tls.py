@@ -278,7 +278,7 @@ def test_a_graceful_shutdown_answers_a_client_that_was_there_before(
     check_last(site, got)
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["PROXY header", "hand-shake"])
+@pytest.mark.parametrize("secure", [False, True], ids=["PROXY header", "handshake"])
 def test_a_graceful_shutdown_ends_when_the_last_client_has_failed_to_come(
     site: Site, secure: bool
 ) -> None:

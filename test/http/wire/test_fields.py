@@ -222,8 +222,8 @@ def test_special_fields_are_found_in_any_case() -> None:
 def test_tables_stay_bounded_whatever_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[bytes, int] = {}
     lines: dict[bytes, object] = {}
-    monkeypatch.setattr(fields_module, "_names", names)
-    monkeypatch.setattr(fields_module, "_lines", lines)
+    monkeypatch.setattr(fields_module, "_name_cache", names)
+    monkeypatch.setattr(fields_module, "_line_cache", lines)
     for i in range(5000):
         assert parse_fields([b"N%d: 1" % i, b"Accept: %d" % i, b"n%b: 1" % (b"x" * 100)])
     assert 0 < len(names) <= 1024
@@ -236,7 +236,7 @@ def test_tables_stay_bounded_whatever_is_sent(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_belongs_to_one_user_is_not_kept(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: dict[bytes, object] = {}
-    monkeypatch.setattr(fields_module, "_lines", lines)
+    monkeypatch.setattr(fields_module, "_line_cache", lines)
     assert parse_fields([line])
     assert not lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thor.http.wire import grammar
-from thor.http.wire.grammar import decimal, excerpt, has_token, is_token, list_elements, remember
+from thor.http.wire.grammar import cache_put, decimal, excerpt, has_token, is_token, list_elements
 
 
 def test_token_is_exactly_the_tchars_of_the_rfc() -> None:
@@ -17,11 +17,11 @@ def test_token_is_exactly_the_tchars_of_the_rfc() -> None:
 
 
 def test_a_line_holds_tab_visible_ascii_and_obs_text() -> None:
-    assert set(grammar.LINE) == {9, *range(32, 127), *range(128, 256)}
+    assert set(grammar.FIELD_LINE_OCTETS) == {9, *range(32, 127), *range(128, 256)}
 
 
 def test_a_target_holds_visible_ascii_but_the_number_sign() -> None:
-    assert set(grammar.TARGET) == set(range(33, 127)) - {ord("#")}
+    assert set(grammar.TARGET_OCTETS) == set(range(33, 127)) - {ord("#")}
 
 
 @pytest.mark.parametrize("text", [b"0", b"00", b"7", b"0123456789", b"9" * 19])
@@ -90,7 +90,7 @@ def test_excerpt_is_short_and_printable() -> None:
 def test_cache_is_bounded() -> None:
     cache: dict[int, int] = {}
     for i in range(100):
-        remember(cache, i, i, 10)
+        cache_put(cache, i, i, 10)
         assert len(cache) <= 10
         assert cache[i] == i
 
@@ -111,5 +111,5 @@ def test_cache_is_bounded() -> None:
 def test_line_event_is_the_first_octet_that_ends_a_line_or_may_not_stand(
     text: bytes, at: int | None
 ) -> None:
-    event = grammar.LINE_EVENT.search(text)
+    event = grammar.LINE_END_OR_CTL_RE.search(text)
     assert (event.start() if event else None) == at

@@ -290,8 +290,8 @@ def test_tables_stay_bounded_whatever_is_sent(monkeypatch: pytest.MonkeyPatch) -
     options: dict[bytes, object] = {}
     lines: dict[bytes, object] = {}
     monkeypatch.setattr(target_module, "valid_hosts", hosts)
-    monkeypatch.setattr(head_module, "_options", options)
-    monkeypatch.setattr(head_module, "_status_lines", lines)
+    monkeypatch.setattr(head_module, "_option_cache", options)
+    monkeypatch.setattr(head_module, "_status_line_cache", lines)
     for i in range(3000):
         head_of(b"Host: h%d" % i, b"Connection: c%d" % i)
         parse_response_head(b"HTTP/1.1 200 r%d" % i, LIMITS, b"GET")
@@ -305,8 +305,8 @@ def test_long_values_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[bytes, object] = {}
     lines: dict[bytes, object] = {}
     monkeypatch.setattr(target_module, "valid_hosts", hosts)
-    monkeypatch.setattr(head_module, "_options", options)
-    monkeypatch.setattr(head_module, "_status_lines", lines)
+    monkeypatch.setattr(head_module, "_option_cache", options)
+    monkeypatch.setattr(head_module, "_status_line_cache", lines)
     head_of(b"Host: " + b"h" * 300, b"Connection: " + b"c" * 300)
     assert response_of(b"HTTP/1.1 200 " + b"r" * 300).phrase == b"r" * 300
     assert not hosts

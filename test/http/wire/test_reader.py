@@ -266,7 +266,7 @@ def read_endlessly(reader: RequestReader, data: bytes, sizes: list[int]) -> None
     message = None
     for at in range(0, len(data), 1000):
         reader.feed(data[at : at + 1000])
-        sizes.append(sys.getsizeof(reader.held))
+        sizes.append(sys.getsizeof(reader.buffer))
         if message is None and (head := reader.read_head()) is not None:
             message = Message(head)
         if message is not None:
@@ -283,7 +283,7 @@ def test_body_leaves_the_buffer_as_it_is_read() -> None:
         reader.feed(b"\r\n")
         assert reader.read_body() is None
         assert reader.buffered < 10
-    assert sys.getsizeof(reader.held) < 10_000
+    assert sys.getsizeof(reader.buffer) < 10_000
 
 
 # -- errors are final
@@ -594,10 +594,10 @@ class CountingBuffer(bytearray):
 def test_a_head_that_dribbles_in_is_not_copied_for_each_byte() -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 345678\r\n" * 100 + b"\r\n"
     reader = reader_with(head[:1])
-    buffer = reader.held = CountingBuffer(head[:1])
+    buffer = reader.buffer = CountingBuffer(head[:1])
     for octet in head[1:-1]:
         assert reader.read_head() is None
         assert reader.started
         reader.feed(bytes((octet,)))
-    assert reader.held is buffer
+    assert reader.buffer is buffer
     assert buffer.copied < 4 * len(head)

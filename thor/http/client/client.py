@@ -1,10 +1,11 @@
 """The HTTP client: settings, and where a URI leads.
 
-Owns: the settings, and the way from a URI to the group of connections that serves it. Must not
+Owns: the settings, and the mapping from a URI to the group of connections that serves it. Must not
 know messages.
 
 Theory of operation: what decides which connections a request may use is the URI's origin together
-with some of the settings (`route.DECIDING`). Those are read once, when the client is first used,
+with some of the settings (`route.POOL_KEY_SETTINGS`). Those are read once, when the client is first
+used,
 and again after one of them was set on it; the pool then has the `Routes` of clients with such
 settings, in which a request to a known origin costs one look-up. The other settings are read when
 they are needed.
@@ -18,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 from thor.http.client.exchange import HttpClientExchange
 from thor.http.client.pool import Route, Routes, pool_of
 from thor.http.client.route import (
-    DECIDING,
-    LIMITS,
-    Settings,
+    POOL_KEY_SETTINGS,
+    WIRE_LIMITS,
+    ConnectionSettings,
+    connect_target_for,
     goes_through_proxy,
     split_connect,
-    way_to,
 )
 from thor.http.uri import parse_uri
-from thor.http.wire.grammar import TARGET
+from thor.http.wire.grammar import TARGET_OCTETS
 from thor.loop.source import default_loop
 from thor.tcp import TcpClient
 from thor.tls import TlsClient
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from thor.types import OriginType
 
 _UNSET: Any = object()
-_DECIDING = frozenset((*DECIDING, *LIMITS, "loop"))
+_POOL_KEY_SETTINGS = frozenset((*POOL_KEY_SETTINGS, *WIRE_LIMITS, "loop"))
 
 
 class HttpClient:
@@ -117,12 +118,12 @@ class HttpClient:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if name in _DECIDING:
+        if name in _POOL_KEY_SETTINGS:
             self._routes = None
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        if name in _DECIDING:
+        if name in _POOL_KEY_SETTINGS:
             self._routes = None
 
     def exchange(self) -> HttpClientExchange:
@@ -133,25 +134,30 @@ class HttpClient:
         """Find where a request goes.
 
         uri: for CONNECT in authority form, `host:port`
-        Returns: (the way there, the request target)
+        Returns: (route, request target)
         Raises: UrlError, AccessError
         """
         routes = self._routes
-        if routes is None or routes.epoch != self.loop._epoch:
-            routes = self._routes = pool_of(self.loop).routes_for(Settings(self))
+        if routes is None or routes.epoch != self.loop.epoch:
+            routes = self._routes = pool_of(self.loop).routes_for(ConnectionSettings(self))
         # Behind the shortest possible scheme and host: what stands before the next slash is the
         # origin, if it is known.
         slash = uri.find(b"/", 8)
         route = routes.get(uri[:slash])
         target = uri[slash:]
-        if route is None or slash < 0 or method == b"CONNECT" or target.translate(None, TARGET):
+        if (
+            route is None
+            or slash < 0
+            or method == b"CONNECT"
+            or target.translate(None, TARGET_OCTETS)
+        ):
             return self._find_route(routes, method, uri)
         return route, route.prefix + target
 
     def _route_to(self, origin: bytes) -> Route:
         """Find where requests to an origin go. Raises: UrlError, AccessError"""
         routes = self._routes
-        if routes is not None and routes.epoch == self.loop._epoch:
+        if routes is not None and routes.epoch == self.loop.epoch:
             route = routes.get(origin)
             if route is not None:
                 return route
@@ -163,7 +169,7 @@ class HttpClient:
             return self._make_route(routes, ("http", *split_connect(uri)), uri, True), uri
         beginning, path = _split_uri(uri)
         route = routes.get(beginning)
-        if route is not None and not path.translate(None, TARGET):
+        if route is not None and not path.translate(None, TARGET_OCTETS):
             return route, route.prefix + path  # a Unix socket's, whose scheme is a long one
         scheme, host, port, authority, target = parse_uri(uri)
         if method == b"OPTIONS" and target == b"/" and uri.partition(b"#")[0][-1:] != b"/":
@@ -179,7 +185,7 @@ class HttpClient:
     ) -> Route:
         """Find the group of connections for an origin."""
         settings = routes.settings
-        group = pool_of(self.loop).group_for(way_to(settings, origin), settings)
+        group = pool_of(self.loop).origin_pool_for(connect_target_for(settings, origin), settings)
         if settings.proxy is None or not goes_through_proxy(settings, origin):
             return Route(group, origin, authority)
         prefix = b"" if connect else b"http://" + authority

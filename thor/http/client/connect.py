@@ -1,11 +1,11 @@
-"""The steps from a way to a connection.
+"""The steps from a target to a connection.
 
 Owns: one attempt to connect, and what its failure means. Must not know messages, nor who else
 wants to connect.
 
 Theory of operation: an attempt takes one to three steps, each with its own object: TCP, or TCP and
 TLS in one; or one of these to a proxy, a CONNECT there, and TLS through the tunnel. `_step` is the
-one that is under way; it is what `cancel` has to end. The time-out is one for all of them.
+one in progress; it is what `cancel` has to end. The timeout is one for all of them.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from thor.http.client.connection import HttpClientConnection
-from thor.http.client.failure import connect_failure
-from thor.http.client.tunnel import Tunnelling
+from thor.http.client.errors import connect_failure
+from thor.http.client.tunnel import ProxyTunnel
 from thor.http.error import AccessError, ConnectTimeoutError, HttpError, TlsError
-from thor.tcp.client import tell_attempts
+from thor.tcp.client import describe_attempts
 
 if TYPE_CHECKING:
     from thor.http.client.exchange import HttpClientExchange
-    from thor.http.client.pool import Group
+    from thor.http.client.pool import OriginPool
     from thor.loop import ScheduledEvent
     from thor.tcp import TcpConnection
 
 #: What is spoken here, of what can be agreed on (RFC 7301 section 6).
-ALPN = ("http/1.1",)
+ALPN_PROTOCOLS = ("http/1.1",)
 _SPOKEN = (None, "http/1.1", "http/1.0")
 
 
-class Connecting:
+class ConnectAttempt:
     """An attempt to connect, on behalf of one exchange."""
 
-    def __init__(self, group: Group, exchange: HttpClientExchange) -> None:
+    def __init__(self, group: OriginPool, exchange: HttpClientExchange) -> None:
         """Begin; what comes of it is told to the group and to the exchange, later."""
         self._group = group
         self._exchange = exchange
@@ -43,18 +43,18 @@ class Connecting:
         self._loop = loop = client.loop
         timeout = client.connect_timeout or None
         self._until = inf if timeout is None else loop.clock.monotonic() + timeout
-        way, settings = group.way, group.settings
-        name = way.proxy_name if way.tunnel else way.server_name
+        target, settings = group.target, group.settings
+        name = target.proxy_name if target.tunnel else target.server_name
         if name is None:
             tcp_client = settings.tcp_client_class(loop)
         else:
             tcp_client = self._make_tls_client(name)
-        if settings.check_ip is not None and not way.host.startswith("unix:"):
+        if settings.check_ip is not None and not target.host.startswith("unix:"):
             tcp_client.check_ip = self._is_allowed
         self._step: Any = tcp_client
-        tcp_client.on("connect", self._tunnel if way.tunnel else self._connected)
+        tcp_client.on("connect", self._tunnel if target.tunnel else self._connected)
         tcp_client.on("connect_error", self._failed)
-        tcp_client.connect(way.host, way.port, timeout)
+        tcp_client.connect(target.host, target.port, timeout)
 
     def cancel(self) -> None:
         """Give up; nothing is told."""
@@ -68,7 +68,7 @@ class Connecting:
         tls_client.server_hostname = server_name
         tls_client.context = settings.tls_context
         tls_client.verify = settings.verify
-        tls_client.alpn = ALPN
+        tls_client.alpn = ALPN_PROTOCOLS
         return tls_client
 
     def _is_allowed(self, address: str) -> bool:
@@ -85,7 +85,7 @@ class Connecting:
     def _end_step(self) -> None:
         # Its listeners hold us, and we hold it.
         step, self._step = self._step, None
-        if not isinstance(step, Tunnelling):
+        if not isinstance(step, ProxyTunnel):
             step.remove_listeners("connect", "connect_error")
         if self._timer is not None:
             self._timer.delete()
@@ -100,29 +100,29 @@ class Connecting:
     def _tunnel(self, tcp_conn: TcpConnection) -> None:
         """The proxy is there: ask it for the server."""
         self._end_step()
-        way, settings = self._group.way, self._group.settings
+        target, settings = self._group.target, self._group.settings
         assert settings.proxy is not None
-        self._step = Tunnelling(
+        self._step = ProxyTunnel(
             tcp_conn,
-            way.tunnel,
+            target.tunnel,
             settings.proxy.fields,
             settings.limits,
-            self._tunnelled,
-            self._untunnelled,
+            self._on_tunnel,
+            self._tunnel_failed,
         )
         left_s = self._left_s()
         if left_s is not None:
-            self._timer = self._loop._schedule(left_s, self._time_out_tunnel)
+            self._timer = self._loop.call_later(left_s, self._time_out_tunnel)
 
-    def _tunnelled(self, tcp_conn: TcpConnection) -> None:
+    def _on_tunnel(self, tcp_conn: TcpConnection) -> None:
         """The server is at the other end: it has to show who it is."""
         self._end_step()
-        way = self._group.way
-        assert way.server_name is not None
-        self._step = tls_client = self._make_tls_client(way.server_name)
+        target = self._group.target
+        assert target.server_name is not None
+        self._step = tls_client = self._make_tls_client(target.server_name)
         tls_client.on("connect", self._connected)
         tls_client.on("connect_error", self._failed_in_tunnel)
-        tls_client.start_tls(tcp_conn, way.server_name, self._left_s())
+        tls_client.start_tls(tcp_conn, target.server_name, self._left_s())
 
     def _connected(self, tcp_conn: TcpConnection) -> None:
         """The server is there."""
@@ -130,8 +130,8 @@ class Connecting:
         agreed = getattr(tcp_conn, "alpn", None)
         if agreed not in _SPOKEN:  # a context of the program's own may offer anything
             tcp_conn.abort()
-            way = self._group.way
-            where = self._end_of_tunnel() if way.tunnel else str(way)
+            target = self._group.target
+            where = self._end_of_tunnel() if target.tunnel else str(target)
             self._give_up(TlsError(f"{where}: {agreed!r} was agreed on, not http/1.1"))
             return
         connection = HttpClientConnection(tcp_conn, self._group)
@@ -140,37 +140,37 @@ class Connecting:
     # -- failing -------------------------------------------------------------------------------
 
     def _failed(self, errtype: type[Exception], code: Any, *_: Any) -> None:
-        way = self._group.way
-        self._fail(f"proxy {way}" if way.tunnel else str(way), errtype, code)
+        target = self._group.target
+        self._fail(f"proxy {target}" if target.tunnel else str(target), errtype, code)
 
     def _failed_in_tunnel(self, errtype: type[Exception], code: Any, *_: Any) -> None:
         self._fail(self._end_of_tunnel(), errtype, code)
 
     def _fail(self, where: str, errtype: type[Exception], code: Any) -> None:
         # A TCP client of the program's own need not keep the exception.
-        why = getattr(self._step, "error", None)
-        attempts = tell_attempts(getattr(self._step, "errors", []))
+        exc = getattr(self._step, "error", None)
+        attempts = describe_attempts(getattr(self._step, "errors", []))
         self._end_step()
         if self._refused and not self._allowed:
-            self._give_up(AccessError(self._group.way.host))
+            self._give_up(AccessError(self._group.target.host))
         else:
-            self._give_up(connect_failure(where, errtype, code, why, attempts))
+            self._give_up(connect_failure(where, errtype, code, exc, attempts))
 
-    def _untunnelled(self, error: HttpError) -> None:
+    def _tunnel_failed(self, error: HttpError) -> None:
         self._end_step()
-        self._give_up(type(error)(f"proxy {self._group.way}: {error.detail}"))
+        self._give_up(type(error)(f"proxy {self._group.target}: {error.detail}"))
 
     def _time_out_tunnel(self) -> None:
         step = self._step
         self._end_step()
         step.cancel()
-        self._give_up(ConnectTimeoutError(f"proxy {self._group.way}, opening a tunnel"))
+        self._give_up(ConnectTimeoutError(f"proxy {self._group.target}, opening a tunnel"))
 
     def _give_up(self, error: HttpError) -> None:
         exchange = self._exchange
-        self._group.unconnected(exchange)
-        exchange._unconnected(error)
+        self._group.connect_failed(exchange)
+        exchange._connect_failed(error)
 
     def _end_of_tunnel(self) -> str:
-        way = self._group.way
-        return f"{way.tunnel.decode('ascii')} through proxy {way}"
+        target = self._group.target
+        return f"{target.tunnel.decode('ascii')} through proxy {target}"

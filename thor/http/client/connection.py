@@ -24,7 +24,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from thor.http.client.failure import connection_lost
+from thor.http.client.errors import connection_lost
 from thor.http.client.patience import ClientPatience
 from thor.http.connection import READ_AHEAD_BYTES
 from thor.http.error import ConnectError, HttpError, OutputStateError, TlsError, UpgradeError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thor.http.client.exchange import HttpClientExchange
-    from thor.http.client.pool import Group
+    from thor.http.client.pool import OriginPool
     from thor.http.wire.head import ResponseParts
     from thor.tcp import TcpConnection
 
@@ -55,12 +55,12 @@ SENT = ClientWriting.DONE
 class HttpClientConnection(ClientPatience):
     """A connection of the pool; `tcp_conn` is None once it is gone, or handed on."""
 
-    def __init__(self, tcp_conn: TcpConnection, group: Group) -> None:
+    def __init__(self, tcp_conn: TcpConnection, group: OriginPool) -> None:
         self.tcp_conn = tcp_conn
         self.group = group
         #: How many exchanges have had it.
         self.uses = 0
-        self._loop = tcp_conn._loop
+        self._loop = tcp_conn.loop
         self._reader = ResponseReader(group.limits)
         self._exchange: HttpClientExchange | None = None
         self._pumping = False
@@ -71,14 +71,14 @@ class HttpClientConnection(ClientPatience):
         # Where the present exchange began.
         self._read_before = self._wrote_before = self._head_bytes = 0
         self._since = self._sent_at = self._idle_until = inf
-        self._stuck = False
+        self._write_blocked = False
         self._written = 0
         # From which size on a piece may not be all that the kernel had, and whether the last one
         # was of that size. Of how much was read to be decrypted nothing is known here.
-        self._full_bytes = 1 if tcp_conn._encrypts else RECV_BYTES
+        self._full_bytes = 1 if tcp_conn.is_encrypted else RECV_BYTES
         self._full = False
-        self._deadline_at = self._deadline_entry = inf
-        tcp_conn._owner = self
+        self.deadline_at = self.deadline_entry = inf
+        tcp_conn.owner = self
         tcp_conn.allow_half_open = True
         tcp_conn.pause(False)
 
@@ -95,14 +95,14 @@ class HttpClientConnection(ClientPatience):
         self._read_before = tcp_conn.bytes_read
         self._wrote_before = tcp_conn.bytes_written
         self._head_bytes = 0
-        self._deadline_at = inf
+        self.deadline_at = inf
         self._exchange = exchange
         self._reader.expect(exchange.method, exchange._protocol is not None)
         exchange._conn = self
         if exchange._group is not None:
             exchange._stop_waiting()
-        if exchange._held:
-            exchange._send_held()
+        if exchange._replay_buffer:
+            exchange._send_replay()
         if exchange._expires_at != inf and self._exchange is exchange:
             self._wait()
 
@@ -117,13 +117,13 @@ class HttpClientConnection(ClientPatience):
         """Write a piece of the request. Returns: False above the mark"""
         tcp_conn = self.tcp_conn
         # After the loop was stopped there is a connection in name only.
-        if tcp_conn is None or tcp_conn._writing is not OPEN:
+        if tcp_conn is None or tcp_conn.write_state is not OPEN:
             return True
         return tcp_conn.write(data)
 
     def is_write_paused(self) -> bool:
         """Whether the queue to send is above its mark."""
-        return self.tcp_conn is not None and self.tcp_conn._write_paused
+        return self.tcp_conn is not None and self.tcp_conn.write_paused
 
     def has_sent(self) -> bool:
         """Whether some byte of the present request has left."""
@@ -138,7 +138,7 @@ class HttpClientConnection(ClientPatience):
 
     def resume(self) -> None:
         """The exchange reads again."""
-        self._since = self._loop._now
+        self._since = self._loop.now
         self._pump()
         if self._exchange is not None:
             self._wait()
@@ -163,9 +163,9 @@ class HttpClientConnection(ClientPatience):
             self.close_idle()
             return
         if tcp_conn.bytes_written == self._wrote_before:
-            self._give_back(ConnectError("the server spoke before it was asked"))
+            self._fail_without_response(ConnectError("the server spoke before it was asked"))
             return
-        self._since = self._loop._now
+        self._since = self._loop.now
         self._full = len(data) >= self._full_bytes
         reader = self._reader
         reader.feed(data)
@@ -179,13 +179,13 @@ class HttpClientConnection(ClientPatience):
         exchange = self._exchange
         if exchange is None:
             self.close_idle()
-        elif self._is_unanswered():
-            self._give_back(connection_lost(None, sent=self.has_sent()))
+        elif self._has_no_response():
+            self._fail_without_response(connection_lost(None, sent=self.has_sent()))
         else:
             try:
                 self._reader.eof()
-            except HttpError as why:
-                self._fail(why.with_traceback(None))
+            except HttpError as exc:
+                self._fail(exc.with_traceback(None))
             else:
                 self._pump()
 
@@ -200,10 +200,10 @@ class HttpClientConnection(ClientPatience):
             if type(exc).__name__ == "SSLEOFError" and not exchange.client.careful:
                 self.end()
                 return
-            unanswered = self._is_unanswered()
+            unanswered = self._has_no_response()
             error = connection_lost(exc, begun=not unanswered, sent=self.has_sent())
             if unanswered and not isinstance(error, TlsError):
-                self._give_back(error)
+                self._fail_without_response(error)
             else:
                 self._ended = True
                 self._lost = error
@@ -221,7 +221,7 @@ class HttpClientConnection(ClientPatience):
     def pause(self, paused: bool) -> None:
         """The request is more than the server takes."""
         if self._exchange is not None:
-            self._exchange._pause_program(paused)
+            self._exchange._emit_pause(paused)
 
     def hangup(self) -> None:
         """The server is gone, seen while reading was paused: what it sent is read on resuming."""
@@ -244,7 +244,7 @@ class HttpClientConnection(ClientPatience):
         self._pumping = True
         try:
             while (exchange := self._exchange) is not None:
-                if tcp_conn._reading is CLOSED and not self._gone:
+                if tcp_conn.read_state is CLOSED and not self._gone:
                     exchange.cancel()  # the program closed it
                 elif exchange._reading is HEAD:
                     head = reader.read_head()
@@ -268,13 +268,13 @@ class HttpClientConnection(ClientPatience):
                 if self._lost is not None:  # and all that had arrived was emitted
                     self._fail(self._lost)
                 break
-        except HttpError as why:
+        except HttpError as exc:
             # The reader keeps it, and its traceback would keep us.
-            self._fail(why.with_traceback(None))
+            self._fail(exc.with_traceback(None))
         finally:
             self._pumping = False
             if (
-                tcp_conn._paused
+                tcp_conn.read_paused
                 and reader.buffered <= READ_AHEAD_BYTES
                 and self.tcp_conn is tcp_conn
             ):
@@ -292,7 +292,7 @@ class HttpClientConnection(ClientPatience):
             if code == 101:
                 self._check_switch(exchange, protocols)
                 exchange.input_header_length = size
-                self._hand_on(exchange, "response_nonfinal", status, phrase, fields)
+                self._hand_over(exchange, "response_nonfinal", status, phrase, fields)
                 return
             if code == 100:
                 exchange._continue()
@@ -300,14 +300,14 @@ class HttpClientConnection(ClientPatience):
             return
         exchange.input_header_length = size
         if code < 300 and exchange.method == b"CONNECT":
-            self._hand_on(exchange, "response_start", status, phrase, fields)
+            self._hand_over(exchange, "response_start", status, phrase, fields)
             return
         exchange._reading = BODY
-        exchange._held = None
+        exchange._replay_buffer = None
         if framing == LENGTH:
             exchange._length = length
         self._reusable = keep_alive
-        if exchange._awaits_continue or (exchange._writing is not SENT and not keep_alive):
+        if exchange.awaits_continue or (exchange._writing is not SENT and not keep_alive):
             self._reusable = False
             exchange._abandon()
             self._wait()  # from now on only the server is due
@@ -323,14 +323,14 @@ class HttpClientConnection(ClientPatience):
         if exchange._protocol not in [protocol.lower() for protocol in protocols]:
             raise UpgradeError("to a protocol that was not asked for")
 
-    def _hand_on(self, exchange: HttpClientExchange, event: str, *head: Any) -> None:
+    def _hand_over(self, exchange: HttpClientExchange, event: str, *head: Any) -> None:
         """The connection is the program's, as soon as it has heard of the response."""
         exchange.emit(event, *head)
         tcp_conn = self.tcp_conn
-        if exchange is not self._exchange or tcp_conn is None or tcp_conn._reading is CLOSED:
+        if exchange is not self._exchange or tcp_conn is None or tcp_conn.read_state is CLOSED:
             return
         self._release()
-        tcp_conn._owner = None
+        tcp_conn.owner = None
         tcp_conn.pause(True)
         tcp_conn.allow_half_open = False
         tcp_conn.unread(self._reader.take_rest())
@@ -349,11 +349,11 @@ class HttpClientConnection(ClientPatience):
         assert tcp_conn is not None
         reader = self._reader
         trailers = reader.trailers
-        extra = reader.buffered if reader.held else 0
+        extra = reader.buffered if reader.buffer else 0
         exchange._transfer_bytes = (
             tcp_conn.bytes_read - self._read_before - self._head_bytes - extra
         )
-        clean = exchange._writing is SENT and not tcp_conn._buffer.size
+        clean = exchange._writing is SENT and not tcp_conn.write_buffer.size
         exchange._end(READ_DONE)
         self._exchange = None
         idle_timeout = exchange.client.idle_timeout
@@ -362,11 +362,11 @@ class HttpClientConnection(ClientPatience):
             and idle_timeout
             and self._reusable
             and not (extra or self._ended)
-            and not ((self._full or tcp_conn._paused) and has_unread(tcp_conn.socket))
+            and not ((self._full or tcp_conn.read_paused) and has_unread(tcp_conn.socket))
         ):
-            self._idle_until = self._deadline_at = when = self._loop._now + idle_timeout
-            if when < self._deadline_entry:
-                self._loop._deadlines.arm(self, when)
+            self._idle_until = self.deadline_at = when = self._loop.now + idle_timeout
+            if when < self.deadline_entry:
+                self._loop.deadlines.arm(self, when)
             self.group.release(self)
         elif clean:
             self.close_idle()
@@ -384,18 +384,18 @@ class HttpClientConnection(ClientPatience):
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _is_unanswered(self) -> bool:
+    def _has_no_response(self) -> bool:
         """Whether no byte of a response has come."""
         tcp_conn = self.tcp_conn
         return tcp_conn is not None and tcp_conn.bytes_read == self._read_before
 
-    def _give_back(self, error: HttpError) -> None:
+    def _fail_without_response(self, error: HttpError) -> None:
         """The connection failed before a byte of the response: the exchange may try another."""
         exchange = self._exchange
         assert exchange is not None
         sent = self.has_sent()
         self._abort()
-        exchange._unanswered(error, sent, self.uses > 1)
+        exchange._no_response(error, sent, self.uses > 1)
 
     def _fail(self, error: HttpError) -> None:
         """The exchange is lost, and the connection with it."""
@@ -416,6 +416,6 @@ class HttpClientConnection(ClientPatience):
         """Let go of the transport; the group has one connection less. Returns: it, if any"""
         tcp_conn, self.tcp_conn = self.tcp_conn, None
         self._exchange = None
-        self._deadline_at = inf
+        self.deadline_at = inf
         self.group.remove(self)
         return tcp_conn

@@ -15,6 +15,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from thor.http.body_splice import SpliceableBody
 from thor.http.client.request import (
     BODY,
     DONE,
@@ -30,7 +31,6 @@ from thor.http.error import (
     HttpError,
     OutputStateError,
 )
-from thor.http.passage import PassesBodies
 from thor.http.uri import show_uri
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ClientReading
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from thor.http.client.client import HttpClient
-    from thor.http.client.pool import Group
+    from thor.http.client.pool import OriginPool
     from thor.loop import LoopBase, ScheduledEvent
     from thor.tcp import TcpConnection
     from thor.types import OriginType
@@ -77,7 +77,7 @@ class ExchangeConnection:
         self._exchange.cancel()
 
 
-class HttpClientExchange(OutgoingRequest, PassesBodies):
+class HttpClientExchange(OutgoingRequest, SpliceableBody):
     """A request to be sent, and the response to it.
 
     Emits:
@@ -136,13 +136,13 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         self._framing = NO_BODY
         self._left = 0
         self._protocol = None
-        self._held = None
-        self._held_sent = 0
-        self._held_bytes = 0
-        self._awaits_continue = False
-        self._told_pause = False
+        self._replay_buffer = None
+        self._replay_sent = 0
+        self._replay_bytes = 0
+        self.awaits_continue = False
+        self._pause_emitted = False
         self._paused = False
-        self._group: Group | None = None
+        self._group: OriginPool | None = None
         self._timer: ScheduledEvent | None = None
         self._expires_at = inf
         self._transfer_bytes = 0
@@ -184,7 +184,7 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         if paused != self._paused:
             self._paused = paused
             if not paused and self._conn is not None:
-                self.loop._soon(self._conn.resume)
+                self.loop.call_soon(self._conn.resume)
 
     def cancel(self) -> None:
         """End the exchange, silently: nothing more is emitted. Harmless at any time."""
@@ -198,23 +198,23 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
     def _transport(self) -> TcpConnection | None:
         return self._conn.tcp_conn if self._conn is not None else None
 
-    def _body_due(self) -> int:
+    def _bytes_expected(self) -> int:
         conn = self._conn
         due = conn is not None and self._reading is READ_BODY and not self._paused
         return conn._reader.body_due if conn is not None and due else 0
 
-    def _body_came(self, count: int) -> None:
+    def _on_body_spliced_in(self, count: int) -> None:
         conn = self._conn
         assert conn is not None  # else nothing is due
-        conn._since = self.loop._now
+        conn._since = self.loop.now
         conn._reader.skip_body(count)
 
-    def _body_owed(self) -> int:
+    def _bytes_promised(self) -> int:
         # What is held may have to be sent again, and is not complete without the rest.
-        free = self._conn is not None and self._held is None and self._head_parts is None
+        free = self._conn is not None and self._replay_buffer is None and self._head_parts is None
         return self._left if free and self._writing is BODY and self._framing == LENGTH else 0
 
-    def _body_went(self, count: int) -> None:
+    def _on_body_spliced_out(self, count: int) -> None:
         self._left -= count
 
     # -- waiting for a connection --------------------------------------------------------------
@@ -226,15 +226,15 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
             if left < seconds:
                 seconds, then = left, self._time_out
         if seconds != inf:
-            self._timer = self.loop._schedule(seconds, then)
+            self._timer = self.loop.call_later(seconds, then)
 
-    def _queued(self, group: Group) -> None:
+    def _queued(self, group: OriginPool) -> None:
         """All connections that may be are in use."""
         self._group = group
         timeout = self.client.pool_timeout
         self._wait(inf if timeout is None else timeout, self._time_out_queue)
 
-    def _connecting(self, group: Group) -> None:
+    def _connecting(self, group: OriginPool) -> None:
         """A connection is being made."""
         self._stop_waiting()
         self._group = group
@@ -255,7 +255,7 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
 
     # -- trying again --------------------------------------------------------------------------
 
-    def _unconnected(self, error: HttpError) -> None:
+    def _connect_failed(self, error: HttpError) -> None:
         """No connection could be made."""
         self._stop_waiting()
         if error.__class__ is ConnectError and self._may_retry():
@@ -263,14 +263,14 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         else:
             self._fail(error)
 
-    def _unanswered(self, error: HttpError, sent: bool, reused: bool) -> None:
+    def _no_response(self, error: HttpError, sent: bool, reused: bool) -> None:
         """The connection ended before any byte of a response.
 
         sent: some byte of the request has left
         reused: an earlier exchange had the connection, so that it may just have timed out
         """
         self._conn = None
-        dropped = self._held is None and self._head_parts is None
+        dropped = self._replay_buffer is None and self._head_parts is None
         if dropped or (sent and self.method not in IDEMPOTENT):
             self._fail(error)
         elif reused and not self._restarted:
@@ -287,12 +287,12 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
 
     def _try_again(self) -> None:
         self._stop_waiting()
-        self._held_sent = 0
+        self._replay_sent = 0
         try:
             assert self._route is not None
             self._route.group.acquire(self, fresh=True)
-        except HttpError as why:
-            self._fail(why)
+        except HttpError as exc:
+            self._fail(exc)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         if self._writing is not DONE:
             self._writing = FAILED
         self._conn = None
-        self._held = self._head_parts = None
+        self._replay_buffer = self._head_parts = None
 
     def _stop(self) -> None:
         """End it from this side: whoever works for it is told."""
@@ -310,7 +310,7 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         self._stop_waiting()
         self._end(READ_FAILED)
         if group is not None:
-            group.withdraw(self)
+            group.cancel(self)
         if conn is not None:
             conn.abandoned()
 
@@ -324,7 +324,7 @@ class HttpClientExchange(OutgoingRequest, PassesBodies):
         """End it with `error`, which is emitted after the present callback."""
         self._stop()
         self._error_due = error
-        self.loop._soon(self._emit_due)
+        self.loop.call_soon(self._emit_due)
 
     def _emit_due(self) -> None:
         error, self._error_due = self._error_due, None

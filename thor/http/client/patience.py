@@ -1,9 +1,9 @@
 """What a client's connection waits for, and for how long.
 
-Owns: the one dead-line of an `HttpClientConnection` and the reactions to it. Must not know
+Owns: the one deadline of an `HttpClientConnection` and the reactions to it. Must not know
 messages.
 
-Theory of operation: the dead-line follows from the connection's state (`_next_deadline`). It is
+Theory of operation: the deadline follows from the connection's state (`_next_deadline`). It is
 set when a wait begins (`_wait`), and worked out again when it comes up; what happens meanwhile
 moves `_since` and nothing else. Time during which the program has paused the response, or has not
 finished its request although all of it was sent, counts against nobody.
@@ -38,7 +38,7 @@ BODY = ClientWriting.BODY
 
 
 class ClientPatience:
-    """The dead-line of a connection, which is this class with the rest."""
+    """The deadline of a connection, which is this class with the rest."""
 
     tcp_conn: TcpConnection | None
     _loop: LoopBase
@@ -47,11 +47,11 @@ class ClientPatience:
     _since: float
     _sent_at: float
     #: Whether a send was short and the rest waits; how much had left at the last look.
-    _stuck: bool
+    _write_blocked: bool
     _written: int
     _idle_until: float
-    _deadline_at: float
-    _deadline_entry: float
+    deadline_at: float
+    deadline_entry: float
 
     def _fail(self, error: HttpError) -> None:
         raise AssertionError
@@ -72,25 +72,25 @@ class ClientPatience:
         client = exchange.client
         # Outside of a turn the loop's own reading of the clock may be old.
         loop = self._loop
-        self._since = self._sent_at = now = loop._now if loop._in_turn else loop.clock.monotonic()
+        self._since = self._sent_at = now = loop.now if loop.in_turn else loop.clock.monotonic()
         # The earliest that may be due; which one it is, is found out when it is.
         when = exchange._expires_at
         if (timeout := client.read_timeout) and now + timeout < when:
             when = now + timeout
         if (timeout := client.response_timeout) and now + timeout < when:
             when = now + timeout
-        self._deadline_at = when
-        if when < self._deadline_entry:
-            self._loop._deadlines.arm(self, when)
+        self.deadline_at = when
+        if when < self.deadline_entry:
+            self._loop.deadlines.arm(self, when)
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         """A send was short: the server does not read as fast as we write."""
         tcp_conn = self.tcp_conn
-        if tcp_conn is not None and not self._stuck:
-            self._stuck = True
-            self._since = self._loop._now
+        if tcp_conn is not None and not self._write_blocked:
+            self._write_blocked = True
+            self._since = self._loop.now
             self._written = tcp_conn.bytes_written
-            tcp_conn._when_sent(self._drained)
+            tcp_conn.when_sent(self._drained)
             self._wait()
 
     def _drained(self) -> None:
@@ -98,16 +98,16 @@ class ClientPatience:
         tcp_conn = self.tcp_conn
         if tcp_conn is None:
             return
-        self._since = self._sent_at = self._loop._now
-        if tcp_conn._buffer.size:
-            tcp_conn._when_sent(self._drained)
+        self._since = self._sent_at = self._loop.now
+        if tcp_conn.write_buffer.size:
+            tcp_conn.when_sent(self._drained)
         else:
-            self._stuck = False
+            self._write_blocked = False
             self._wait()
 
     def _wait(self) -> None:
-        """Set the dead-line of what the connection waits for."""
-        self._loop._deadlines.arm(self, self._next_deadline()[0])
+        """Set the deadline of what the connection waits for."""
+        self._loop.deadlines.arm(self, self._next_deadline()[0])
 
     def _next_deadline(self) -> tuple[float, Any]:
         """When waiting is over, and what is done then."""
@@ -116,36 +116,36 @@ class ClientPatience:
             return self._idle_until, self.close_idle
         client = exchange.client
         when, then = exchange._expires_at, self._time_out_exchange
-        if exchange._awaits_continue:
+        if exchange.awaits_continue:
             until = self._sent_at + CONTINUE_S
             return (until, exchange._continue) if until < when else (when, then)
         if exchange._paused:
             return when, then
-        sent = exchange._writing is not BODY and not self._stuck
+        sent = exchange._writing is not BODY and not self._write_blocked
         if client.response_timeout and exchange._reading is HEAD and sent:
             until = self._sent_at + client.response_timeout
             if until < when:
                 when, then = until, self._time_out_head
-        if client.read_timeout and (sent or self._stuck):
+        if client.read_timeout and (sent or self._write_blocked):
             until = self._since + client.read_timeout
             if until < when:
                 when, then = until, self._time_out_read
         return when, then
 
-    def _deadline_due(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         tcp_conn = self.tcp_conn
-        if self._stuck and tcp_conn is not None and tcp_conn.bytes_written != self._written:
+        if self._write_blocked and tcp_conn is not None and tcp_conn.bytes_written != self._written:
             self._written = tcp_conn.bytes_written  # slow, but it reads
             self._since = now
         when, then = self._next_deadline()
         if when > now:
-            self._loop._deadlines.arm(self, when)
+            self._loop.deadlines.arm(self, when)
         else:
             then()
 
     def _time_out_read(self) -> None:
         exchange = self._exchange
-        if self._stuck:
+        if self._write_blocked:
             waited = "while sending"
         elif exchange is not None and exchange._reading is HEAD:
             waited = "for a response"

@@ -3,7 +3,8 @@
 Owns: which connections to a server there are, which of them are idle, and who waits for one. Must
 not know messages, nor how a connection is made.
 
-Theory of operation: a `Group` has the connections that may stand in for each other: the same way,
+Theory of operation: an `OriginPool` has the connections that may stand in for each other: the same
+target,
 and settings that would have made the same connection. What the beginning of a URI comes to, with
 certain settings, is remembered in `Routes`, so that a request to a known origin costs one look-up.
 All of it is bounded; what is dropped from here is marked, for clients keep their routes.
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from thor.http.client.connect import Connecting
+from thor.http.client.connect import ConnectAttempt
 from thor.http.error import PoolFullError
 from thor.http.headers import FieldsIn, field_pair
 from thor.tcp.state import OPEN
@@ -31,7 +32,7 @@ from thor.tcp.state import OPEN
 if TYPE_CHECKING:
     from thor.http.client.connection import HttpClientConnection
     from thor.http.client.exchange import HttpClientExchange
-    from thor.http.client.route import Settings, Way
+    from thor.http.client.route import ConnectionSettings, ConnectTarget
     from thor.loop import LoopBase
     from thor.types import OriginType
 
@@ -56,7 +57,7 @@ class Route:
 
     def __init__(
         self,
-        group: Group,
+        group: OriginPool,
         origin: OriginType,
         authority: bytes,
         prefix: bytes = b"",
@@ -87,7 +88,7 @@ class Routes(dict[bytes, Route]):
 
     __slots__ = ("epoch", "settings")
 
-    def __init__(self, epoch: int, settings: Settings) -> None:
+    def __init__(self, epoch: int, settings: ConnectionSettings) -> None:
         dict.__init__(self)
         self.epoch = epoch
         self.settings = settings
@@ -98,11 +99,11 @@ class Pool:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.groups: dict[Any, Group] = {}
+        self.groups: dict[Any, OriginPool] = {}
         self.routes: dict[Any, Routes] = {}
         self._remembered = 0
 
-    def routes_for(self, settings: Settings) -> Routes:
+    def routes_for(self, settings: ConnectionSettings) -> Routes:
         """The routes of clients with these settings."""
         routes = self.routes.get(settings.key)
         if routes is None:
@@ -111,14 +112,14 @@ class Pool:
             routes = self.routes[settings.key] = Routes(self.epoch, settings)
         return routes
 
-    def group_for(self, way: Way, settings: Settings) -> Group:
-        """The group of connections of this way and with these settings, made if it is not there."""
-        key = (way, settings.key)
+    def origin_pool_for(self, target: ConnectTarget, settings: ConnectionSettings) -> OriginPool:
+        """Return the pool for this target and these settings; make it if there is none."""
+        key = (target, settings.key)
         group = self.groups.get(key)
         if group is None:
             if len(self.groups) >= MAX_GROUPS:
                 self._tidy()
-            group = self.groups[key] = Group(way, settings)
+            group = self.groups[key] = OriginPool(target, settings)
         return group
 
     def remember(self, routes: Routes, beginning: bytes, route: Route) -> None:
@@ -146,27 +147,27 @@ class Pool:
 def pool_of(loop: LoopBase) -> Pool:
     """The pool of a loop, made when it is first asked for and after the loop was stopped."""
     pool: Pool | None = vars(loop).get("_http_pool")
-    if pool is None or pool.epoch != loop._epoch:
-        pool = vars(loop)["_http_pool"] = Pool(loop._epoch)
+    if pool is None or pool.epoch != loop.epoch:
+        pool = vars(loop)["_http_pool"] = Pool(loop.epoch)
     return pool
 
 
-class Group:
+class OriginPool:
     """The connections that may stand in for each other."""
 
-    def __init__(self, way: Way, settings: Settings) -> None:
-        self.way = way
+    def __init__(self, target: ConnectTarget, settings: ConnectionSettings) -> None:
+        self.target = target
         self.settings = settings
         self.limits = settings.limits
         #: All connections that are open; `idle` has the order in which they became idle.
         self.open: set[HttpClientConnection] = set()
         self.idle: dict[HttpClientConnection, None] = {}
-        self.connecting: dict[HttpClientExchange, Connecting] = {}
+        self.connecting: dict[HttpClientExchange, ConnectAttempt] = {}
         self.waiting: dict[HttpClientExchange, None] = {}
 
     def __repr__(self) -> str:
         return (
-            f"<Group {self.way}: {len(self.open)} open, {len(self.idle)} idle, "
+            f"<OriginPool {self.target}: {len(self.open)} open, {len(self.idle)} idle, "
             f"{len(self.connecting)} connecting, {len(self.waiting)} waiting>"
         )
 
@@ -181,7 +182,7 @@ class Group:
     def acquire(self, exchange: HttpClientExchange, fresh: bool = False) -> None:
         """Get `exchange` a connection: now, or when there is one.
 
-        fresh: a new one, since the pooled ones may all have gone the same way
+        fresh: a new one, since the pooled ones may all have failed alike
         Raises: PoolFullError if too many wait already
         """
         idle = self.idle
@@ -193,19 +194,19 @@ class Group:
                 connection, _ = idle.popitem()
                 tcp_conn = connection.tcp_conn
                 # A program may have kept the connection of its exchange, and closed it since.
-                if tcp_conn is not None and tcp_conn._writing is OPEN:
+                if tcp_conn is not None and tcp_conn.write_state is OPEN:
                     connection.begin(exchange)
                     return
         if self._has_room(exchange):
             self._connect(exchange)
         elif len(self.waiting) >= exchange.client.max_waiting:
-            raise PoolFullError(f"{len(self.waiting)} for {self.way}")
+            raise PoolFullError(f"{len(self.waiting)} for {self.target}")
         else:
             self.waiting[exchange] = None
             exchange._queued(self)
 
     def _connect(self, exchange: HttpClientExchange) -> None:
-        self.connecting[exchange] = Connecting(self, exchange)
+        self.connecting[exchange] = ConnectAttempt(self, exchange)
         exchange._connecting(self)
 
     def connected(self, exchange: HttpClientExchange, connection: HttpClientConnection) -> None:
@@ -219,10 +220,10 @@ class Group:
         self._connect(exchange)  # before a request that waits gets the place that becomes free
         connection.close_idle()
 
-    def unconnected(self, exchange: HttpClientExchange) -> None:
+    def connect_failed(self, exchange: HttpClientExchange) -> None:
         """No connection could be made for `exchange`."""
         del self.connecting[exchange]
-        self._serve()
+        self._dequeue()
 
     def release(self, connection: HttpClientConnection) -> None:
         """A connection may be used again."""
@@ -238,17 +239,17 @@ class Group:
         if connection in self.open:
             self.open.discard(connection)
             self.idle.pop(connection, None)
-            self._serve()
+            self._dequeue()
 
-    def withdraw(self, exchange: HttpClientExchange) -> None:
+    def cancel(self, exchange: HttpClientExchange) -> None:
         """`exchange` needs no connection any more."""
         self.waiting.pop(exchange, None)
         attempt = self.connecting.pop(exchange, None)
         if attempt is not None:
             attempt.cancel()
-            self._serve()
+            self._dequeue()
 
-    def _serve(self) -> None:
+    def _dequeue(self) -> None:
         """There may be room for who waits longest."""
         while self.waiting:
             exchange = next(iter(self.waiting))

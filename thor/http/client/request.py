@@ -6,8 +6,9 @@ or sent again. Must not know responses, nor when a request is tried again.
 Theory of operation: the head is rendered, and thereby checked, at `request_start`, but written
 with what comes next, since whether there is a body decides its framing; if its method or a
 Content-Length says that there is one, it waits only until the present callback is over. All that
-is written goes through `_put` as it will stand on the wire, and is kept in `_held`: everything
-while there is no connection, then up to `retry_body_limit`. `_held_sent` pieces of it were handed
+is written goes through `_put` as it will stand on the wire, and is kept in `_replay_buffer`:
+everything
+while there is no connection, then up to `retry_body_limit`. `_replay_sent` pieces of it were handed
 to the present connection.
 
 With `Expect: 100-continue` the head is written at once and the rest is held until the server says
@@ -67,11 +68,11 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     _head_parts: tuple[Any, ...] | None
     #: The protocol that was asked for, in lower case.
     _protocol: bytes | None
-    _held: list[bytes] | None
-    _held_sent: int
-    _held_bytes: int
-    _awaits_continue: bool
-    _told_pause: bool
+    _replay_buffer: list[bytes] | None
+    _replay_sent: int
+    _replay_bytes: int
+    awaits_continue: bool
+    _pause_emitted: bool
 
     def _fail_soon(self, error: HttpError) -> None:
         raise AssertionError
@@ -114,8 +115,8 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self.uri = uri
             route, target = self.client._locate(method, uri)
             self._start(route, target, list(field_list(headers)), upgrade, te_trailers)
-        except HttpError as why:
-            self._fail_soon(why)
+        except HttpError as exc:
+            self._fail_soon(exc)
 
     def forward(
         self,
@@ -138,8 +139,8 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             if route.prefix:
                 target = route.prefix + target.removeprefix(b"*")
             self._start(route, target, headers, upgrade, te_trailers)
-        except HttpError as why:
-            self._fail_soon(why)
+        except HttpError as exc:
+            self._fail_soon(exc)
 
     def _start(
         self,
@@ -165,7 +166,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         if self._head.find(b"100-") > 0 and _has_expectation(self._head):
             self._expect_continue()
         elif self._framing != NO_BODY:
-            self.loop._soon(self._start_body)
+            self.loop.call_soon(self._start_body)
 
     def request_body(self, chunk: Data) -> bool:
         """Send a piece of the request's body.
@@ -180,13 +181,13 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             self._out_of_order("request_body")
             return True
         if not chunk:
-            return not self._told_pause
+            return not self._pause_emitted
         try:
             if self._framing == NO_BODY:
                 self._render_head(True)
             return self._write_body(chunk)
-        except HttpError as why:
-            self._fail_soon(why)
+        except HttpError as exc:
+            self._fail_soon(exc)
             return True
 
     def request_done(self, trailers: HeadersIn) -> None:
@@ -202,8 +203,8 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         if self._framing != NO_BODY or trailers:
             try:
                 self._finish_body(trailers)
-            except HttpError as why:
-                self._fail_soon(why)
+            except HttpError as exc:
+                self._fail_soon(exc)
                 return
         self._writing = DONE
         if self._head_parts is not None:
@@ -213,7 +214,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         if (
             (client.read_timeout or client.response_timeout)
             and conn is not None
-            and not self._awaits_continue
+            and not self.awaits_continue
         ):
             conn.await_response()
 
@@ -253,11 +254,11 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     def _write_head(self) -> None:
         self._head_parts = None
         head = self._head
-        self._held = [head]
-        self._held_bytes = len(head)
+        self._replay_buffer = [head]
+        self._replay_bytes = len(head)
         conn = self._conn
         if conn is not None and (self.method in IDEMPOTENT or not self._left_ended()):
-            self._held_sent = 1
+            self._replay_sent = 1
             conn.write(head)
 
     def _left_ended(self) -> bool:
@@ -283,10 +284,10 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         try:
             if self._framing == NO_BODY:
                 self._render_head(True)
-        except HttpError as why:
-            self._fail_soon(why)
+        except HttpError as exc:
+            self._fail_soon(exc)
             return
-        self._awaits_continue = True
+        self.awaits_continue = True
         self._write_head()
         if self._conn is not None:
             self._conn.await_continue()
@@ -300,67 +301,67 @@ class OutgoingRequest(EventEmitter, BodyWriter):
 
     def _put(self, data: bytes) -> bool:
         """Write `data`, or hold it until it can be. Returns: False when too much is held up"""
-        held = self._held
+        held = self._replay_buffer
         conn = self._conn
         if held is not None:
             held.append(data)
-            self._held_bytes += len(data)
-            if conn is None or (self._awaits_continue and self._held_sent):
-                if self._held_bytes > HIGH_WATER:
-                    self._pause_program(True)
-                return not self._told_pause
-            self._held_sent += 1
+            self._replay_bytes += len(data)
+            if conn is None or (self.awaits_continue and self._replay_sent):
+                if self._replay_bytes > HIGH_WATER:
+                    self._emit_pause(True)
+                return not self._pause_emitted
+            self._replay_sent += 1
             self._keep_or_drop(conn)
         return conn.write(data) if conn is not None else True
 
     def _keep_or_drop(self, conn: HttpClientConnection) -> None:
         """Drop what was written, if it is too much to be sent again, or must not be sent twice."""
-        if self._held_bytes - len(self._head) > self.client.retry_body_limit or (
+        if self._replay_bytes - len(self._head) > self.client.retry_body_limit or (
             self.method not in IDEMPOTENT and conn.has_sent()
         ):
-            self._held = None
+            self._replay_buffer = None
 
-    def _send_held(self) -> None:
+    def _send_replay(self) -> None:
         """There is a connection, or the wait for a 100 is over: write what is held."""
-        held = self._held
+        held = self._replay_buffer
         conn = self._conn
         assert held is not None
         assert conn is not None
-        if not self._held_sent and self.method not in IDEMPOTENT and self._left_ended():
+        if not self._replay_sent and self.method not in IDEMPOTENT and self._left_ended():
             return
-        until = min(1, len(held)) if self._awaits_continue else len(held)
-        for piece in held[self._held_sent : until]:
+        until = min(1, len(held)) if self.awaits_continue else len(held)
+        for piece in held[self._replay_sent : until]:
             conn.write(piece)
-        self._held_sent = until
-        if self._awaits_continue:
+        self._replay_sent = until
+        if self.awaits_continue:
             conn.await_continue()
             return
         self._keep_or_drop(conn)
         if self._writing is DONE:
             conn.await_response()
-        elif self._told_pause:
-            self.loop._soon(self._resume_program)
+        elif self._pause_emitted:
+            self.loop.call_soon(self._emit_resume)
 
     def _continue(self) -> None:
         """The server said 100, or takes its time: send the body."""
-        if self._awaits_continue:
-            self._awaits_continue = False
-            self._send_held()
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self._send_replay()
 
-    def _pause_program(self, paused: bool) -> None:
+    def _emit_pause(self, paused: bool) -> None:
         """Tell the program that the body is more than the connection takes, or is no more."""
-        if paused != self._told_pause and (self._writing is BODY or not paused):
-            self._told_pause = paused
+        if paused != self._pause_emitted and (self._writing is BODY or not paused):
+            self._pause_emitted = paused
             self.emit("pause", paused)
 
-    def _resume_program(self) -> None:
+    def _emit_resume(self) -> None:
         conn = self._conn
         if conn is not None and not conn.is_write_paused():
-            self._pause_program(False)
+            self._emit_pause(False)
 
     def _abandon(self) -> None:
         """A response came that makes the rest of the request pointless."""
-        self._awaits_continue = False
+        self.awaits_continue = False
         self._head_parts = None
         if self._writing is BODY:
             self._writing = FAILED

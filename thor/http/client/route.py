@@ -1,11 +1,12 @@
-"""Where requests lead: a client's settings and a URI become the way to a connection.
+"""Where requests lead: the target that a client's settings and a URI connect to.
 
 Owns: which of the settings decide about connections, and what follows from them. Must not know
 connections, nor the pool.
 
-Theory of operation: `Settings` is what a client had set at one time. Its `key` and a `Way` name a
-group of connections that may stand in for each other; whatever would make another connection, or
-have it refused, is in one of the two. Everything here is a function of what it is given.
+Theory of operation: `ConnectionSettings` is what a client had set at one time. Its `key` and a
+`ConnectTarget` name an `OriginPool`, whose connections are interchangeable; whatever
+would make another connection, or have it refused, is in one of the two. Everything
+here is a function of what it is given.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from thor.types import OriginType
 
 #: The settings that make up a key.
-DECIDING = (
+POOL_KEY_SETTINGS = (
     "tcp_client_class",
     "tls_client_class",
     "tls_context",
@@ -36,7 +37,7 @@ DECIDING = (
     "unix_path",
 )
 #: Those of them that are the wire's.
-LIMITS = (
+WIRE_LIMITS = (
     "max_head_bytes",
     "max_head_fields",
     "max_field_bytes",
@@ -52,7 +53,7 @@ _PROXY_SHAPE = "a proxy must be http://[USER:PASSWORD@]HOST[:PORT], or https:// 
 class Proxy(NamedTuple):
     """A proxy between a client and the servers.
 
-    host, port: as of a `Way`
+    host, port: as of a `ConnectTarget`
     server_name: whose certificate it has to show; None: it is spoken to without TLS
     fields: what is sent to it with each request, its credentials
     """
@@ -63,7 +64,7 @@ class Proxy(NamedTuple):
     fields: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Way(NamedTuple):
+class ConnectTarget(NamedTuple):
     """How to get a connection.
 
     host, port: what is connected to; of a Unix socket `unix:PATH`, and 0
@@ -84,13 +85,13 @@ class Way(NamedTuple):
         return f"{self.host} port {self.port}" if self.port else self.host
 
 
-class Settings:
+class ConnectionSettings:
     """The settings of a client that decide about its connections, as they were at one time.
 
     key: two clients with equal keys may use each other's connections
     """
 
-    __slots__ = ("key", "limits", "proxy", *DECIDING[:4], *DECIDING[5:])
+    __slots__ = ("key", "limits", "proxy", *POOL_KEY_SETTINGS[:4], *POOL_KEY_SETTINGS[5:])
 
     tcp_client_class: Any
     tls_client_class: Any
@@ -101,8 +102,8 @@ class Settings:
 
     def __init__(self, client: HttpClient) -> None:
         """Raises: UrlError for a proxy that is none; ValueError, TypeError for another setting"""
-        limits = {name: getattr(client, name) for name in LIMITS}
-        found = {name: getattr(client, name) for name in DECIDING}
+        limits = {name: getattr(client, name) for name in WIRE_LIMITS}
+        found = {name: getattr(client, name) for name in POOL_KEY_SETTINGS}
         self.key = (*found.values(), *limits.values())
         proxy = found.pop("proxy")
         self.proxy = None if proxy is None else parse_proxy(proxy)
@@ -143,7 +144,7 @@ def parse_proxy(uri: str | bytes) -> Proxy:
     return Proxy(host, port, server_name, ((b"Proxy-Authorization", b"Basic " + secret),))
 
 
-def way_to(settings: Settings, origin: OriginType) -> Way:
+def connect_target_for(settings: ConnectionSettings, origin: OriginType) -> ConnectTarget:
     """How to get a connection for an origin.
 
     origin: as of `parse_uri`
@@ -153,18 +154,20 @@ def way_to(settings: Settings, origin: OriginType) -> Way:
     secure = scheme.startswith("https")
     if settings.unix_path is not None:
         name = "localhost" if host.startswith("unix:") else host
-        return Way(f"unix:{settings.unix_path}", 0, b"", _server_name(name) if secure else None)
+        return ConnectTarget(
+            f"unix:{settings.unix_path}", 0, b"", _server_name(name) if secure else None
+        )
     if host.startswith("unix:"):
         if settings.check_ip is not None:
             raise AccessError(f"{host} has no address that could be checked")
-        return Way(host, 0, b"", "localhost" if secure else None)
+        return ConnectTarget(host, 0, b"", "localhost" if secure else None)
     proxy = settings.proxy
     if proxy is None:
-        return Way(host, port, b"", _server_name(host) if secure else None)
+        return ConnectTarget(host, port, b"", _server_name(host) if secure else None)
     if not secure:
-        return Way(proxy.host, proxy.port, b"", proxy.server_name)
+        return ConnectTarget(proxy.host, proxy.port, b"", proxy.server_name)
     tunnel = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
-    return Way(proxy.host, proxy.port, tunnel, _server_name(host), proxy.server_name)
+    return ConnectTarget(proxy.host, proxy.port, tunnel, _server_name(host), proxy.server_name)
 
 
 def _server_name(host: str) -> str:
@@ -178,7 +181,7 @@ def _server_name(host: str) -> str:
     return name
 
 
-def goes_through_proxy(settings: Settings, origin: OriginType) -> bool:
+def goes_through_proxy(settings: ConnectionSettings, origin: OriginType) -> bool:
     """Whether requests for an origin are a proxy's to read: then their target is absolute."""
     scheme, host, _ = origin
     return (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from thor.types import HeadersIn
 
 
-class Tunnelling:
+class ProxyTunnel:
     """A CONNECT on its way; the owner of the connection until it was answered."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Tunnelling:
         head, *_ = request_head(
             b"CONNECT", to, fields, host=to, has_body=False, upgrade=None, te_trailers=False
         )
-        tcp_conn._owner = self
+        tcp_conn.owner = self
         tcp_conn.write(head)
         tcp_conn.pause(False)
 
@@ -75,7 +75,7 @@ class Tunnelling:
             return
         tcp_conn, self._tcp_conn = self._tcp_conn, None
         assert tcp_conn is not None
-        tcp_conn._owner = None
+        tcp_conn.owner = None
         tcp_conn.pause(True)
         self._tell_done(tcp_conn)
 
@@ -92,8 +92,8 @@ class Tunnelling:
                 parts = ResponseHead(*head)
                 if parts.status_code >= 200:
                     self._answered(parts)
-        except HttpError as why:
-            self._fail(ProxyError(str(why)))
+        except HttpError as exc:
+            self._fail(ProxyError(str(exc)))
 
     def end(self) -> None:
         """The proxy finished sending."""
@@ -106,7 +106,7 @@ class Tunnelling:
     def pause(self, paused: bool) -> None:
         """More is written than the proxy takes: one head is little."""
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         """The same."""
 
     def hangup(self) -> None:

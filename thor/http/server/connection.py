@@ -63,22 +63,22 @@ class HttpServerConnection(Ending):
         self.tcp_conn = tcp_conn
         self.server = server
         self.address = tcp_conn.address
-        self._loop = tcp_conn._loop
+        self._loop = tcp_conn.loop
         self._reader = NO_READER
         # What changes in the life of most is set here: an attribute that comes later makes the
         # instance's dict a table of its own, at twice the size. The rest are the class's defaults.
         # So does what is looked at for every request: a class's default costs more to read.
         self._exchange = None
         self._closing = False
-        self._unsettled = server._draining or server._crowded
+        self._needs_deadline_check = server._draining or server._crowded
         self._reading = HEAD
         self._head = NEW
         self._pumping = False
-        self._since = self._loop._now
+        self._since = self._loop.now
         self._body_bytes = self._window_bytes = 0
         self._window_start = 0.0
-        self._deadline_at = self._deadline_entry = inf
-        tcp_conn._owner = self
+        self.deadline_at = self.deadline_entry = inf
+        tcp_conn.owner = self
         tcp_conn.allow_half_open = True
         tcp_conn.pause(False)
         self._wait()
@@ -98,15 +98,15 @@ class HttpServerConnection(Ending):
         if reader is NO_READER:
             spare = self.server._spare_readers
             reader = self._reader = spare.pop() if spare else RequestReader(self.server._limits)
-            reader.held = data  # all that `feed` would do
-        elif reader.held:
+            reader.buffer = data  # all that `feed` would do
+        elif reader.buffer:
             reader.feed(data)
         else:
-            reader.held = data
+            reader.buffer = data
         self._pump()
         reader = self._reader
         if (
-            reader.held
+            reader.buffer
             and reader.buffered > self.server.read_ahead_bytes
             and self.tcp_conn is not None
         ):
@@ -114,7 +114,7 @@ class HttpServerConnection(Ending):
 
     def end(self) -> None:
         """The client finished sending: what it asked for is still answered."""
-        self._half_closed = self._unsettled = True
+        self._half_closed = self._needs_deadline_check = True
         if self._reader is NO_READER:
             self._reader = RequestReader(self.server._limits)
         tcp_conn = self.tcp_conn
@@ -137,7 +137,7 @@ class HttpServerConnection(Ending):
         exchange = self._exchange
         if exchange is None:
             if not paused:
-                self._loop._soon(self._pump)
+                self._loop.call_soon(self._pump)
         elif exchange._writing is BODY:
             exchange.emit("pause", paused)
 
@@ -153,7 +153,7 @@ class HttpServerConnection(Ending):
             while not self._closing:
                 exchange = self._exchange
                 if exchange is None:
-                    if tcp_conn._write_paused or not self._next_request():
+                    if tcp_conn.write_paused or not self._next_request():
                         break
                 elif exchange._writing is DONE:
                     if not self._finish(exchange):
@@ -164,7 +164,7 @@ class HttpServerConnection(Ending):
                     break
         finally:
             self._pumping = False
-        if tcp_conn._paused and self._reader.buffered <= self.server.read_ahead_bytes:
+        if tcp_conn.read_paused and self._reader.buffered <= self.server.read_ahead_bytes:
             self._read_on()
 
     def _read_on(self) -> None:
@@ -179,15 +179,15 @@ class HttpServerConnection(Ending):
             return False
         try:
             head = reader.read_head()
-        except HttpError as why:
-            self._refuse(why.with_traceback(None))
+        except HttpError as exc:
+            self._refuse(exc.with_traceback(None))
             return False
         if head is None:
             self._await_head()
             return False
         self._head = QUIET
         objection = head[11]
-        if objection and not (objection is MisdirectedRequestError and self._came_by_tls()):
+        if objection and not (objection is MisdirectedRequestError and self._is_client_tls()):
             self._refuse(objection())
             return False
         server = self.server
@@ -207,7 +207,7 @@ class HttpServerConnection(Ending):
             return self._finish(exchange)
         return True
 
-    def _came_by_tls(self) -> bool:
+    def _is_client_tls(self) -> bool:
         """Return whether the client came by TLS, to here or to a proxy that is believed."""
         conn = self.tcp_conn
         if conn is None or self.server.tls is not None:
@@ -225,8 +225,8 @@ class HttpServerConnection(Ending):
         if self._half_closed:
             try:
                 self._reader.eof()
-            except HttpError as why:
-                self._refuse(why.with_traceback(None))
+            except HttpError as exc:
+                self._refuse(exc.with_traceback(None))
             else:
                 self._close()
         elif self._head != BEGUN and self._reader.started:
@@ -235,7 +235,7 @@ class HttpServerConnection(Ending):
 
     def _begin_body(self, exchange: HttpServerExchange) -> None:
         """The head is through, the body is due."""
-        if exchange._must_continue and exchange._writing is IDLE:
+        if exchange.expects_continue and exchange._writing is IDLE:
             if exchange._hears("expect_continue"):
                 exchange.emit("expect_continue")
             else:
@@ -249,8 +249,8 @@ class HttpServerConnection(Ending):
 
     def _continued(self, exchange: HttpServerExchange) -> None:
         """A 100 was sent."""
-        if exchange._must_continue:
-            exchange._must_continue = False
+        if exchange.expects_continue:
+            exchange.expects_continue = False
             if exchange is self._exchange:
                 self._begin_body_wait()
 
@@ -261,14 +261,14 @@ class HttpServerConnection(Ending):
             chunk = reader.read_body()
             if chunk is None and self._half_closed and not reader.complete:
                 reader.eof()
-        except HttpError as why:
-            self._refuse(why.with_traceback(None))
+        except HttpError as exc:
+            self._refuse(exc.with_traceback(None))
             return False
         if chunk is not None:
-            self._since = self._loop._now
+            self._since = self._loop.now
             self._body_bytes += len(chunk)
-            if exchange._must_continue:  # it did not wait: from now on its body is due
-                exchange._must_continue = False
+            if exchange.expects_continue:  # it did not wait: from now on its body is due
+                exchange.expects_continue = False
                 self._begin_body_wait()
             if exchange._owner is None:
                 exchange.emit("request_body", chunk)
@@ -294,15 +294,15 @@ class HttpServerConnection(Ending):
         reader = self._reader
         try:
             while (chunk := reader.read_body()) is not None:
-                self._since = self._loop._now
+                self._since = self._loop.now
                 self._body_bytes += len(chunk)
                 self._discarded += len(chunk)
                 if self._discarded > self.server.drain_bytes:
                     self._close_lingering()
                     return False
-        except HttpError as why:
-            log.info("request from %r was answered, its rest is wrong: %s", self.address, why)
-            why.__traceback__ = None  # the reader keeps the error, and this has the reader
+        except HttpError as exc:
+            log.info("request from %r was answered, its rest is wrong: %s", self.address, exc)
+            exc.__traceback__ = None  # the reader keeps the error, and this has the reader
             self._close_lingering()
             return False
         if not reader.complete:
@@ -320,25 +320,25 @@ class HttpServerConnection(Ending):
             return
         if self._reading is READ_BODY:
             self._mark_progress(tcp_conn)
-            if exchange._must_continue and not exchange._hears("expect_continue"):
+            if exchange.expects_continue and not exchange._hears("expect_continue"):
                 self._invite_body(exchange)
             self._begin_body_wait()
         self._pump()
 
     # -- the response --------------------------------------------------------------------------
 
-    def _may_persist(self, exchange: HttpServerExchange) -> bool:
+    def _can_persist(self, exchange: HttpServerExchange) -> bool:
         """Whether what comes next is the next request, or can come."""
         reader = self._reader
         if self.server._draining or self.server._crowded:
             return False
         if exchange.method == b"CONNECT":
             return False  # it may be meant for a tunnel
-        if exchange._must_continue and not reader.complete and not reader.buffered:
+        if exchange.expects_continue and not reader.complete and not reader.buffered:
             return False  # or the body that the client has announced, or not
         return not self._half_closed or reader.buffered > 0
 
-    def _may_drain(self, exchange: HttpServerExchange, framing: int) -> bool:
+    def _can_discard_body(self, exchange: HttpServerExchange, framing: int) -> bool:
         """Whether the rest of the request will be read, or can be dropped: a client that has sent
         all of it must know, for its next request would come too late.
 
@@ -359,15 +359,15 @@ class HttpServerConnection(Ending):
         reader = self._reader
         if (
             reader.complete
-            and not reader.held
+            and not reader.buffer
             and exchange is self._exchange
             and exchange._keep_alive
-            and not self._unsettled
-            and self._loop._in_turn  # else the loop's time is old
+            and not self._needs_deadline_check
+            and self._loop.in_turn  # else the loop's time is old
         ):
             self._finish(exchange)  # nothing follows from it but the wait for the next request
         else:
-            self._loop._soon(self._pump)
+            self._loop.call_soon(self._pump)
 
     def _finish(self, exchange: HttpServerExchange) -> bool:
         """The response is complete. Returns: whether to look for the next request now"""
@@ -384,26 +384,26 @@ class HttpServerConnection(Ending):
         if not reader.complete:
             return self._finish_early(exchange)
         self._reading = HEAD
-        unread = bool(reader.held)
+        unread = bool(reader.buffer)
         if not exchange._keep_alive:
             # A client that has not asked for the close may be sending more.
-            if unread or exchange._may_stay:
+            if unread or exchange._client_keep_alive:
                 self._close_lingering()
             else:
                 self._close()
             return False
-        self._since = now = self._loop._now
-        if self._unsettled:
+        self._since = now = self._loop.now
+        if self._needs_deadline_check:
             if not unread and self._half_closed:
                 self._close()
                 return False
             self._wait()
         elif idle_timeout := self.server.idle_timeout:
             # What `_wait` would set, without the way there.
-            self._deadline_at = when = now + idle_timeout
-            if when < self._deadline_entry:
-                self._loop._deadlines.arm(self, when)
-        if not (unread or self._unsettled):
+            self.deadline_at = when = now + idle_timeout
+            if when < self.deadline_entry:
+                self._loop.deadlines.arm(self, when)
+        if not (unread or self._needs_deadline_check):
             server = self.server
             self._reader = NO_READER
             if reader._limits is server._limits:
@@ -425,11 +425,11 @@ class HttpServerConnection(Ending):
         self, exchange: HttpServerExchange, protocol: bytes, headers: HeadersIn
     ) -> TcpConnection:
         tcp_conn = self.tcp_conn
-        if exchange is not self._exchange or tcp_conn is None or tcp_conn._writing is not OPEN:
+        if exchange is not self._exchange or tcp_conn is None or tcp_conn.write_state is not OPEN:
             raise OutputStateError("upgrade of an exchange that is over")
         if exchange.method == b"CONNECT":
             data = self._tunnel_head(exchange, headers)
-        elif protocol.lower() not in [name.lower() for name in exchange._offered]:
+        elif protocol.lower() not in [name.lower() for name in exchange._upgrade_protocols]:
             raise OutputStateError("upgrade to a protocol that the client did not offer")
         elif not self._reader.complete:
             raise OutputStateError("upgrade before the request's body was read")
@@ -438,7 +438,7 @@ class HttpServerConnection(Ending):
         tcp_conn.write(data)
         exchange._writing = UPGRADED
         self._exchange = None
-        self._loop._soon(exchange._end, None)
+        self._loop.call_soon(exchange._end, None)
         self._hand_over(tcp_conn)
         return tcp_conn
 
@@ -453,21 +453,21 @@ class HttpServerConnection(Ending):
     def _hand_over(self, tcp_conn: TcpConnection) -> None:
         """The connection is the program's from now on, paused, as a new one is."""
         self._closing = True
-        self._deadline_at = inf
+        self.deadline_at = inf
         self.tcp_conn = None
-        tcp_conn._owner = None
+        tcp_conn.owner = None
         for _, answered in self._unsent:
-            self._loop._soon(answered._end, None)
+            self._loop.call_soon(answered._end, None)
         tcp_conn.pause(True)
         tcp_conn.allow_half_open = False
         rest = self._reader.take_rest()
         tcp_conn.unread(rest)
         if self._half_closed and not rest:
-            self._loop._soon(_end_again, tcp_conn)
+            self._loop.call_soon(_end_again, tcp_conn)
         self.server._disconnected()
 
 
 def _end_again(tcp_conn: TcpConnection) -> None:
     """Tell who has the connection now what was told to its owner before."""
-    if tcp_conn._reading is ENDED:
+    if tcp_conn.read_state is ENDED:
         tcp_conn._end_of_stream()

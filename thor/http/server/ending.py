@@ -96,7 +96,7 @@ class Ending(Patience):
         if exchange is None:
             self._close()
         elif exchange._writing is DONE:
-            self._loop._soon(self._pump)
+            self._loop.call_soon(self._pump)
         else:
             self._end_exchange(OutputStateError(f"the program failed: {type(exc).__name__}"))
 
@@ -109,20 +109,20 @@ class Ending(Patience):
         if tcp_conn is None or not exchange._hears("done"):
             exchange._forget()
             return
-        mark: float = tcp_conn.bytes_written + tcp_conn._buffer.size
-        if tcp_conn._broken or tcp_conn._writing is CLOSED:
+        mark: float = tcp_conn.bytes_written + tcp_conn.write_buffer.size
+        if tcp_conn.write_failed or tcp_conn.write_state is CLOSED:
             mark = inf  # what was written was dropped
         if not self._unsent:
             self._unsent = []
         self._unsent.append((mark, exchange))
-        tcp_conn._when_sent(self._sent)
+        tcp_conn.when_sent(self._sent)
 
     def _sent(self) -> None:
         """Bytes have left. Whose were the last of the response?"""
         tcp_conn = self.tcp_conn
         unsent = self._unsent
         while tcp_conn is not None and unsent and unsent[0][0] <= tcp_conn.bytes_written:
-            self._loop._soon(unsent.pop(0)[1]._end, None)
+            self._loop.call_soon(unsent.pop(0)[1]._end, None)
 
     def _lose_exchange(self, error: HttpError) -> None:
         """The exchange cannot be completed any more."""
@@ -130,10 +130,10 @@ class Ending(Patience):
         if exchange is None:
             return
         if exchange._writing is DONE:
-            self._loop._soon(exchange._end, error)
+            self._loop.call_soon(exchange._end, error)
             return
         exchange._writing = FAILED
-        self._loop._soon(exchange._lose, error)
+        self._loop.call_soon(exchange._lose, error)
 
     # -- errors --------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Ending(Patience):
         data = b"%b%b\r\n%b" % (line, self.server._date_line(), rest)
         if self._exchange is not None and self._exchange.method == b"HEAD":
             data = data.partition(END_OF_HEAD)[0] + END_OF_HEAD
-        if tcp_conn._writing is OPEN:
+        if tcp_conn.write_state is OPEN:
             tcp_conn.write(data)
         self._close_lingering()
 
@@ -180,11 +180,11 @@ class Ending(Patience):
         if tcp_conn is None:
             return
         self._closing = True
-        self._deadline_at = inf
+        self.deadline_at = inf
         tcp_conn.abort()
         unsent, self._unsent = self._unsent, []
         for mark, exchange in unsent:
-            self._loop._soon(exchange._end, None if mark <= tcp_conn.bytes_written else error)
+            self._loop.call_soon(exchange._end, None if mark <= tcp_conn.bytes_written else error)
         self._lose_exchange(error)
 
     # -- closing -------------------------------------------------------------------------------
@@ -237,20 +237,20 @@ class Ending(Patience):
     def make_room(self) -> None:
         """Clients wait to be accepted: close after the next response, or when no request comes for
         a while."""
-        self._unsettled = True
+        self._needs_deadline_check = True
         if not self._closing:
             self._wait()
 
     def drain(self) -> None:
         """Close when it is over: after the response in progress, if it can say so, else when no
         request comes for a while. One that is on its way would be lost."""
-        self._unsettled = True
+        self._needs_deadline_check = True
         if self._closing:
             return
         if self._exchange is not None:
             if self._half_closed and self._exchange._writing is not DONE:
                 self._gone(ConnectError("the client closed its side"))
             else:
-                self._loop._soon(self._pump)  # an interrupt may have left it half-way
+                self._loop.call_soon(self._pump)  # an interrupt may have left it half-way
         elif self._head != BEGUN:
             self._begin_wait()

@@ -15,10 +15,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter, require_callback
+from thor.http.body_splice import SpliceableBody
 from thor.http.connection import BodyWriter, body_bytes, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
 from thor.http.headers import field_list
-from thor.http.passage import PassesBodies
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import OutHead, informational_head, response_head
@@ -46,7 +46,7 @@ IDLE, BODY, DONE, UPGRADED, FAILED = (
 )
 
 
-class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
+class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
     """A request that was received, and the response to it.
 
     method, uri: as sent; req_hdrs: [(name, value)] in wire order, where the Host is that of an
@@ -99,11 +99,12 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         # fmt: off
         (
             self.method, self.uri, self.req_version, self._http11, self.req_hdrs, _, _,
-            self._may_stay, self.host, _, self._must_continue, _, self._offered, _,
+            self._client_keep_alive, self.host, _, self.expects_continue, _,
+            self._upgrade_protocols, _,
         ) = head
         # fmt: on
         self._framing = self._left = 0
-        self._keep_alive = self._may_stay
+        self._keep_alive = self._client_keep_alive
         self._writing = IDLE
         self._paused = False
 
@@ -118,12 +119,12 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         if paused != self._paused:
             self._paused = paused
             if not paused:
-                self.http_conn._loop._soon(self.http_conn._resume, self)
+                self.http_conn._loop.call_soon(self.http_conn._resume, self)
 
     @property
     def upgrade_offered(self) -> list[bytes]:
         """The protocols that the client offers to switch to, in its order."""
-        return list(self._offered)
+        return list(self._upgrade_protocols)
 
     # -- the response --------------------------------------------------------------------------
 
@@ -145,15 +146,15 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         early = not conn._reader.complete
         if early:
             headers = field_list(headers)  # it may be made into a head twice
-        if early or conn._unsettled or self.method == b"CONNECT":
-            keep_alive = keep_alive and conn._may_persist(self)
+        if early or conn._needs_deadline_check or self.method == b"CONNECT":
+            keep_alive = keep_alive and conn._can_persist(self)
         server = conn.server
-        current = server.send_date and conn._loop._now < server._date_until
+        current = server.send_date and conn._loop.now < server._date_until
         date_line = server._dated if current else server._date_line()
         out = response_head(
             status, phrase, headers, self.method, self._http11, keep_alive, date_line
         )
-        if early and out[3] and not conn._may_drain(self, out[1]):
+        if early and out[3] and not conn._can_discard_body(self, out[1]):
             out = response_head(
                 status, phrase, headers, self.method, self._http11, False, date_line
             )
@@ -161,7 +162,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
             out = self._check_bodiless(out, date_line)
         data, self._framing, self._left, self._keep_alive = out
         tcp_conn = conn.tcp_conn
-        if tcp_conn is not None and tcp_conn._writing is OPEN:
+        if tcp_conn is not None and tcp_conn.write_state is OPEN:
             self._writing = BODY
             tcp_conn.write(data)
         else:
@@ -217,14 +218,14 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         if self._framing == LENGTH and (left := self._left - len(chunk)) >= 0:
             self._left = left
             tcp_conn = self.http_conn.tcp_conn
-            if tcp_conn is not None and tcp_conn._writing is OPEN:
+            if tcp_conn is not None and tcp_conn.write_state is OPEN:
                 return tcp_conn.write(chunk)
             self._writing = FAILED
             return True
         try:
             return self._write_body(chunk)
-        except OutputStateError as why:
-            self.http_conn._response_broken(self, why)
+        except OutputStateError as exc:
+            self.http_conn._response_broken(self, exc)
             raise
 
     def response_done(self, trailers: HeadersIn, close: bool = False) -> None:
@@ -244,9 +245,9 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         try:
             if self._left or self._framing != LENGTH:
                 self._end_body(trailers)
-        except OutputStateError as why:
+        except OutputStateError as exc:
             self._writing = BODY
-            self.http_conn._response_broken(self, why)
+            self.http_conn._response_broken(self, exc)
             raise
         except (OutputSyntaxError, TypeError):
             self._writing = BODY
@@ -281,20 +282,20 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
     def _transport(self) -> TcpConnection | None:
         return self.http_conn.tcp_conn
 
-    def _body_due(self) -> int:
+    def _bytes_expected(self) -> int:
         conn = self.http_conn
         return 0 if self._paused or self is not conn._exchange else conn._reader.body_due
 
-    def _body_came(self, count: int) -> None:
+    def _on_body_spliced_in(self, count: int) -> None:
         conn = self.http_conn
-        conn._since = conn._loop._now
+        conn._since = conn._loop.now
         conn._body_bytes += count
         conn._reader.skip_body(count)
 
-    def _body_owed(self) -> int:
+    def _bytes_promised(self) -> int:
         return self._left if self._writing is BODY and self._framing == LENGTH else 0
 
-    def _body_went(self, count: int) -> None:
+    def _on_body_spliced_out(self, count: int) -> None:
         self._left -= count
 
     # -- for bodies that come from a file ------------------------------------------------------
@@ -312,9 +313,9 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         Returns: False if it has to be read, and passed to `response_body`
         """
         tcp_conn = self.http_conn.tcp_conn
-        if tcp_conn is None or count > self._body_owed():
+        if tcp_conn is None or count > self._bytes_promised():
             return False
-        if not tcp_conn._write_file(file, offset, count):
+        if not tcp_conn.write_file(file, offset, count):
             return False
         self._left -= count
         return True
@@ -327,21 +328,21 @@ class HttpServerExchange(EventEmitter, BodyWriter, PassesBodies):
         """
         require_callback(callback)
         tcp_conn = self.http_conn.tcp_conn
-        if tcp_conn is not None and tcp_conn._writing is OPEN:
-            tcp_conn._when_sent(callback)
+        if tcp_conn is not None and tcp_conn.write_state is OPEN:
+            tcp_conn.when_sent(callback)
 
     # -- for the connection --------------------------------------------------------------------
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self.http_conn.tcp_conn
-        if tcp_conn is None or tcp_conn._writing is not OPEN:
+        if tcp_conn is None or tcp_conn.write_state is not OPEN:
             self._writing = FAILED  # the program is told when the connection has noticed
             return True
         return tcp_conn.write(data)
 
     def _write_pieces(self, *pieces: bytes) -> bool:
         tcp_conn = self.http_conn.tcp_conn
-        if tcp_conn is None or tcp_conn._writing is not OPEN:
+        if tcp_conn is None or tcp_conn.write_state is not OPEN:
             self._writing = FAILED
             return True
         return write_together(tcp_conn, *pieces)

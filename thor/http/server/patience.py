@@ -1,12 +1,12 @@
 """What a client's connection waits for, and for how long.
 
-Owns: the one dead-line of an `HttpServerConnection` and the reactions to it. Must not know
+Owns: the one deadline of an `HttpServerConnection` and the reactions to it. Must not know
 messages.
 
-Theory of operation: the dead-line follows from the connection's state (`_next_deadline`). It is set
+Theory of operation: the deadline follows from the connection's state (`_next_deadline`). It is set
 when the connection begins to wait for something (`_wait`), and worked out again when it comes up:
 a request that was answered at once leaves no trace here. Time during which the program itself has
-paused counts against nobody. Whether anything leaves is looked at when a dead-line comes up, so
+paused counts against nobody. Whether anything leaves is looked at when a deadline comes up, so
 that a client that stops reading is told from one that reads slowly after one to two times the
 setting.
 
@@ -56,7 +56,7 @@ RATE_WINDOW_S = 10.0
 
 
 class Patience:
-    """The dead-line of a connection, which is this class with the rest."""
+    """The deadline of a connection, which is this class with the rest."""
 
     tcp_conn: TcpConnection | None
     server: HttpServer
@@ -74,14 +74,14 @@ class Patience:
     _window_start: float
     _window_bytes: int
     #: A send was short; when bytes last left, as far as is known, and how many had by then.
-    _stuck = False
+    _write_blocked = False
     #: One of the things that are looked at only when one of them has happened: the client closed
     #: its side, the server drains, a send was short.
-    _unsettled: bool
+    _needs_deadline_check: bool
     _moved_at = 0.0
     _moved_bytes = 0
-    _deadline_at: float
-    _deadline_entry: float
+    deadline_at: float
+    deadline_entry: float
 
     def _refuse(self, error: HttpError) -> None:
         raise AssertionError
@@ -98,9 +98,9 @@ class Patience:
     # -- waiting -------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Set the dead-line of what the connection waits for."""
+        """Set the deadline of what the connection waits for."""
         if self.tcp_conn is not None:
-            self._loop._deadlines.arm(self, self._next_deadline()[0])
+            self._loop.deadlines.arm(self, self._next_deadline()[0])
 
     def _begin_wait(self) -> None:
         """A wait begins now."""
@@ -114,15 +114,15 @@ class Patience:
         self._window_bytes = self._body_bytes
         self._begin_wait()
 
-    def stuck(self) -> None:
+    def write_blocked(self) -> None:
         """A send was short: the client does not read as fast as we write."""
-        if not self._stuck and self.tcp_conn is not None:
-            self._stuck = self._unsettled = True
+        if not self._write_blocked and self.tcp_conn is not None:
+            self._write_blocked = self._needs_deadline_check = True
             self._mark_progress(self.tcp_conn)
             self._wait()
 
     def _mark_progress(self, tcp_conn: TcpConnection) -> None:
-        self._moved_at = self._loop._now
+        self._moved_at = self._loop.now
         self._moved_bytes = tcp_conn.bytes_written
 
     # -- for how long --------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Patience:
             when, then = self._request_deadline()
         elif exchange._writing is not DONE:
             when, then = self._exchange_deadline(exchange)
-        if self._stuck and server.send_timeout:
+        if self._write_blocked and server.send_timeout:
             stalled = self._moved_at + server.send_timeout
             if stalled < when:
                 when, then = stalled, self._time_out_send
@@ -175,7 +175,7 @@ class Patience:
         if self._reading is READ_BODY:
             if exchange._paused:
                 return inf, None
-            if not exchange._must_continue:
+            if not exchange.expects_continue:
                 when, then = self._body_deadline()
         elif server.response_timeout and exchange._writing is IDLE:
             when, then = self._since + server.response_timeout, self._time_out_program
@@ -194,30 +194,30 @@ class Patience:
 
     # -- when it is over -----------------------------------------------------------------------
 
-    def _deadline_due(self, now: float) -> None:
+    def on_deadline(self, now: float) -> None:
         tcp_conn = self.tcp_conn
         if tcp_conn is None:
             return
         if tcp_conn.bytes_written != self._moved_bytes:
             self._mark_progress(tcp_conn)
-        if not tcp_conn._buffer.size:
-            self._stuck = False
+        if not tcp_conn.write_buffer.size:
+            self._write_blocked = False
         when, then = self._next_deadline()
         if when > now:
-            self._loop._deadlines.arm(self, when)
+            self._loop.deadlines.arm(self, when)
         else:
             then()
 
     def _time_out_quiet(self) -> None:
         """The client does nothing; if it could not know yet that it is its turn, wait anew."""
-        if self.tcp_conn is not None and self.tcp_conn._buffer.size:
+        if self.tcp_conn is not None and self.tcp_conn.write_buffer.size:
             self._begin_wait()
         else:
             self._close()
 
     def _time_out_drain(self) -> None:
         """The server drains, and nothing came. What has come by now is yet to be read."""
-        self._loop._soon(self._end_drain)
+        self._loop.call_soon(self._end_drain)
 
     def _end_drain(self) -> None:
         tcp_conn = self.tcp_conn
@@ -225,9 +225,9 @@ class Patience:
             return
         server = self.server
         when, then = self._next_deadline()
-        if then != self._time_out_drain or when > self._loop._now:
+        if then != self._time_out_drain or when > self._loop.now:
             self._wait()  # something came
-        elif tcp_conn._buffer.size and server.drain_idle_timeout:
+        elif tcp_conn.write_buffer.size and server.drain_idle_timeout:
             self._begin_wait()  # it could not know yet that it is its turn
         elif self._reading is READ_BODY:
             self._close_lingering()
@@ -239,7 +239,7 @@ class Patience:
 
     def _time_out_body(self) -> None:
         server = self.server
-        now = self._loop._now
+        now = self._loop.now
         stopped = server.body_timeout and now >= self._since + server.body_timeout
         came = self._body_bytes - self._window_bytes
         slow = 0 < came < (server.min_body_rate or 0) * RATE_WINDOW_S

@@ -82,4 +82,4 @@ class RecordedExchange(HttpServerExchange):
         HttpServerExchange._end(self, error)
 
     def _written(self) -> int:
-        return self.client.bytes_written + self.client._buffer.size
+        return self.client.bytes_written + self.client.write_buffer.size

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from thor.types import Address
 
 #: The settings that are the wire's.
-LIMITS = (
+WIRE_LIMITS = (
     "max_head_bytes",
     "max_head_fields",
     "max_field_bytes",
@@ -54,7 +54,7 @@ class HttpServer(EventEmitter):
             after the listener returns; answering in the listener works.
         refused(conn: TcpConnection, error: HttpError): a head was not accepted; it was answered
             and the connection closes. For logs.
-        tls_error(address: Address, exc: Exception): a client's hand-shake failed; there was no
+        tls_error(address: Address, exc: Exception): a client's handshake failed; there was no
             request. Logged if nobody listens.
         accept_paused(errno: int), accept_resumed(): no fd was left to accept with; connections
             wait in the kernel's queue meanwhile.
@@ -178,8 +178,8 @@ class HttpServer(EventEmitter):
         self.tcp_server = server
         server.on("start", self._started)
         server.on("connect", self._accepted)
-        server.on("stop", self._deafened)
-        server._when_deaf = self._stop_if_over
+        server.on("stop", self._on_listening_ended)
+        server.on_listening_ended = self._stop_if_over
         server.on("proxy_refused", lambda *_: self._stop_if_over())
         server.on("accept_paused", self._accept_paused)
         server.on("accept_resumed", self._accept_resumed)
@@ -195,21 +195,21 @@ class HttpServer(EventEmitter):
     @property
     def connection_count(self) -> int:
         """How many connections are open, those in a handshake among them."""
-        return self._open + len(self.tcp_server._arriving)
+        return self._open + len(self.tcp_server.handshaking)
 
     @property
     def connections(self) -> list[HttpServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
-        conns = [*self.tcp_server._connections, *self.tcp_server._stranded]
-        owners = [conn._owner for conn in conns if isinstance(conn, TcpConnection)]
+        conns = [*self.tcp_server._connections, *self.tcp_server.closed_by_stop]
+        owners = [conn.owner for conn in conns if isinstance(conn, TcpConnection)]
         return [owner for owner in owners if isinstance(owner, HttpServerConnection)]
 
     def _renew_limits(self) -> None:
         """Make the settings that the wire needs anew, if one of them was set meanwhile."""
-        now = tuple(getattr(self, name) for name in LIMITS)
+        now = tuple(getattr(self, name) for name in WIRE_LIMITS)
         if now != self._limits_of:
             self._limits_of = now
-            self._limits = Limits(**dict(zip(LIMITS, now, strict=True)))
+            self._limits = Limits(**dict(zip(WIRE_LIMITS, now, strict=True)))
             #: Those that no connection needs at present; empty, and with these limits. There are
             #: never more than there were requests under way at once. Some are made at once: a list
             #: that goes from none to one and back asks for memory each time.
@@ -219,7 +219,7 @@ class HttpServer(EventEmitter):
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
         self._listening = False
         self.tcp_server.close()
-        self.tcp_server._drop_arriving()  # those that a graceful end still waits for
+        self.tcp_server.abort_handshaking()  # those that a graceful end still waits for
         for connection in self.connections:
             connection.shutdown()
         self._stop_soon()
@@ -228,7 +228,7 @@ class HttpServer(EventEmitter):
         """Stop accepting, answer what is in flight with `Connection: close`, then `stop`.
 
         Who waits to be accepted is accepted before. A client that has no request in flight has
-        `drain_idle_timeout` seconds for one; so has one whose hand-shake is under way, or whose
+        `drain_idle_timeout` seconds for one; so has one whose handshake is under way, or whose
         PROXY header, when that is through. Called again, it changes nothing.
 
         idle_timeout: sets `drain_idle_timeout`; with 0, idle connections are closed at once, and
@@ -245,19 +245,19 @@ class HttpServer(EventEmitter):
         for connection in self.connections:
             connection.drain()
         if idle_timeout == 0:
-            self.tcp_server._drop_arriving()
+            self.tcp_server.abort_handshaking()
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:
         tcp_server = self.tcp_server
-        on_the_way = tcp_server._doors or tcp_server._arriving
+        on_the_way = tcp_server.listen_sockets or tcp_server.handshaking
         if self._draining and not self._open and not on_the_way:
             self._stop_soon()
 
     def _stop_soon(self) -> None:
         if not self._stopped:
             self._stopped = True
-            self.loop._soon(self.emit, "stop")
+            self.loop.call_soon(self.emit, "stop")
 
     def _accept_paused(self, code: int) -> None:
         """Clients wait; if it is for room, those that are here must not keep it for ever."""
@@ -274,7 +274,7 @@ class HttpServer(EventEmitter):
     def _started(self) -> None:
         self.emit("start")
 
-    def _deafened(self) -> None:
+    def _on_listening_ended(self) -> None:
         if self._listening:  # it was not us
             self.graceful_shutdown()
         self._stop_if_over()
@@ -282,7 +282,7 @@ class HttpServer(EventEmitter):
     def _date_line(self) -> bytes:
         """CRLF and the Date field of a response; the clock is asked once a second. Empty if
         `send_date` is off."""
-        now = self.loop._now
+        now = self.loop.now
         if not self.send_date:
             return b""
         if now >= self._date_until:

@@ -23,7 +23,7 @@ from thor.http.error import (
     HeaderLineEndingError,
 )
 from thor.http.wire.fields import Field, parse_fields, trailer_fields, unfold
-from thor.http.wire.grammar import CRLF, HEX_DIGITS, LINE_EVENT, excerpt
+from thor.http.wire.grammar import CRLF, HEX_DIGITS, LINE_END_OR_CTL_RE, excerpt
 from thor.http.wire.limits import Limits
 from thor.http.wire.scan import HeadScanner
 
@@ -140,7 +140,7 @@ class ChunkedDecoder:
 
     def _line_end(self, buf: bytes | bytearray, at: int) -> int:
         """Where the size line at `at` ends, -1 if it is not complete."""
-        event = LINE_EVENT.search(buf, at + self._scanned)
+        event = LINE_END_OR_CTL_RE.search(buf, at + self._scanned)
         end = event.start() if event else len(buf)
         if not event and buf[end - 1] == 0x0D:
             end -= 1

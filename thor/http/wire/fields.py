@@ -22,7 +22,7 @@ from thor.http.error import (
     ObsoleteFoldError,
     TopLineSpaceError,
 )
-from thor.http.wire.grammar import OWS, excerpt, is_token, remember
+from thor.http.wire.grammar import OWS, cache_put, excerpt, is_token
 
 Field = tuple[bytes, bytes]
 
@@ -90,17 +90,17 @@ FORBIDDEN_IN_TRAILERS = frozenset(
 
 #: Spelling of a name -> its kind. Names come from the peer: the table is bounded, and long names
 #: are not kept.
-_names: dict[bytes, int] = {}
+_name_cache: dict[bytes, int] = {}
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 48
 
 #: Whole field line -> (field, (kind, value) or None if that is PLAIN), for names of which most
 #: peers say always the same, or the same for a while. Never for credentials, cookies, URLs or what
 #: else belongs to one user.
-_lines: dict[bytes, tuple[Field, tuple[int, bytes] | None]] = {}
+_line_cache: dict[bytes, tuple[Field, tuple[int, bytes] | None]] = {}
 _MAX_LINES = 1024
 _MAX_LINE_BYTES = 256
-_KEPT_LINES = frozenset(
+_CACHEABLE = frozenset(
     b"""
     accept accept-charset accept-encoding accept-language accept-ranges cache-control connection
     content-encoding content-length content-type date dnt host pragma priority sec-ch-ua
@@ -111,16 +111,16 @@ _KEPT_LINES = frozenset(
 )
 
 
-def _learn_name(name: bytes) -> int:
+def _cache_name(name: bytes) -> int:
     """What the table of names should say of a name; _NOT_A_NAME if it is none."""
     if not is_token(name):
         return _NOT_A_NAME
     lower = name.lower()
     kind = _KINDS.get(lower, PLAIN)
-    if lower in _KEPT_LINES:
+    if lower in _CACHEABLE:
         kind |= _KEEP
     if len(name) <= _MAX_NAME_BYTES:
-        remember(_names, name, kind, _MAX_NAMES)
+        cache_put(_name_cache, name, kind, _MAX_NAMES)
     return kind
 
 
@@ -134,7 +134,7 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
     fields: list[Field] = []
     special: list[tuple[int, bytes]] = []
     for line in lines:
-        kept = _lines.get(line)
+        kept = _line_cache.get(line)
         if kept is not None:
             field, mark = kept
             fields.append(field)
@@ -142,9 +142,9 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
                 special.append(mark)
             continue
         name, colon, value = line.partition(b":")
-        kind = _names.get(name)
+        kind = _name_cache.get(name)
         if kind is None:
-            kind = _learn_name(name)
+            kind = _cache_name(name)
         if not colon or kind == _NOT_A_NAME:
             return None
         field = (name, value.strip(b" \t"))
@@ -155,7 +155,7 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
                 mark = (kind & ~_KEEP, field[1])
                 special.append(mark)
             if kind & _KEEP and len(line) <= _MAX_LINE_BYTES:
-                remember(_lines, line, (field, mark), _MAX_LINES)
+                cache_put(_line_cache, line, (field, mark), _MAX_LINES)
     return fields, special
 
 

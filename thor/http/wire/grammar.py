@@ -29,19 +29,19 @@ ALPHA = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #: `tchar` (RFC 9110 section 5.6.2).
 TOKEN = DIGITS + ALPHA + b"!#$%&'*+-.^_`|~"
 #: What may stand in a line of a head: HTAB, SP, visible ASCII, obs-text.
-LINE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+FIELD_LINE_OCTETS = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 #: What may not. Deleting these few is cheaper for `translate` than deleting all the others; HTAB
 #: is among them, since a head without it, as nearly all are, needs no closer look.
-UNUSUAL = bytes(range(0x20)) + b"\x7f"
+CTL_OCTETS = bytes(range(0x20)) + b"\x7f"
 #: What may stand in a path or query: all visible ASCII but `#`, since browsers leave several
 #: octets raw that RFC 3986 would have encoded.
-TARGET = bytes(range(0x21, 0x7F)).replace(b"#", b"")
+TARGET_OCTETS = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 #: `unreserved / sub-delims` (RFC 3986 section 2) without the comma: a list of hosts is no host.
 REG_NAME = DIGITS + ALPHA + b"-._~!$&'()*+;="
 
 #: In the bytes of lines: where one ends, or the first octet that may not stand there. A CR at the
 #: very end matches nothing: what it is, the next octet says.
-LINE_EVENT = re.compile(rb"\r\n|\r(?=[^\n])|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
+LINE_END_OR_CTL_RE = re.compile(rb"\r\n|\r(?=[^\n])|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 
 
 def is_token(octets: bytes) -> bool:
@@ -75,7 +75,7 @@ def excerpt(octets: bytes | bytearray) -> str:
     return repr(bytes(octets[:60]))[1:] + ("..." if len(octets) > 60 else "")
 
 
-def remember(cache: dict[K, V], key: K, value: V, limit: int) -> None:
+def cache_put(cache: dict[K, V], key: K, value: V, limit: int) -> None:
     """Put something into a bounded cache; a full one starts anew, so that no peer can fill it."""
     if len(cache) >= limit:
         cache.clear()

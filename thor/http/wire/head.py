@@ -41,12 +41,12 @@ from thor.http.wire.fields import (
 from thor.http.wire.framing import LENGTH, NO_BODY, UNTIL_CLOSE, message_framing
 from thor.http.wire.grammar import (
     CRLF,
+    CTL_OCTETS,
     END_OF_HEAD,
-    UNUSUAL,
+    cache_put,
     excerpt,
     has_token,
     list_elements,
-    remember,
 )
 from thor.http.wire.limits import Limits
 from thor.http.wire.scan import HeadScanner, Section
@@ -63,12 +63,12 @@ from thor.http.wire.target import (
 _COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 #: Connection value -> (close, keep-alive, upgrade); they come from the peer: the table is bounded.
-_options: dict[bytes, tuple[bool, bool, bool]] = {}
+_option_cache: dict[bytes, tuple[bool, bool, bool]] = {}
 _MAX_OPTIONS = 256
 _MAX_OPTIONS_BYTES = 64
 
 #: Status line -> (version, http11, status, status_code, phrase); bounded likewise.
-_status_lines: dict[bytes, tuple[bytes, bool, bytes, int, bytes]] = {}
+_status_line_cache: dict[bytes, tuple[bytes, bool, bytes, int, bytes]] = {}
 _MAX_STATUS_LINES = 256
 _MAX_STATUS_LINE_BYTES = 64
 
@@ -163,9 +163,9 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
     count = len(lines) - 1
     # Two octets go for each line end; where more go, there is a closer look to be had.
     if (
-        len(block.translate(None, UNUSUAL)) + 2 * count == size
+        len(block.translate(None, CTL_OCTETS)) + 2 * count == size
         and count <= limits.max_head_fields
-        and (size <= limits.plain_head_bytes or _keeps_limits(lines, size, limits))
+        and (size <= limits.fast_path_bytes or _keeps_limits(lines, size, limits))
     ):
         try:
             method, target, version = lines[0].split(b" ")
@@ -245,7 +245,7 @@ def _request_head(
         framing,
         length,
         keep_alive,
-        _settle_host(target, http11, headers, authority, values[HOST], limits),
+        _resolve_host(target, http11, headers, authority, values[HOST], limits),
         size + 4,
         # A 1.0 client cannot understand a 100 (RFC 9110 section 10.1.1).
         http11 and b"100-continue" in expectations,
@@ -267,15 +267,15 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     count = len(lines) - 1
     parsed = None
     if (
-        len(block.translate(None, UNUSUAL)) + 2 * count == size
+        len(block.translate(None, CTL_OCTETS)) + 2 * count == size
         and count <= limits.max_head_fields
-        and (size <= limits.plain_head_bytes or _keeps_limits(lines, size, limits))
+        and (size <= limits.fast_path_bytes or _keeps_limits(lines, size, limits))
     ):
         parsed = parse_fields(lines[1:])
     if parsed is None:
         lines = _examine(block, "response", limits)
         parsed = parse_fields(lines[1:]) or ([], [])
-    version, http11, status, code, phrase = _status_lines.get(lines[0]) or _read_status_line(
+    version, http11, status, code, phrase = _status_line_cache.get(lines[0]) or _read_status_line(
         lines[0]
     )
     headers, special = parsed
@@ -339,11 +339,11 @@ def _read_status_line(line: bytes) -> tuple[bytes, bool, bytes, int, bytes]:
     version, status, phrase = parse_status_line(line)
     start = (*VERSIONS[version], status, int(status), phrase)
     if len(line) <= _MAX_STATUS_LINE_BYTES:
-        remember(_status_lines, line, start, _MAX_STATUS_LINES)
+        cache_put(_status_line_cache, line, start, _MAX_STATUS_LINES)
     return start
 
 
-def _settle_host(
+def _resolve_host(
     target: bytes,
     http11: bool,
     headers: list[Field],
@@ -372,13 +372,13 @@ def _settle_host(
 
 def _connection_options(values: list[bytes]) -> tuple[bool, bool, bool]:
     """Whether Connection says close, keep-alive, upgrade (RFC 9110 section 7.6.1)."""
-    if len(values) == 1 and (options := _options.get(values[0])):
+    if len(values) == 1 and (options := _option_cache.get(values[0])):
         return options
     value = b",".join(values)
     elements = list_elements(value.lower())
     options = (b"close" in elements, b"keep-alive" in elements, b"upgrade" in elements)
     if len(value) <= _MAX_OPTIONS_BYTES:
-        remember(_options, value, options, _MAX_OPTIONS)
+        cache_put(_option_cache, value, options, _MAX_OPTIONS)
     return options
 
 

@@ -13,6 +13,8 @@ class Limits:
     """
 
     __slots__ = (
+        "codec_limits",
+        "fast_path_bytes",
         "fold",
         "max_body_bytes",
         "max_chunk_extension_bytes",
@@ -24,8 +26,6 @@ class Limits:
         "max_informational",
         "max_method_bytes",
         "max_target_bytes",
-        "of_plain_heads",
-        "plain_head_bytes",
         "refuse_host_mismatch",
         "strict_target",
     )
@@ -78,9 +78,9 @@ class Limits:
         self.strict_target = strict_target
         self.max_body_bytes = max_body_bytes
         #: A head up to this size keeps to all limits in bytes without a closer look.
-        self.plain_head_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
+        self.fast_path_bytes = min(max_head_bytes - 4, max_field_bytes, max_target_bytes)
         #: What the native codec has to know, in its order.
-        self.of_plain_heads = (
+        self.codec_limits = (
             max_head_fields,
             -1 if strict_target else max_head_bytes - 4,  # it knows nothing of that: none is plain
             max_body_bytes,

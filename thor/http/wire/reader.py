@@ -62,20 +62,20 @@ class MessageReader:
         "_chunks",
         "_ended",
         "_error",
+        "_fruitless_size",
         "_left",
         "_limits",
         "_max_body_bytes",
         "_scanner",
-        "_stuck",
         "_trailers",
+        "buffer",
         "complete",
-        "held",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._max_body_bytes: int | None = None
-        self.held: bytes | bytearray = b""
+        self.buffer: bytes | bytearray = b""
         self._at = 0  # the first byte of the buffer that was not pulled
         self._body = NO_BODY  # the framing of the body that is being read
         self._left = 0  # of a body of known length
@@ -83,7 +83,7 @@ class MessageReader:
         self._scanner: HeadScanner | None = None  # of a head that is not complete
         self._error: HttpError | None = None
         self._ended = False
-        self._stuck = -1  # so many bytes are in the buffer and lead nowhere without more
+        self._fruitless_size = -1  # so many bytes are in the buffer and lead nowhere without more
         self.complete = False
         self._trailers: list[Field] | None = None
 
@@ -91,12 +91,12 @@ class MessageReader:
         """Take bytes that have arrived. After an error they are dropped: nothing grows."""
         if self._error is not None:
             return
-        if not self.held:
-            self.held = data
+        if not self.buffer:
+            self.buffer = data
             return
-        buf = self.held
+        buf = self.buffer
         if isinstance(buf, bytes):
-            self.held = buf = bytearray(memoryview(buf)[self._at :])
+            self.buffer = buf = bytearray(memoryview(buf)[self._at :])
         else:
             del buf[: self._at]
         self._at = 0
@@ -110,12 +110,12 @@ class MessageReader:
     @property
     def buffered(self) -> int:
         """Bytes that were fed and not pulled."""
-        return len(self.held) - self._at
+        return len(self.buffer) - self._at
 
     @property
     def started(self) -> bool:
         """Whether a head has begun, but for empty lines, and was not read."""
-        held = self.held
+        held = self.buffer
         if self._body != NO_BODY or not held:
             return False
         # Mostly the first byte says it: what is there must not be copied for each that comes.
@@ -123,8 +123,8 @@ class MessageReader:
 
     def take_rest(self) -> bytes:
         """All bytes that were not pulled: what follows a switch of protocols, or a CONNECT."""
-        rest = bytes(memoryview(self.held)[self._at :])
-        self._use_up(len(self.held))
+        rest = bytes(memoryview(self.buffer)[self._at :])
+        self._consume(len(self.buffer))
         self._scanner = None
         return rest
 
@@ -143,18 +143,18 @@ class MessageReader:
             return None
         data: bytes | None = None
         if body == CHUNKED:
-            if self.held:
+            if self.buffer:
                 data = self._decode_chunks()
-        elif held := self.held:
+        elif held := self.buffer:
             at = self._at
             if body != LENGTH:
                 data = self._take(len(held))
             elif held.__class__ is bytes and len(held) - at == self._left:
                 # All of it, and nothing else: as below, without the calls.
                 data = held[at:]
-                self.held = b""
+                self.buffer = b""
                 self._at = self._left = 0
-                self._stuck = -1
+                self._fruitless_size = -1
                 self._finish()
             else:
                 data = self._take(self._left)
@@ -168,7 +168,7 @@ class MessageReader:
     @property
     def body_due(self) -> int:
         """Bytes that are to come of a body of known length, if all that came was pulled; else 0."""
-        return self._left if self._body == LENGTH and not self.held else 0
+        return self._left if self._body == LENGTH and not self.buffer else 0
 
     @property
     def body_left(self) -> float:
@@ -186,7 +186,7 @@ class MessageReader:
             are left that might yet complete it, the read that finds that they do not raises it.
         """
         self._ended = True
-        if self._error is not None or (self.held and self.buffered != self._stuck):
+        if self._error is not None or (self.buffer and self.buffered != self._fruitless_size):
             return
         if self._body != NO_BODY:
             self._end_body()
@@ -197,13 +197,13 @@ class MessageReader:
         """Whether the end of input in front of the next head is too early."""
         return self.started
 
-    def _cut_head(self) -> bytes | None:
+    def _take_whole_head(self) -> bytes | None:
         """The next head without its final CRLF CRLF, if it is complete at the first look."""
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._body != NO_BODY:
             raise RuntimeError("the body of the message before was not read")
-        buf = self.held
+        buf = self.buffer
         at = self._at
         if not buf or self._scanner is not None or buf[at] == 0x0D:
             return None
@@ -211,33 +211,33 @@ class MessageReader:
             block, found, rest = buf.partition(END_OF_HEAD)
             if not found:
                 return None
-            self.held = rest
+            self.buffer = rest
             return block
         end = buf.find(END_OF_HEAD, at)
         if end < 0:
             return None
         block = bytes(buf[at:end])
-        self._use_up(end + 4)
+        self._consume(end + 4)
         return block
 
     def _find_head(self, section: Section) -> bytes | None:
         """The next head, wherever it was cut, or what is wrong with it."""
-        if self.held:
+        if self.buffer:
             if self._scanner is None:
                 self._scanner = HeadScanner(section, self._limits)
             try:
-                end = self._scanner.scan(self.held, self._at)
+                end = self._scanner.scan(self.buffer, self._at)
             except HttpError as error:
                 self._fail(error)
             if end >= 0:
-                block = bytes(self.held[self._at : end - 4])
-                self._use_up(end)
+                block = bytes(self.buffer[self._at : end - 4])
+                self._consume(end)
                 self._scanner = None
-                if type(self.held) is bytearray:  # messages that are whole are read from bytes
-                    self.held = bytes(memoryview(self.held)[self._at :])
+                if type(self.buffer) is bytearray:  # messages that are whole are read from bytes
+                    self.buffer = bytes(memoryview(self.buffer)[self._at :])
                     self._at = 0
                 return block
-            self._stuck = self.buffered
+            self._fruitless_size = self.buffered
         if self._ended and self._waits_for_head():
             self._fail(IncompleteMessageError("in the head"))
         return None
@@ -248,7 +248,7 @@ class MessageReader:
         self._trailers = None
         self._body = framing
         self._left = length
-        self._stuck = -1
+        self._fruitless_size = -1
         if framing == CHUNKED:
             self._chunks = ChunkedDecoder(self._limits, self._max_body_bytes)
         elif framing == LENGTH and not length:
@@ -259,9 +259,9 @@ class MessageReader:
         assert chunks is not None
         parts: list[bytes] = []
         try:
-            self._use_up(chunks.decode(self.held, self._at, parts))
+            self._consume(chunks.decode(self.buffer, self._at, parts))
         except HttpError as error:
-            self._bury(error)
+            self._set_error(error)
             if not parts:
                 raise
         if chunks.done:
@@ -269,23 +269,25 @@ class MessageReader:
             self._chunks = None
             self._finish()
         else:
-            self._stuck = self.buffered
+            self._fruitless_size = self.buffered
         return b"".join(parts) if parts else None
 
     def _take(self, most: int) -> bytes:
         """Up to `most` bytes of the buffer; the buffer itself, if it is taken whole."""
-        buf = self.held
+        buf = self.buffer
         at = self._at
         end = min(at + most, len(buf))
         data = bytes(buf if end - at == len(buf) else buf[at:end])
-        self._use_up(end)
+        self._consume(end)
         return data
 
-    def _use_up(self, end: int) -> None:
+    def _consume(self, end: int) -> None:
         """The buffer has been pulled up to `end`."""
-        self._stuck = -1  # what is left has not been looked at, even if it is as much as before
-        if end == len(self.held):
-            self.held = b""
+        self._fruitless_size = (
+            -1
+        )  # what is left has not been looked at, even if it is as much as before
+        if end == len(self.buffer):
+            self.buffer = b""
             self._at = 0
         else:
             self._at = end
@@ -301,15 +303,15 @@ class MessageReader:
         self._body = NO_BODY
         self.complete = True
 
-    def _bury(self, error: HttpError) -> None:
+    def _set_error(self, error: HttpError) -> None:
         """Nothing more can be read, for this reason; nothing more is kept."""
         self._error = error
-        self._use_up(len(self.held))
+        self._consume(len(self.buffer))
         self._scanner = None
         self._chunks = None
 
     def _fail(self, error: HttpError) -> NoReturn:
-        self._bury(error)
+        self._set_error(error)
         raise error
 
 
@@ -330,19 +332,19 @@ class RequestReader(MessageReader):
             the message before was not read
         """
         head: RequestParts | None = None
-        buf = self.held
+        buf = self.buffer
         if _parse_request is not None and self._body == NO_BODY:
             at = self._at
-            head = _parse_request(buf, at, self._limits.of_plain_heads)
-            if head is not None:  # as _use_up, without the call
-                self._stuck = -1
+            head = _parse_request(buf, at, self._limits.codec_limits)
+            if head is not None:  # as _consume, without the call
+                self._fruitless_size = -1
                 at += head[9]
                 if at == len(buf):
-                    self.held = b""
+                    self.buffer = b""
                     at = 0
                 self._at = at
         if head is None:
-            block = self._cut_head() or self._find_request()
+            block = self._take_whole_head() or self._find_request()
             if block is None:
                 return None
             try:
@@ -359,13 +361,13 @@ class RequestReader(MessageReader):
 
     def _find_request(self) -> bytes | None:
         """As `_find_head`, after empty lines (RFC 9112 section 2.2)."""
-        while self._scanner is None and self.held[self._at : self._at + 2] == b"\r\n":
+        while self._scanner is None and self.buffer[self._at : self._at + 2] == b"\r\n":
             self._empty_lines += 1
             if self._empty_lines > self._limits.max_empty_lines:
                 self._fail(RequestLineError("too many empty lines before it"))
-            self._use_up(self._at + 2)
-        if self.buffered == 1 and self.held[self._at] == 0x0D:  # perhaps half of one more
-            self._stuck = 1
+            self._consume(self._at + 2)
+        if self.buffered == 1 and self.buffer[self._at] == 0x0D:  # perhaps half of one more
+            self._fruitless_size = 1
             return None
         return self._find_head("request")
 
@@ -390,8 +392,8 @@ class ResponseReader(MessageReader):
         """
         if self._method is not None:
             raise RuntimeError("the response before is not complete")
-        if self.held and self._error is None:
-            self._bury(ExtraDataError("before the request"))
+        if self.buffer and self._error is None:
+            self._set_error(ExtraDataError("before the request"))
         self._method = method
         self._upgrade = upgrade
         self._informational = 0
@@ -406,22 +408,22 @@ class ResponseReader(MessageReader):
             the message before was not read
         """
         method = self._method
-        if method is None and self.held:
+        if method is None and self.buffer:
             self._fail(ExtraDataError("no response is due"))
         head = None
-        buf = self.held
+        buf = self.buffer
         if _parse_response is not None and self._body == NO_BODY and method is not None:
             at = self._at
-            head = _parse_response(buf, at, self._limits.of_plain_heads, method)
-            if head is not None:  # as _use_up, without the call
-                self._stuck = -1
+            head = _parse_response(buf, at, self._limits.codec_limits, method)
+            if head is not None:  # as _consume, without the call
+                self._fruitless_size = -1
                 at += head[9]
                 if at == len(buf):
-                    self.held = b""
+                    self.buffer = b""
                     at = 0
                 self._at = at
         if head is None:
-            block = self._cut_head()
+            block = self._take_whole_head()
             if block is None:
                 block = self._find_head("response") if method is not None else None
                 if block is None:

@@ -7,7 +7,7 @@ Theory of operation: a `HeadScanner` reads each byte once, whatever the pieces a
 character, a bare CR or LF, and a line over its limit are errors at the byte that shows them; a
 line that is no field line at its LF. All of these depend on the bytes before them alone, so that
 the answer is the same however the bytes are cut; and a client that sends bare LFs is told so now,
-not at a time-out. The parser of complete heads is faster and asks this one only when it finds
+not at a timeout. The parser of complete heads is faster and asks this one only when it finds
 that something is wrong.
 """
 
@@ -27,7 +27,7 @@ from thor.http.error import (
     TooManyFieldsError,
 )
 from thor.http.wire.fields import check_field_line
-from thor.http.wire.grammar import LINE_EVENT, OWS, excerpt
+from thor.http.wire.grammar import LINE_END_OR_CTL_RE, OWS, excerpt
 from thor.http.wire.limits import Limits
 from thor.http.wire.startline import (
     check_request_line_size,
@@ -62,7 +62,7 @@ class HeadScanner:
         Raises: a MessageError
         """
         while True:
-            event = LINE_EVENT.search(buf, start + self._resume)
+            event = LINE_END_OR_CTL_RE.search(buf, start + self._resume)
             if event is None:
                 end = len(buf)
                 if buf[end - 1 : end] == b"\r" and end > start + self._line:

@@ -17,10 +17,10 @@ from thor.http.error import InvalidHostError, RequestTargetError
 from thor.http.wire.grammar import (
     HEX_DIGITS,
     REG_NAME,
-    TARGET,
+    TARGET_OCTETS,
+    cache_put,
     decimal,
     excerpt,
-    remember,
 )
 
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
@@ -69,7 +69,7 @@ def check_host(value: bytes) -> None:
     if value not in valid_hosts:
         split_authority(value)
         if len(value) <= _MAX_HOST_BYTES:
-            remember(valid_hosts, value, True, _MAX_HOSTS)
+            cache_put(valid_hosts, value, True, _MAX_HOSTS)
 
 
 def _is_reg_name(host: bytes) -> bool:
@@ -108,7 +108,7 @@ def check_target(method: bytes, target: bytes) -> bytes:
         if port is None:
             raise RequestTargetError(f"CONNECT without a port: {excerpt(target)}")
         return target
-    if target.translate(None, TARGET):
+    if target.translate(None, TARGET_OCTETS):
         raise RequestTargetError(excerpt(target))
     if target[:1] == b"/":
         return b""

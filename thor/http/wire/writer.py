@@ -33,15 +33,15 @@ from thor.http.wire.body import LAST_CHUNK, encode_chunk
 from thor.http.wire.fields import FORBIDDEN_IN_TRAILERS, WireFields
 from thor.http.wire.framing import CHUNKED, LENGTH, MAX_LENGTH, NO_BODY, UNTIL_CLOSE
 from thor.http.wire.grammar import (
+    CTL_OCTETS,
     END_OF_HEAD,
-    LINE,
+    FIELD_LINE_OCTETS,
     OWS,
-    TARGET,
+    TARGET_OCTETS,
     TOKEN,
-    UNUSUAL,
+    cache_put,
     decimal,
     is_token,
-    remember,
 )
 from thor.http.wire.target import check_host, valid_hosts
 
@@ -70,14 +70,14 @@ OutHead: TypeAlias = tuple[bytes, int, int, bool]
 _PASS, _DROP, _CONNECTION, _LENGTH, _DATE, _HOST, _UPGRADE, _KEEP = range(8)
 
 #: Fields that say the same in most messages of a program, and are nobody's secret.
-_KEPT_LINES = b"""
+_CACHEABLE = b"""
     accept accept-encoding accept-ranges access-control-allow-origin cache-control content-encoding
     content-language content-type referrer-policy server strict-transport-security vary via
     x-content-type-options x-forwarded-proto x-frame-options
 """.split()
 
 _ACTIONS = (
-    dict.fromkeys(_KEPT_LINES, _KEEP)
+    dict.fromkeys(_CACHEABLE, _KEEP)
     | dict.fromkeys(hop_by_hop_hdrs, _DROP)
     | {
         b"connection": _CONNECTION,
@@ -90,19 +90,19 @@ _ACTIONS = (
 
 #: Name as passed -> (CRLF, name, colon and space; what is done with it). Programs may pass on
 #: names from the network: the table is bounded, and long names are not kept.
-_names: dict[str | bytes, tuple[bytes, int]] = {}
+_name_cache: dict[str | bytes, tuple[bytes, int]] = {}
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 48
 
-#: Field as passed, with a name of _KEPT_LINES or a short Content-Length -> (its checked line, the
+#: Field as passed, with a name of _CACHEABLE or a short Content-Length -> (its checked line, the
 #: length it says or -1).
-_lines: dict[tuple[str | bytes, str | bytes], tuple[bytes, int]] = {}
+_line_cache: dict[tuple[str | bytes, str | bytes], tuple[bytes, int]] = {}
 _MAX_LINES = 1024
 _MAX_LINE_BYTES = 128
 _MAX_LENGTH_DIGITS = 6
 
 #: (status, phrase) as passed -> (status line, status).
-_status_lines: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
+_status_line_cache: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
 _MAX_STATUS_LINES = 256
 _MAX_PHRASE_BYTES = 48
 
@@ -138,7 +138,7 @@ def response_head(
         none
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
-    line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
+    line, code = _status_line_cache.get((status, phrase)) or _status_line(status, phrase)
     if keep_alive and http11 and _render_response:
         rendered = _render_response(line, headers, method, date_line)
         if rendered is not None:
@@ -188,7 +188,7 @@ def informational_head(status: int | str | bytes, phrase: str | bytes, headers: 
 
     Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
     """
-    line, code = _status_lines.get((status, phrase)) or _status_line(status, phrase)
+    line, code = _status_line_cache.get((status, phrase)) or _status_line(status, phrase)
     if code >= 200 or code == 101:
         raise OutputSyntaxError(f"{code} is not an informational status")
     return _render(line, headers, False)[0] + END_OF_HEAD
@@ -228,7 +228,7 @@ def request_head(
     target = _octets(target, "a target")
     if headers.__class__ is WireFields:
         host = headers.host or host
-    elif not target or target.translate(None, TARGET):
+    elif not target or target.translate(None, TARGET_OCTETS):
         raise OutputSyntaxError(f"target {target!r}")
     fields, length, _, special = _render(b"", headers, method != b"CONNECT", True)
     if special:
@@ -328,7 +328,7 @@ def _render_each(
     special: list[tuple[int, bytes]] = []
     for field in headers:
         try:
-            kept = _lines.get(field)
+            kept = _line_cache.get(field)
         except TypeError:  # a list, as it may come out of JSON
             kept = None
         if kept is not None:
@@ -342,7 +342,7 @@ def _render_each(
         if field.__class__ is not tuple or len(field) != 2:
             field = field_pair(field)
         name, value = field
-        prefix, action = _names.get(name) or _learn_name(name)
+        prefix, action = _name_cache.get(name) or _cache_name(name)
         if value.__class__ is str and value.isascii():
             value = value.encode()
         elif value.__class__ is not bytes:
@@ -351,13 +351,13 @@ def _render_each(
         if action:
             if action == _LENGTH:
                 if keep_length:
-                    number = _learn_length(field, prefix, value)
+                    number = _cache_length(field, prefix, value)
                     if _is_new_length(number, length):
                         length = number
                         parts.append(prefix + value)
                 continue
             if action == _KEEP:
-                _learn_line(field, prefix, value)
+                _cache_line(field, prefix, value)
             elif action == _DATE:
                 has_date = True
             elif action != _HOST or request:
@@ -380,15 +380,15 @@ def _check_lines(data: bytes, parts: list[bytes]) -> None:
     # Of good lines nothing goes but their ends; a HTAB, which is good as well, is seldom.
     ends = 2 * len(parts) - 2
     if (
-        len(data) - len(data.translate(None, UNUSUAL)) != ends
-        and len(data.translate(None, LINE)) != ends
+        len(data) - len(data.translate(None, CTL_OCTETS)) != ends
+        and len(data.translate(None, FIELD_LINE_OCTETS)) != ends
     ):
-        raise OutputSyntaxError(_culprit(parts[1:]))
+        raise OutputSyntaxError(_first_bad_line(parts[1:]))
 
 
 def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> FieldsIn:
     """The fields that a passed Connection does not keep back (RFC 9110 section 7.6.1)."""
-    if b"".join([value for _, value in special]).translate(None, LINE):
+    if b"".join([value for _, value in special]).translate(None, FIELD_LINE_OCTETS):
         raise OutputSyntaxError("control character in a field that is not passed on")
     options = [value for action, value in special if action == _CONNECTION]
     nominated = nominated_fields(options) - hop_by_hop_hdrs if options else None
@@ -404,37 +404,37 @@ def _is_new_length(number: int, length: int) -> bool:
     return length < 0
 
 
-def _culprit(lines: Sequence[bytes]) -> str:
+def _first_bad_line(lines: Sequence[bytes]) -> str:
     """Which field does not fit into a line of its own."""
-    line = next(line for line in lines if len(line.translate(None, LINE)) != 2)
+    line = next(line for line in lines if len(line.translate(None, FIELD_LINE_OCTETS)) != 2)
     name, _, value = line[2:].partition(b": ")
     return f"value of {name!r}: {value[:60]!r}"
 
 
-def _learn_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> None:
+def _cache_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> None:
     """Keep a whole line that is likely to be sent again."""
     short = len(value) <= _MAX_LINE_BYTES
-    if short and field.__class__ is tuple and not value.translate(None, LINE):
-        remember(_lines, field, (prefix + value, -1), _MAX_LINES)
+    if short and field.__class__ is tuple and not value.translate(None, FIELD_LINE_OCTETS):
+        cache_put(_line_cache, field, (prefix + value, -1), _MAX_LINES)
 
 
-def _learn_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
+def _cache_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
     """The number that a Content-Length says. Lines of short ones are kept: they come again."""
     number = decimal(value)
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
     if len(value) <= _MAX_LENGTH_DIGITS and field.__class__ is tuple:
-        remember(_lines, field, (prefix + value, number), _MAX_LINES)
+        cache_put(_line_cache, field, (prefix + value, number), _MAX_LINES)
     return number
 
 
-def _learn_name(name: str | bytes) -> tuple[bytes, int]:
+def _cache_name(name: str | bytes) -> tuple[bytes, int]:
     octets = _octets(name, "a field name")
     if not is_token(octets):
         raise OutputSyntaxError(f"field name {name!r}")
     known = (b"\r\n%b: " % octets, _ACTIONS.get(octets.lower(), _PASS))
     if len(octets) <= _MAX_NAME_BYTES:
-        remember(_names, name, known, _MAX_NAMES)
+        cache_put(_name_cache, name, known, _MAX_NAMES)
     return known
 
 
@@ -446,11 +446,11 @@ def _status_line(status: int | str | bytes, phrase: str | bytes) -> tuple[bytes,
     if len(digits) != 3 or code < 100:
         raise OutputSyntaxError(f"status {status!r}")
     reason = _octets(phrase, "a phrase")
-    if reason.translate(None, LINE):
+    if reason.translate(None, FIELD_LINE_OCTETS):
         raise OutputSyntaxError(f"phrase {phrase!r}")
     known = (b"HTTP/1.1 %b %b" % (digits, reason), code)
     if len(reason) <= _MAX_PHRASE_BYTES:
-        remember(_status_lines, (status, phrase), known, _MAX_STATUS_LINES)
+        cache_put(_status_line_cache, (status, phrase), known, _MAX_STATUS_LINES)
     return known
 
 

@@ -1,0 +1,78 @@
+"""What a failure of the transport means to an exchange.
+
+Owns: the way from errnos and exceptions to HTTP's errors, as pure functions. Must not know who
+connects, nor what is tried again.
+
+The classes of sockets and of TLS are told by their names: both are other rooms' to touch.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from thor.http.error import (
+    CertificateError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    DnsError,
+    HttpError,
+    IncompleteMessageError,
+    ResourceError,
+    TlsError,
+)
+from thor.tls import reason_of
+
+#: Errors that say something about this process or machine, and nothing about the other one.
+RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+def connect_failure(
+    where: str,
+    errtype: type[Exception],
+    code: Any,
+    exc: BaseException | None,
+    attempts: str = "",
+) -> HttpError:
+    """What a `connect_error` means.
+
+    where: what was connected to; errtype, code: of the event; why: the exception behind it, if a
+        client class keeps one; attempts: what became of each address, to be put behind
+    """
+    if errtype.__name__ == "SSLError":
+        verified = type(exc).__name__ != "SSLCertVerificationError"
+        return (TlsError if verified else CertificateError)(f"{where}: {code}")
+    text = getattr(exc, "strerror", None)
+    if errtype.__name__ == "gaierror":
+        return DnsError(f"{where}: {text or code}")
+    if code == errno.ETIMEDOUT:
+        slow = f": {text}" if text and text != os.strerror(code) else ""  # TLS, if it was that
+        return ConnectTimeoutError(f"{where}{slow}{attempts}")
+    if errtype is OSError:
+        text = os.strerror(code)
+        if code in RESOURCE_ERRNOS:
+            return ResourceError(f"connecting to {where}: {text}")
+    return ConnectError(f"{where}: {text or code}{attempts}")
+
+
+def connection_lost(exc: OSError | None, begun: bool = False, sent: bool = True) -> HttpError:
+    """What the end of a connection means that was still needed.
+
+    why: None: it ended in order; begun: whether anything of a response has come;
+        sent: whether anything of the request has left
+    Returns: a TlsError for what would happen again: a bad record, or an alert, such as that of a
+        server that wants a certificate (with TLS 1.3 it says so after the handshake); an
+        IncompleteMessageError for a response that TLS says was cut off
+    """
+    lost = ConnectionLostError if sent else ConnectError
+    if exc is None:
+        return lost("the server closed it")
+    kind = type(exc).__name__
+    if "SSL" not in kind:
+        return lost(str(exc))
+    if kind != "SSLEOFError":
+        return TlsError(reason_of(exc))
+    # Without close_notify: servers that are restarted, and some that have nothing more to say.
+    return (IncompleteMessageError if begun else lost)(reason_of(exc))
