@@ -15,7 +15,12 @@ from typing import Any
 from thor import native
 from thor.http.error import HttpError
 from thor.http.wire import body, reader, writer
-from thor.http.wire.head import parse_request_head, parse_response_head
+from thor.http.wire.head import (
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
 from thor.http.wire.limits import DEFAULT_LIMITS, Limits
 
 #: Where the codec is called: (module, what holds the native function there, or None).
@@ -49,14 +54,14 @@ def implementation(name: str) -> Iterator[None]:
 
 def native_request(buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
     assert native.parse_request is not None
-    return native.parse_request(buf, at, limits.codec_limits)
+    return native.parse_request(RequestHead, buf, at, limits.codec_limits)
 
 
 def native_response(
     buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS, method: bytes = b"GET"
 ) -> Any:
     assert native.parse_response is not None
-    return native.parse_response(buf, at, limits.codec_limits, method)
+    return native.parse_response(ResponseHead, buf, at, limits.codec_limits, method)
 
 
 def native_fields(
@@ -73,7 +78,7 @@ def native_response_head(
     date_line: bytes = b"\r\nDate: now",
 ) -> Any:
     assert native.render_response is not None
-    return native.render_response(line, fields, method, date_line)
+    return native.render_response(writer.OutgoingHead, line, fields, method, date_line)
 
 
 def native_chunks(buf: bytes | bytearray, at: int = 0, room: int | None = None) -> Any:

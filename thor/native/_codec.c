@@ -257,12 +257,14 @@ static int is_limit(PyObject *object, Py_ssize_t *size) {
     return Py_IsNone(object) || is_size(object, size);
 }
 
-/* A tuple of new references, which become its own; NULL if one of them could not be made. */
-static PyObject *tuple_of(PyObject **items, Py_ssize_t count) {
+/* A tuple of the given type, of new references, which become its own; NULL if one of them could
+ * not be made. */
+static PyObject *named_tuple_of(PyTypeObject *type, PyObject **items, Py_ssize_t count) {
     PyObject *tuple = NULL;
     Py_ssize_t i = 0;
     while (i < count && items[i] != NULL) i++;
-    if (i == count) tuple = PyTuple_New(count);
+    if (i == count)
+        tuple = type == &PyTuple_Type ? PyTuple_New(count) : PyType_GenericAlloc(type, count);
     for (i = 0; i < count; i++) {
         if (tuple != NULL)
             PyTuple_SetItem(tuple, i, items[i]);
@@ -270,6 +272,15 @@ static PyObject *tuple_of(PyObject **items, Py_ssize_t count) {
             Py_XDECREF(items[i]);
     }
     return tuple;
+}
+
+static PyObject *tuple_of(PyObject **items, Py_ssize_t count) {
+    return named_tuple_of(&PyTuple_Type, items, count);
+}
+
+/* Whether an argument is a NamedTuple, or another type of tuples without further memory. */
+static int is_tuple_type(PyObject *object) {
+    return PyType_Check(object) && PyType_IsSubtype((PyTypeObject *)object, &PyTuple_Type);
 }
 
 /* The fields as a list of (name, value). */
@@ -296,8 +307,8 @@ static void begin_fields(Fields *all) {
     all->chunked = all->connection = all->close = all->date = 0;
 }
 
-static PyObject *wrong_count(const char *name) {
-    PyErr_Format(PyExc_TypeError, "wrong number of arguments to %s", name);
+static PyObject *wrong_arguments(const char *name) {
+    PyErr_Format(PyExc_TypeError, "wrong arguments to %s", name);
     return NULL;
 }
 
@@ -396,14 +407,14 @@ static const octet *read_request_line(const octet *p, const octet *end, size_t *
     return end - p >= 11 && !memcmp(p, " HTTP/1.1\r\n", 11) ? p + 11 : NULL;
 }
 
-/* (buf, at, limits): parse_request_head in wire/head.py. */
+/* (type, buf, at, limits): parse_request_head in wire/head.py. */
 static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 3) return wrong_count("parse_request");
+    if (nargs != 4 || !is_tuple_type(args[0])) return wrong_arguments("parse_request");
     Span head, target;
     size_t method;
     Limits most;
-    if (!take_buffer(args[0], args[1], args[2], &head, &most)) return none();
+    if (!take_buffer(args[1], args[2], args[3], &head, &most)) return none();
     const octet *end = head.at + head.size;
     const octet *p = read_request_line(head.at, end, &method, &target);
     Fields all;
@@ -427,7 +438,7 @@ static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize
         Py_NewRef(state->nothing),
         Py_NewRef(Py_False),
     };
-    return tuple_of(parts, sizeof(parts) / sizeof(parts[0]));
+    return named_tuple_of((PyTypeObject *)args[0], parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* "HTTP/1.1", a final status, perhaps a phrase. As read_fields. */
@@ -443,15 +454,15 @@ static const octet *read_status_line(const octet *p, const octet *end, Span *sta
     return is_crlf(stop, end) ? stop + 2 : NULL;
 }
 
-/* (buf, at, limits, method): parse_response_head in wire/head.py. */
+/* (type, buf, at, limits, method): parse_response_head in wire/head.py. */
 static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 4) return wrong_count("parse_response");
+    if (nargs != 5 || !is_tuple_type(args[0])) return wrong_arguments("parse_response");
     Span head, status, phrase;
     Limits most;
-    if (!take_buffer(args[0], args[1], args[2], &head, &most) || !PyBytes_CheckExact(args[3]))
+    if (!take_buffer(args[1], args[2], args[3], &head, &most) || !PyBytes_CheckExact(args[4]))
         return none();
-    Span method = span_in(args[3]);
+    Span method = span_in(args[4]);
     const octet *end = head.at + head.size;
     const octet *p = read_status_line(head.at, end, &status, &phrase);
     Fields all;
@@ -474,7 +485,7 @@ static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssiz
         PyLong_FromSsize_t(p - head.at),
         Py_NewRef(state->nothing),
     };
-    return tuple_of(parts, sizeof(parts) / sizeof(parts[0]));
+    return named_tuple_of((PyTypeObject *)args[0], parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* -- heads that are sent */
@@ -585,7 +596,7 @@ static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size, Span
 /* (start, fields, keep_length, request): _render in wire/writer.py. */
 static PyObject *render_fields(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 4) return wrong_count("render_fields");
+    if (nargs != 4) return wrong_arguments("render_fields");
     if (!PyBytes_CheckExact(args[0])) return none();
     Span start = span_in(args[0]), nothing = {start.at, 0};
     Fields all;
@@ -612,26 +623,27 @@ static int has_body(Span line, Span method) {
     return code[0] != '2' || !equals(method, "CONNECT", 7);
 }
 
-/* (status line, fields, method, date line): what response_head in wire/writer.py makes of them for
- * a client that speaks HTTP/1.1, on a connection that persists. */
+/* (type, status line, fields, method, date line): what response_head in wire/writer.py makes of them
+ * for a client that speaks HTTP/1.1, on a connection that persists. */
 static PyObject *render_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 4) return wrong_count("render_response");
-    if (!PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[2]) || !PyBytes_CheckExact(args[3]))
+    if (nargs != 5 || !is_tuple_type(args[0])) return wrong_arguments("render_response");
+    if (!PyBytes_CheckExact(args[1]) || !PyBytes_CheckExact(args[3]) ||
+        !PyBytes_CheckExact(args[4]))
         return none();
-    Span line = span_in(args[0]), date = span_in(args[3]);
-    if (!has_body(line, span_in(args[2])) || line.size > MAX_TEXT) return none();
+    Span line = span_in(args[1]), date = span_in(args[4]);
+    if (!has_body(line, span_in(args[3])) || line.size > MAX_TEXT) return none();
     octet tail[MAX_TAIL];
     Span end = {tail, 0};
     Fields all;
-    Py_ssize_t size = take_fields(state, args[1], 1, 0, &all);
+    Py_ssize_t size = take_fields(state, args[2], 1, 0, &all);
     if (size < 0 || all.length < 0 || date.size > MAX_TAIL - 4) return none();
     if (all.date) date.size = 0;
     octet *stop = put(put(tail, date.at, date.size), "\r\n\r\n", 4);
     end.size = stop - tail;
     PyObject *parts[] = {join_lines(&all, line, size, end), PyLong_FromLong(LENGTH),
                          PyLong_FromLongLong(all.length), Py_NewRef(Py_True)};
-    return tuple_of(parts, 4);
+    return named_tuple_of((PyTypeObject *)args[0], parts, 4);
 }
 
 /* -- chunks */
@@ -663,7 +675,7 @@ static const octet *read_chunk(const octet *p, const octet *end, Span *data) {
 /* (buf, at, room): as many chunks as ChunkedDecoder.decode in wire/body.py finds plain. */
 static PyObject *decode_chunks(PyObject *Py_UNUSED(module), PyObject *const *args,
                                Py_ssize_t nargs) {
-    if (nargs != 3) return wrong_count("decode_chunks");
+    if (nargs != 3) return wrong_arguments("decode_chunks");
     Span buf, chunk;
     if (PyBytes_CheckExact(args[0])) {
         buf = span_in(args[0]);

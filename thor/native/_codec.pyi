@@ -1,42 +1,28 @@
 """The native codec. Each function answers for what is plain and returns None for all else."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TypeVar
 
-_Fields = list[tuple[bytes, bytes]]
+#: The NamedTuple that a head is made as.
+_Head = TypeVar("_Head", bound=tuple[object, ...])
 #: `Limits.codec_limits`: fields; bytes in all, but for the empty line; Content-Length (None:
 #: any); bytes of the start line, and of each field line.
 _Limits = tuple[int, int, int | None, int, int]
 
 def parse_request(
-    buf: bytes | bytearray, at: int, limits: _Limits, /
-) -> (
-    tuple[
-        bytes,
-        bytes,
-        bytes,
-        bool,
-        _Fields,
-        int,
-        int,
-        bool,
-        bytes,
-        int,
-        bool,
-        Literal[False],
-        Sequence[bytes],
-        bool,
-    ]
-    | None
-):
-    """The request head that starts at `at` and is complete: `head.RequestParts`."""
+    head_type: type[_Head], buf: bytes | bytearray, at: int, limits: _Limits, /
+) -> _Head | None:
+    """Return the request head that starts at `at` and is complete, as a `head.RequestHead`.
+
+    head_type: the NamedTuple to make
+    """
 
 def parse_response(
-    buf: bytes | bytearray, at: int, limits: _Limits, method: bytes, /
-) -> tuple[bytes, bool, bytes, int, bytes, _Fields, int, int, bool, int, Sequence[bytes]] | None:
-    """The response head that starts at `at` and is complete: `head.ResponseParts`.
+    head_type: type[_Head], buf: bytes | bytearray, at: int, limits: _Limits, method: bytes, /
+) -> _Head | None:
+    """Return the response head that starts at `at` and is complete, as a `head.ResponseHead`.
 
-    method: of the request that it answers
+    head_type: the NamedTuple to make; method: of the request that it answers
     """
 
 def render_fields(
@@ -52,15 +38,18 @@ def render_fields(
     """
 
 def render_response(
+    head_type: type[_Head],
     line: bytes,
     fields: object,
     method: bytes,
     date_line: bytes,
     /,
-) -> tuple[bytes, int, int, bool] | None:
-    """A response head for HTTP/1.1 on a connection that persists: `writer.OutHead`.
+) -> _Head | None:
+    """Return a response head for HTTP/1.1 on a connection that persists, as a
+    `writer.OutgoingHead`.
 
-    line: the status line; the other arguments as in `writer.response_head`
+    head_type: the NamedTuple to make; line: the status line; the other arguments as in
+        `writer.response_head`
     """
 
 def decode_chunks(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from thor.http.client.exchange import HttpClientExchange
     from thor.http.client.pool import OriginPool
-    from thor.http.wire.head import ResponseParts
+    from thor.http.wire.head import ResponseHead
     from thor.tcp import TcpConnection
 
 HEAD, BODY, READ_DONE, UPGRADED = (
@@ -280,7 +280,7 @@ class HttpClientConnection(ClientPatience):
             ):
                 tcp_conn.pause(False)
 
-    def _begin_response(self, exchange: HttpClientExchange, head: ResponseParts) -> None:
+    def _begin_response(self, exchange: HttpClientExchange, head: ResponseHead) -> None:
         # fmt: off
         (
             exchange.res_version, _, status, code, phrase, fields, framing, length, keep_alive,

@@ -89,9 +89,8 @@ class ProxyTunnel:
                 head = self._reader.read_head()
                 if head is None:
                     break
-                parts = ResponseHead(*head)
-                if parts.status_code >= 200:
-                    self._answered(parts)
+                if head.status_code >= 200:
+                    self._answered(head)
         except HttpError as exc:
             self._fail(ProxyError(str(exc)))
 

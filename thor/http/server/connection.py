@@ -186,7 +186,7 @@ class HttpServerConnection(Ending):
             self._await_head()
             return False
         self._head = QUIET
-        objection = head[11]
+        objection = head.objection
         if objection and not (objection is MisdirectedRequestError and self._is_client_tls()):
             self._refuse(objection())
             return False

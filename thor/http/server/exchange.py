@@ -21,7 +21,7 @@ from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError,
 from thor.http.headers import field_list
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ServerWriting
-from thor.http.wire.writer import OutHead, informational_head, response_head
+from thor.http.wire.writer import OutgoingHead, informational_head, response_head
 from thor.tcp.sendfile import can_send_files
 from thor.tcp.state import OPEN
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from thor.http.error import HttpError
     from thor.http.server.connection import HttpServerConnection
-    from thor.http.wire.head import RequestParts
+    from thor.http.wire.head import RequestHead
     from thor.tcp import TcpConnection
     from thor.tcp.sendfile import File
     from thor.types import Data, HeadersIn, RawHeaders
@@ -89,7 +89,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
     #: The authority that the request is for (RFC 9110 section 7.1); empty if unknown.
     host: bytes
 
-    def __init__(self, conn: HttpServerConnection, head: RequestParts) -> None:
+    def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
         self._listeners = self._sink = None
         #: The layer above, if there is one. It is called directly for what each request has:
         #: `request_body(chunk)` and `request_done(trailers)`; it is the sink as well, and its
@@ -154,11 +154,11 @@ class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
         out = response_head(
             status, phrase, headers, self.method, self._http11, keep_alive, date_line
         )
-        if early and out[3] and not conn._can_discard_body(self, out[1]):
+        if early and out.keep_alive and not conn._can_discard_body(self, out.framing):
             out = response_head(
                 status, phrase, headers, self.method, self._http11, False, date_line
             )
-        if out[1] == NO_BODY:
+        if out.framing == NO_BODY:
             out = self._check_bodiless(out, date_line)
         data, self._framing, self._left, self._keep_alive = out
         tcp_conn = conn.tcp_conn
@@ -168,12 +168,12 @@ class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
         else:
             self._writing = FAILED  # the program is told when the connection has noticed
 
-    def _check_bodiless(self, out: OutHead, date_line: bytes) -> OutHead:
+    def _check_bodiless(self, out: OutgoingHead, date_line: bytes) -> OutgoingHead:
         """A head after which there is no body: for some there must not be such a response.
 
         Raises: OutputSyntaxError for one that is not final
         """
-        kind = out[0][9:10]
+        kind = out.data[9:10]
         if kind == b"1":
             raise OutputSyntaxError("not a final status: see response_nonfinal() and upgrade()")
         if kind == b"2" and self.method == b"CONNECT":
@@ -182,7 +182,8 @@ class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
             data, *_ = response_head(
                 405, "Method Not Allowed", fields, b"CONNECT", self._http11, False, date_line
             )
-            return data, NO_BODY, 0, False  # the body of what the program meant is dropped
+            # The body of what the program meant is dropped.
+            return OutgoingHead(data, NO_BODY, 0, False)
         return out
 
     def response_nonfinal(

@@ -17,7 +17,7 @@ from thor.http.wire.state import ServerWriting
 if TYPE_CHECKING:
     from thor.http.error import HttpError
     from thor.http.server.connection import HttpServerConnection
-    from thor.http.wire.head import RequestParts
+    from thor.http.wire.head import RequestHead
     from thor.tcp import TcpConnection
     from thor.types import HeadersIn
 
@@ -34,7 +34,7 @@ class RecordedExchange(HttpServerExchange):
     error: what went wrong, or None
     """
 
-    def __init__(self, conn: HttpServerConnection, head: RequestParts) -> None:
+    def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
         HttpServerExchange.__init__(self, conn, head)
         loop = conn.server.loop
         self.path = self.uri

@@ -13,7 +13,7 @@ collected on the way and looked at afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from thor.http.error import (
     ContentTooLargeError,
@@ -73,28 +73,8 @@ _MAX_STATUS_LINES = 256
 _MAX_STATUS_LINE_BYTES = 64
 
 
-#: A request head that has one reading, in the order of `RequestHead`.
-RequestParts: TypeAlias = tuple[
-    bytes,
-    bytes,
-    bytes,
-    bool,
-    list[Field],
-    int,
-    int,
-    bool,
-    bytes,
-    int,
-    bool,
-    type[MessageError] | Literal[False],
-    Sequence[bytes],
-    bool,
-]
-
-
 class RequestHead(NamedTuple):
-    """The names of a request head's parts. A plain tuple is what the parser gives: it costs a
-    quarter of one with names, and who wants the parts unpacks them.
+    """A request head that has one reading.
 
     version is what the message says (b"1.0", b"1.7"), http11 whether HTTP/1.1 is meant by it.
     headers: fields as spelled, in order, values stripped; where the target is in absolute form,
@@ -126,14 +106,8 @@ class RequestHead(NamedTuple):
     te_trailers: bool
 
 
-#: A response head that has one reading, in the order of `ResponseHead`.
-ResponseParts: TypeAlias = tuple[
-    bytes, bool, bytes, int, bytes, list[Field], int, int, bool, int, Sequence[bytes]
-]
-
-
 class ResponseHead(NamedTuple):
-    """The names of a response head's parts; as in RequestHead.
+    """A response head that has one reading.
 
     status is b"200", status_code 200; phrase may be empty.
     keep_alive: neither the response nor its framing ends the connection.
@@ -152,7 +126,7 @@ class ResponseHead(NamedTuple):
     upgrade: Sequence[bytes]
 
 
-def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
+def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
     """Parse a request head (RFC 9112 sections 3, 5, 6).
 
     block: from the request line to the last field line, without the CRLF CRLF that follows
@@ -188,7 +162,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestParts:
                     # Nothing is said about the body or the connection.
                     size += 4
                     # fmt: off
-                    return (
+                    return RequestHead(
                         method, target, b"1.1", True, headers, NO_BODY, 0, True,
                         host, size, False, False, (), False,
                     )
@@ -212,7 +186,7 @@ def _request_head(
     special: list[tuple[int, bytes]],
     size: int,
     limits: Limits,
-) -> RequestParts:
+) -> RequestHead:
     """What a request says about its body, its connection and its host.
 
     authority: the target's, b"" if it has none; special: the fields that say it
@@ -236,7 +210,7 @@ def _request_head(
         if limits.max_body_bytes is not None and length > limits.max_body_bytes:
             raise ContentTooLargeError(f"{length} bytes declared")
     expectations = {name for name in list_elements(b",".join(values[EXPECT]).lower()) if name}
-    return (
+    return RequestHead(
         method,
         target,
         number,
@@ -255,7 +229,7 @@ def _request_head(
     )
 
 
-def parse_response_head(block: bytes, limits: Limits, method: bytes) -> ResponseParts:
+def parse_response_head(block: bytes, limits: Limits, method: bytes) -> ResponseHead:
     """Parse a response head (RFC 9112 sections 4, 5, 6).
 
     block: from the status line to the last field line, without the CRLF CRLF that follows
@@ -304,7 +278,7 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
         _keep_one_length(headers, length)
     size += 4
     # fmt: off
-    return (
+    return ResponseHead(
         version, http11, status, code, phrase, headers, framing, length, keep_alive, size, upgrade
     )
     # fmt: on

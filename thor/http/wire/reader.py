@@ -32,8 +32,8 @@ from thor.http.wire.fields import Field
 from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
 from thor.http.wire.grammar import END_OF_HEAD
 from thor.http.wire.head import (
-    RequestParts,
-    ResponseParts,
+    RequestHead,
+    ResponseHead,
     parse_request_head,
     parse_response_head,
 )
@@ -325,20 +325,20 @@ class RequestReader(MessageReader):
         self._max_body_bytes = limits.max_body_bytes
         self._empty_lines = 0  # in front of the next request line
 
-    def read_head(self) -> RequestParts | None:
-        """The next request head, in the order of `RequestHead`; None if it is not complete.
+    def read_head(self) -> RequestHead | None:
+        """Return the next request head; None if it is not complete.
 
         Raises: a MessageError; IncompleteMessageError after `eof()`; RuntimeError if the body of
             the message before was not read
         """
-        head: RequestParts | None = None
+        head: RequestHead | None = None
         buf = self.buffer
         if _parse_request is not None and self._body == NO_BODY:
             at = self._at
-            head = _parse_request(buf, at, self._limits.codec_limits)
+            head = _parse_request(RequestHead, buf, at, self._limits.codec_limits)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
-                at += head[9]
+                at += head.head_bytes
                 if at == len(buf):
                     self.buffer = b""
                     at = 0
@@ -352,11 +352,11 @@ class RequestReader(MessageReader):
             except HttpError as error:
                 self._fail(error)
         self._empty_lines = 0
-        if head[5] == NO_BODY:
+        if head.framing == NO_BODY:
             self.complete = True
             self._trailers = None
         else:
-            self._begin_body(head[5], head[6])
+            self._begin_body(head.framing, head.length)
         return head
 
     def _find_request(self) -> bytes | None:
@@ -399,8 +399,8 @@ class ResponseReader(MessageReader):
         self._informational = 0
         self.complete = False
 
-    def read_head(self) -> ResponseParts | None:
-        """The next response head, in the order of `ResponseHead`; None if it is not complete.
+    def read_head(self) -> ResponseHead | None:
+        """Return the next response head; None if it is not complete.
 
         After an informational one (but 101) `complete` is False and the next one is due.
 
@@ -414,10 +414,10 @@ class ResponseReader(MessageReader):
         buf = self.buffer
         if _parse_response is not None and self._body == NO_BODY and method is not None:
             at = self._at
-            head = _parse_response(buf, at, self._limits.codec_limits, method)
+            head = _parse_response(ResponseHead, buf, at, self._limits.codec_limits, method)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
-                at += head[9]
+                at += head.head_bytes
                 if at == len(buf):
                     self.buffer = b""
                     at = 0
@@ -433,13 +433,13 @@ class ResponseReader(MessageReader):
                 head = parse_response_head(block, self._limits, method)
             except HttpError as error:
                 self._fail(error)
-        if head[3] < 200:
-            self._read_informational(head[3])
-        elif head[6] == NO_BODY:
+        if head.status_code < 200:
+            self._read_informational(head.status_code)
+        elif head.framing == NO_BODY:
             self._trailers = None
             self._finish()
         else:
-            self._begin_body(head[6], head[7])
+            self._begin_body(head.framing, head.length)
         return head
 
     def _read_informational(self, status_code: int) -> None:

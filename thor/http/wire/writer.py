@@ -14,7 +14,7 @@ say one thing about its end and do another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from thor import native
 from thor.http.error import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAST_CHUNK",
-    "OutHead",
+    "OutgoingHead",
     "encode_chunk",
     "error_response",
     "informational_head",
@@ -61,9 +61,17 @@ __all__ = [
 ]
 
 
-#: A head that is ready to be sent, and what it promises: (its bytes, the body's framing and its
-#: length as in `wire.framing`, whether the connection may persist after it).
-OutHead: TypeAlias = tuple[bytes, int, int, bool]
+class OutgoingHead(NamedTuple):
+    """A head that is ready to be sent, and what it promises.
+
+    data: its bytes; framing, length: of the body, as in `wire.framing`
+    keep_alive: whether the connection may persist after the message
+    """
+
+    data: bytes
+    framing: int
+    length: int
+    keep_alive: bool
 
 
 # What is done with a field: it is passed on, or else.
@@ -129,7 +137,7 @@ def response_head(
     http11: bool,
     keep_alive: bool,
     date_line: bytes,
-) -> OutHead:
+) -> OutgoingHead:
     """A response head (RFC 9112 sections 4, 6 and 9.6).
 
     method, http11: of the request; http11 says whether it came as HTTP/1.1
@@ -140,14 +148,15 @@ def response_head(
     """
     line, code = _status_line_cache.get((status, phrase)) or _status_line(status, phrase)
     if keep_alive and http11 and _render_response:
-        rendered = _render_response(line, headers, method, date_line)
+        rendered = _render_response(OutgoingHead, line, headers, method, date_line)
         if rendered is not None:
             return rendered
     tunnel = code < 200 or (code < 300 and method == b"CONNECT")
     data, length, has_date, special = _render(line, headers, not tunnel and code != 204)
     if length >= 0 and keep_alive and http11 and code != 304 and method != b"HEAD" and not special:
         # What most responses are, and all that is to be decided about them.
-        return data + (END_OF_HEAD if has_date else date_line + END_OF_HEAD), LENGTH, length, True
+        end = END_OF_HEAD if has_date else date_line + END_OF_HEAD
+        return OutgoingHead(data + end, LENGTH, length, True)
     framing = LENGTH
     if tunnel or method == b"HEAD" or code == 304 or code == 204:
         framing = NO_BODY
@@ -170,7 +179,7 @@ def response_head(
         end = b"\r\nConnection: keep-alive\r\n\r\n"
     else:
         end = b"\r\nConnection: close\r\n\r\n"
-    return data + date_line + end, framing, length, keep_alive
+    return OutgoingHead(data + date_line + end, framing, length, keep_alive)
 
 
 def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) -> bytes:
@@ -212,7 +221,7 @@ def request_head(
     upgrade: str | bytes | None,
     te_trailers: bool,
     keep_alive: bool = True,
-) -> OutHead:
+) -> OutgoingHead:
     """A request head (RFC 9112 sections 3, 6 and 9.6).
 
     target: in the form that the next hop needs; with WireFields, one that was parsed
@@ -250,7 +259,7 @@ def request_head(
     start = (method, b" ", target, b" HTTP/1.1\r\nHost: ", host, fields, tail, END_OF_HEAD)
     if length < 0:
         length = 0
-    return b"".join(start), framing, length, keep_alive
+    return OutgoingHead(b"".join(start), framing, length, keep_alive)
 
 
 def _request_framing(method: bytes, length: int, has_body: bool | None) -> tuple[int, bytes]:
