@@ -4,6 +4,8 @@ PYTEST_ARGS ?=
 # Processes that share the suite; 0: this one alone, for a debugger.
 JOBS ?= 2
 BENCH_ARGS ?=
+METRICS_ARGS ?=
+MUTANTS ?=
 TIME ?= 60
 CORPORA ?= ../shared/corpora
 
@@ -15,7 +17,7 @@ STAMPS := $(VENV)/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers conformance corpora fuzz soak sanitize dist wheels clean
+.PHONY: help venv demo test cover lint format type doc bench bench-udp bench-tls-soak bench-peers mutants metrics conformance corpora fuzz soak sanitize dist wheels clean
 
 help: ## List every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
@@ -94,6 +96,12 @@ bench-tls-soak: $(STAMPS)/test ## Make 10,000 TLS handshakes, and see what they 
 
 bench-peers: $(STAMPS)/base ## Install the peers of the benchmark: into build/peers, and by apt-get
 	$(BIN)/python -m bench.peers install
+
+mutants: $(STAMPS)/test ## Break Thor in one place after the other; its tests must notice (MUTANTS="FILTER ...")
+	$(BIN)/python test/mutants/mutate.py $(MUTANTS)
+
+metrics: $(STAMPS)/python ## Describe the source by figures: sizes, encapsulation, types, tests
+	@$(BIN)/python -m bench.metrics $(METRICS_ARGS)
 
 conformance: $(STAMPS)/python ## Write doc/conformance.rst anew from the tables of test/conformance
 	$(BIN)/python test/conformance/page.py

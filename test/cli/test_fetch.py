@@ -52,9 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             _, code, target = name.split("-", 2)
             status = int(code)
             fields.append(("Location", target.replace("|", "/")))
-        elif name == "loop":
+        elif name.startswith("redirects-"):
             status = 302
-            fields.append(("Location", "/loop"))
+            left = int(name.removeprefix("redirects-"))
+            fields.append(("Location", f"/redirects-{left - 1}" if left > 1 else "/a"))
         self.send_response(status)
         for field in fields:
             self.send_header(*field)
@@ -302,8 +303,11 @@ def test_redirects_are_followed_when_asked(url: str, code: str, sends: bytes) ->
     assert thor("fetch", "-L", "-d", "x=1", f"{url}/to-{code}-|a") == (0, sends, "")
 
 
-def test_redirects_have_an_end(url: str) -> None:
-    complains(here("fetch", "-L", f"{url}/loop"), 1, "more than 10 redirects")
+def test_redirects_have_an_end(url: str, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    assert here("fetch", "-L", "-s", "-o", str(output), f"{url}/redirects-10") == (0, b"", "")
+    assert output.read_bytes() == b"GET /a\n"
+    complains(here("fetch", "-L", f"{url}/redirects-11"), 1, "more than 10 redirects")
 
 
 @pytest.mark.parametrize(

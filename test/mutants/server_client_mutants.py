@@ -1,0 +1,315 @@
+"""Mutants of the HTTP server and the HTTP client: timeouts, persistence, pool, retries."""
+
+from __future__ import annotations
+
+from mutations import Mutant
+
+PATIENCE = ("test/http/server/test_patience.py",)
+LINGERING = ("test/http/server/test_lingering.py",)
+DRAINING = ("test/http/server/test_draining.py",)
+PERSISTENCE = ("test/http/server/test_persistence.py",)
+UPGRADE = ("test/http/server/test_upgrade.py",)
+HALF_CLOSE = ("test/http/server/test_half_close.py",)
+RETRYING = ("test/http/client/test_retrying.py",)
+POOL = ("test/http/client/test_pool.py",)
+CLIENT_PATIENCE = ("test/http/client/test_patience.py",)
+CLIENT_CONNECT = ("test/http/client/test_connect.py",)
+
+SERVER_CONNECTION = "thor/http/server/connection.py"
+ENDING = "thor/http/server/ending.py"
+SERVER_PATIENCE = "thor/http/server/patience.py"
+BODY_WRITER = "thor/http/connection.py"
+CLIENT_CONNECTION = "thor/http/client/connection.py"
+CLIENT_REQUEST = "thor/http/client/request.py"
+CLIENT_EXCHANGE = "thor/http/client/exchange.py"
+CLIENT_TIMEOUTS = "thor/http/client/patience.py"
+CLIENT_POOL = "thor/http/client/pool.py"
+
+MUTANTS = (
+    Mutant(
+        "server-head-timeout-restarts",
+        SERVER_CONNECTION,
+        "        elif self._head != BEGUN and self._reader.started:\n",
+        "        elif self._reader.started:\n",
+        PATIENCE,
+        "each byte of a head starts its timeout anew: slowloris",
+    ),
+    Mutant(
+        "server-body-rate",
+        SERVER_PATIENCE,
+        "        slow = 0 < came < (server.min_body_rate or 0) * RATE_WINDOW_S\n",
+        "        slow = False\n",
+        PATIENCE,
+        "a body that comes byte by byte is waited for",
+    ),
+    Mutant(
+        "server-send-timeout",
+        SERVER_PATIENCE,
+        "        if self._write_blocked and server.send_timeout:\n",
+        "        if False:\n",
+        PATIENCE,
+        "a client that does not read its response is kept for ever",
+    ),
+    Mutant(
+        "server-half-close-timeout",
+        SERVER_PATIENCE,
+        "        if self._half_closed and server.half_close_timeout:\n",
+        "        if False:\n",
+        ("test/http/server/test_patience.py", *HALF_CLOSE),
+        "a client that has closed its side is answered for ever",
+    ),
+    Mutant(
+        "server-idle-timeout",
+        SERVER_CONNECTION,
+        "        elif idle_timeout := self.server.idle_timeout:\n",
+        "        elif idle_timeout := None:\n",
+        PATIENCE,
+        "a connection without requests is kept for ever",
+    ),
+    Mutant(
+        "server-lingering-close",
+        ENDING,
+        "        if not self.server.linger_timeout:\n",
+        "        if True:\n",
+        LINGERING,
+        "an error response is lost in a reset, since its request is not read",
+    ),
+    Mutant(
+        "server-linger-bytes",
+        ENDING,
+        "        if self._discarded > self.server.linger_bytes and self.tcp_conn is not None:\n",
+        "        if False:\n",
+        LINGERING,
+        "a client whose request was refused sends on without an end",
+    ),
+    Mutant(
+        "server-drain-closes",
+        SERVER_CONNECTION,
+        "        if self.server._draining or self.server._crowded:\n            return False\n",
+        "",
+        DRAINING,
+        "a response of a server that stops promises a next request",
+    ),
+    Mutant(
+        "server-shutdown-truncates",
+        ENDING,
+        "            tcp_conn.abort()  # a clean close would make it look complete\n",
+        "            pass\n",
+        ("test/http/server/test_server.py",),
+        "a response that a shutdown cut off looks complete",
+    ),
+    Mutant(
+        "server-drain-bytes",
+        SERVER_CONNECTION,
+        "                if self._discarded > self.server.drain_bytes:\n",
+        "                if False:\n",
+        PERSISTENCE,
+        "the rest of a request that was answered is read without an end",
+    ),
+    Mutant(
+        "server-read-ahead",
+        SERVER_CONNECTION,
+        "            and reader.buffered > self.server.read_ahead_bytes\n",
+        "            and reader.buffered < 0\n",
+        ("test/http/server/test_connection.py",),
+        "pipelined requests are buffered without a bound",
+    ),
+    Mutant(
+        "server-unread-continue",
+        SERVER_CONNECTION,
+        "        if exchange.expects_continue and not reader.complete and not reader.buffered:\n",
+        "        if False:\n",
+        PERSISTENCE,
+        "after a final response instead of 100 a body is taken for the next request",
+    ),
+    Mutant(
+        "server-half-closed-persists",
+        SERVER_CONNECTION,
+        "        return not self._half_closed or reader.buffered > 0\n",
+        "        return True\n",
+        HALF_CLOSE,
+        "a client that has closed its side is promised a next response",
+    ),
+    Mutant(
+        "server-upgrade-unoffered",
+        SERVER_CONNECTION,
+        "        elif protocol.lower() not in [name.lower() for name in exchange._upgrade_protocols]:\n",
+        "        elif False:\n",
+        UPGRADE,
+        "a connection is switched to a protocol that nobody offered",
+    ),
+    Mutant(
+        "server-upgrade-loses-data",
+        SERVER_CONNECTION,
+        "        rest = self._reader.take_rest()\n",
+        '        rest = self._reader.take_rest() and b""\n',
+        UPGRADE,
+        "what came behind an upgrade request is lost",
+    ),
+    Mutant(
+        "server-error-to-head",
+        ENDING,
+        '        if self._exchange is not None and self._exchange.method == b"HEAD":\n',
+        "        if False:\n",
+        ("test/http/server/test_any_order.py",),
+        "an error response to HEAD has a body",
+    ),
+    Mutant(
+        "server-https-believed",
+        SERVER_CONNECTION,
+        "        if trusts is None:\n            return False\n",
+        "        if trusts is None:\n            return True\n",
+        ("test/conformance/test_server.py",),
+        "anybody's https target over plain TCP is believed",
+    ),
+    Mutant(
+        "body-above-length",
+        BODY_WRITER,
+        "            if left < 0:\n",
+        "            if False:\n",
+        (
+            "test/http/test_connection.py",
+            "test/http/server/test_exchange.py",
+        ),
+        "a program sends more than its Content-Length",
+    ),
+    Mutant(
+        "body-below-length",
+        BODY_WRITER,
+        "        elif framing == LENGTH and self._left:\n",
+        "        elif False:\n",
+        (
+            "test/http/test_connection.py",
+            "test/http/server/test_exchange.py",
+        ),
+        "a program sends less than its Content-Length, and the connection persists",
+    ),
+    Mutant(
+        "client-repeats-post",
+        CLIENT_EXCHANGE,
+        "        if dropped or (sent and self.method not in IDEMPOTENT):\n",
+        "        if dropped:\n",
+        RETRYING,
+        "a POST that may have been executed is sent again",
+    ),
+    Mutant(
+        "client-stale-connection",
+        CLIENT_EXCHANGE,
+        "        elif reused and not self._restarted:\n",
+        "        elif False:\n",
+        RETRYING,
+        "a request on a connection that the server closed fails or waits",
+    ),
+    Mutant(
+        "client-retry-limit",
+        CLIENT_EXCHANGE,
+        "        return self._retries <= self.client.retry_limit\n",
+        "        return self._retries <= self.client.retry_limit + 1\n",
+        RETRYING,
+        "a request is retried once more than retry_limit",
+    ),
+    Mutant(
+        "client-replay-limit",
+        CLIENT_REQUEST,
+        "        if self._replay_bytes - len(self._head) > self.client.retry_body_limit or (\n",
+        "        if False or (\n",
+        RETRYING,
+        "a body is kept for a retry whatever its size",
+    ),
+    Mutant(
+        "pool-connection-limit",
+        CLIENT_POOL,
+        "len(self.open) + len(self.connecting) < limit\n",
+        "len(self.open) + len(self.connecting) <= limit\n",
+        POOL,
+        "one connection more than max_server_conn is opened",
+    ),
+    Mutant(
+        "pool-waiting-limit",
+        CLIENT_POOL,
+        "        elif len(self.waiting) >= exchange.client.max_waiting:\n",
+        "        elif False:\n",
+        POOL,
+        "requests wait for a connection without a bound",
+    ),
+    Mutant(
+        "pool-keyed-by-settings",
+        "thor/http/client/route.py",
+        "        self.key = (*found.values(), *limits.values())\n",
+        "        self.key = (*limits.values(),)\n",
+        (*POOL, "test/http/client/test_route.py"),
+        "clients that verify share connections with those that do not",
+    ),
+    Mutant(
+        "client-reuses-dirty-connection",
+        CLIENT_CONNECTION,
+        "            and not (extra or self._ended)\n",
+        "            and not self._ended\n",
+        ("test/http/client/test_hostile_origins.py",),
+        "bytes behind a response wait on a connection that is used again",
+    ),
+    Mutant(
+        "client-unasked-protocol",
+        CLIENT_CONNECTION,
+        "        if exchange._protocol not in [protocol.lower() for protocol in protocols]:\n",
+        "        if False:\n",
+        ("test/http/client/test_switching.py",),
+        "an origin switches to a protocol that was not asked for",
+    ),
+    Mutant(
+        "client-response-timeout",
+        CLIENT_TIMEOUTS,
+        "        if client.response_timeout and exchange._reading is HEAD and sent:\n",
+        "        if False:\n",
+        CLIENT_PATIENCE,
+        "a response that does not begin is waited for",
+    ),
+    Mutant(
+        "client-exchange-timeout",
+        CLIENT_TIMEOUTS,
+        "        when, then = exchange._expires_at, self._time_out_exchange\n",
+        "        when, then = inf, self._time_out_exchange\n",
+        CLIENT_PATIENCE,
+        "an exchange lasts longer than exchange_timeout",
+    ),
+    Mutant(
+        "client-continue-timeout",
+        CLIENT_TIMEOUTS,
+        "            until = self._sent_at + CONTINUE_S\n",
+        "            until = inf\n",
+        (*CLIENT_PATIENCE,),
+        "a body waits for ever for a 100 that never comes",
+    ),
+    Mutant(
+        "client-check-ip",
+        "thor/http/client/connect.py",
+        '        if settings.check_ip is not None and not target.host.startswith("unix:"):\n',
+        "        if False:\n",
+        CLIENT_CONNECT,
+        "addresses that check_ip refuses are connected to",
+    ),
+    Mutant(
+        "client-alpn",
+        "thor/http/client/connect.py",
+        "        if agreed not in _SPOKEN:",
+        "        if False:",
+        ("test/http/client/test_tunnel.py",),
+        "HTTP/1.1 is spoken where another protocol was agreed on",
+    ),
+    Mutant(
+        "client-tunnel-data",
+        "thor/http/client/tunnel.py",
+        "        if self._reader.buffered:\n",
+        "        if False:\n",
+        ("test/http/client/test_tunnel.py",),
+        "what a proxy adds behind its answer goes into the TLS of the tunnel",
+    ),
+    Mutant(
+        "client-careful",
+        CLIENT_CONNECTION,
+        'if type(exc).__name__ == "SSLEOFError" and not exchange.client.careful:',
+        'if type(exc).__name__ == "SSLEOFError":',
+        ("test/http/client/test_tls.py",),
+        "a response that was cut off under TLS looks complete",
+    ),
+)

@@ -1,0 +1,335 @@
+"""Mutants of TCP, TLS, UDP and the resolver."""
+
+from __future__ import annotations
+
+from mutations import Mutant
+
+CONNECTION = ("test/tcp/test_connection.py", "test/tcp/test_connection_ending.py")
+WRITING = ("test/tcp/test_writing.py", *CONNECTION)
+TCP_CLIENT = ("test/tcp/test_client.py", "test/tcp/test_client_race.py")
+INCOMING = ("test/tcp/test_proxy_header_reader.py", "test/tcp/test_proxy_protocol.py")
+PROXY_HEADERS = ("test/tcp/test_proxy_protocol.py", "test/tcp/test_proxy_tlvs.py")
+TLS_CONNECTION = (
+    "test/tls/test_connection.py",
+    "test/tls/test_connection_ending.py",
+    "test/tls/test_connection_faults.py",
+)
+TLS_SERVER = ("test/tls/test_server.py", "test/tls/test_handshake.py")
+UDP = ("test/udp",)
+DNS = ("test/test_dns.py",)
+
+TCP_CONNECTION = "thor/tcp/connection.py"
+TCP_WRITING = "thor/tcp/writing.py"
+TCP_CLIENT_FILE = "thor/tcp/client.py"
+TCP_SERVER_FILE = "thor/tcp/server.py"
+TLS_CONNECTION_FILE = "thor/tls/connection.py"
+TLS_CONTEXT = "thor/tls/context.py"
+UDP_CHANNEL = "thor/udp/channel.py"
+DNS_FILE = "thor/dns.py"
+
+MUTANTS = (
+    Mutant(
+        "tcp-closes-after-peer",
+        TCP_CONNECTION,
+        "        elif not self.allow_half_open:\n",
+        "        elif False:\n",
+        CONNECTION,
+        "a connection whose peer has closed stays half open unasked",
+    ),
+    Mutant(
+        "tcp-rest-before-loss",
+        TCP_CONNECTION,
+        "        if not self._unread:\n            self._on_connection_lost(self._loss_error)\n",
+        "        if True:\n            self._on_connection_lost(self._loss_error)\n",
+        CONNECTION,
+        "what had arrived before a connection broke is lost",
+    ),
+    Mutant(
+        "tcp-abort-resets",
+        TCP_CONNECTION,
+        'socket_module.SO_LINGER, struct.pack("ii", 1, 0)',
+        'socket_module.SO_LINGER, struct.pack("ii", 0, 0)',
+        CONNECTION,
+        "an aborted connection looks as if it had ended well",
+    ),
+    Mutant(
+        "tcp-unread-order",
+        TCP_CONNECTION,
+        "            self._unread = data + self._unread\n",
+        "            self._unread = self._unread + data\n",
+        CONNECTION,
+        "data that is given back twice comes in the wrong order",
+    ),
+    Mutant(
+        "tcp-high-water",
+        TCP_WRITING,
+        "            if size > self.high_water:\n",
+        "            if False:\n",
+        WRITING,
+        "nobody is asked to pause above the high-water mark",
+    ),
+    Mutant(
+        "tcp-low-water",
+        TCP_WRITING,
+        "        if self.write_paused and self.write_buffer.size <= self.low_water:\n",
+        "        if self.write_paused and self.write_buffer.size <= self.high_water:\n",
+        WRITING,
+        "a writer is resumed before the low-water mark",
+    ),
+    Mutant(
+        "tcp-partial-write",
+        "thor/tcp/write_buffer.py",
+        "            self[0] = memoryview(self[0])[sent:]\n",
+        "            pass\n",
+        ("test/tcp/test_write_buffer.py::test_what_was_taken_is_dropped_and_counted",),
+        "what was sent of a chunk is sent again",
+    ),
+    Mutant(
+        "tcp-sent-marks",
+        TCP_WRITING,
+        "        while marks and marks[0][0] <= self.bytes_written:\n",
+        "        while marks:\n",
+        WRITING,
+        "a response counts as sent while it is queued",
+    ),
+    Mutant(
+        "tcp-check-ip",
+        TCP_CLIENT_FILE,
+        "        if not allowed:\n            raise AddressRefused",
+        "        if False:\n            raise AddressRefused",
+        ("test/tcp/test_client_race.py", "test/tcp/test_client.py"),
+        "an address that check_ip refuses is connected to",
+    ),
+    Mutant(
+        "tcp-self-connect",
+        TCP_CLIENT_FILE,
+        "        if own[1] == self.address[1] and own == sock.getpeername():\n",
+        "        if False:\n",
+        ("test/tcp/test_client_start.py",),
+        "a client that connects to a free port of its own host is connected to itself",
+    ),
+    Mutant(
+        "tcp-connect-timeout",
+        TCP_CLIENT_FILE,
+        "        if timeout is not None:\n            self._timer =",
+        "        if timeout is None:\n            self._timer =",
+        TCP_CLIENT,
+        "a connection attempt has no timeout",
+    ),
+    Mutant(
+        "tcp-trusted-proxies",
+        TCP_SERVER_FILE,
+        "        elif address in self._trusted:\n",
+        "        elif self._trusted is not None:\n",
+        INCOMING,
+        "anybody's PROXY header is believed",
+    ),
+    Mutant(
+        "tcp-proxy-header-timeout",
+        "thor/tcp/proxy_header_reader.py",
+        "        self.loop.deadlines.arm(self, self.loop.now + self._limit_s)\n",
+        "",
+        INCOMING,
+        "a proxy that sends no header is waited for",
+    ),
+    Mutant(
+        "tcp-graceful-backlog",
+        TCP_SERVER_FILE,
+        "            self._rest = (self._backlog + 1) * len(self.listen_sockets)\n",
+        "            self._rest = 0\n",
+        ("test/tcp/test_server_stopping.py",),
+        "who is in the backlog when a server stops gracefully is reset",
+    ),
+    Mutant(
+        "tcp-descriptor-reserve",
+        "thor/tcp/descriptors.py",
+        "each + reserved_fds(limit) <= limit\n",
+        "each <= limit\n",
+        ("test/tcp/test_descriptors.py",),
+        "connections take the descriptors that answering them needs",
+    ),
+    Mutant(
+        "tcp-socket-file",
+        "thor/tcp/socketfile.py",
+        "    if identity is not None and file_identity(path) == identity:\n",
+        "    if identity is not None:\n",
+        ("test/tcp/test_socketfile.py",),
+        "a server that stops removes the socket file of its successor",
+    ),
+    Mutant(
+        "proxy-header-checksum",
+        "thor/tcp/proxy_protocol.py",
+        "        if crc32c(data[:where] + bytes(4) + data[where + 4 :]) != stated:\n",
+        "        if False:\n",
+        PROXY_HEADERS,
+        "a PROXY header with a wrong checksum is believed",
+    ),
+    Mutant(
+        "proxy-header-line-length",
+        "thor/tcp/proxy_protocol.py",
+        "    if len(start) >= MAX_LINE_BYTES:\n",
+        "    if False:\n",
+        (*PROXY_HEADERS, *INCOMING),
+        "the line of a PROXY header has no limit",
+    ),
+    Mutant(
+        "proxy-header-tlv-twice",
+        "thor/tcp/proxy_tlvs.py",
+        "        if kind in seen and kind in _SINGLE:\n",
+        "        if False:\n",
+        PROXY_HEADERS,
+        "of two different TLVs of one kind the first is believed",
+    ),
+    Mutant(
+        "splice-watched",
+        "thor/tcp/splice.py",
+        "dst.write_state is not OPEN or _is_watched(src):",
+        "dst.write_state is not OPEN:",
+        ("test/tcp/test_splice.py",),
+        "data passes by a program that listens for it",
+    ),
+    Mutant(
+        "tls-truncation",
+        TLS_CONNECTION_FILE,
+        "            if not raw:\n                raise truncated_error()\n",
+        '            if not raw:\n                return b""\n',
+        ("test/tls/test_connection_ending.py",),
+        "a TLS connection that was cut off looks as if it had ended well",
+    ),
+    Mutant(
+        "tls-close-notify",
+        TLS_CONNECTION_FILE,
+        "                self._object.unwrap()\n",
+        "                pass\n",
+        TLS_CONNECTION,
+        "a TLS connection ends without close_notify",
+    ),
+    Mutant(
+        "tls-answers-bounded",
+        TLS_CONNECTION_FILE,
+        "            if len(self._rest) > MAX_REST_BYTES:\n",
+        "            if False:\n",
+        ("test/tls/test_connection_faults.py",),
+        "a peer that asks for key updates and does not read fills the memory",
+    ),
+    Mutant(
+        "tls-partial-record",
+        TLS_CONNECTION_FILE,
+        "            self._rest = raw[sent:]\n",
+        "            self._rest = raw\n",
+        TLS_CONNECTION,
+        "what was sent of a record is sent again",
+    ),
+    Mutant(
+        "tls-verification",
+        TLS_CONTEXT,
+        "    if not verify:\n",
+        "    if True:\n",
+        ("test/tls/test_context.py", "test/tls/test_client_failing.py"),
+        "a client believes any certificate",
+    ),
+    Mutant(
+        "tls-client-certificate",
+        TLS_CONTEXT,
+        "ssl.CERT_REQUIRED if must else ssl.CERT_OPTIONAL",
+        "ssl.CERT_OPTIONAL",
+        TLS_SERVER,
+        "a server that requires a certificate takes clients without one",
+    ),
+    Mutant(
+        "tls-renegotiation",
+        TLS_CONTEXT,
+        "    context.options |= ssl.OP_NO_RENEGOTIATION\n",
+        "    context.options &= ~ssl.OP_NO_RENEGOTIATION\n",
+        ("test/tls/test_context.py", *TLS_SERVER),
+        "a client renegotiates as often as it likes",
+    ),
+    Mutant(
+        "tls-handshake-timeout",
+        "thor/tls/handshake.py",
+        "        if self._timeout_s:\n",
+        "        if False:\n",
+        TLS_SERVER,
+        "a handshake that does not go on is waited for",
+    ),
+    Mutant(
+        "tls-handshake-limit",
+        "thor/tls/server.py",
+        "        if len(self._handshakes) < self.max_handshakes:\n            self._handshakes.add",
+        "        if True:\n            self._handshakes.add",
+        TLS_SERVER,
+        "more than max_handshakes run at a time",
+    ),
+    Mutant(
+        "tls-plain-bytes-before",
+        "thor/tls/start_tls.py",
+        "        if conn._unread:\n",
+        "        if False:\n",
+        ("test/tls/test_start_tls.py",),
+        "plain bytes before TLS begins are dropped or taken for the peer's",
+    ),
+    Mutant(
+        "tls-sessions-by-settings",
+        "thor/tls/client.py",
+        "        key = (self.name, self.where, context.verify_mode, context.check_hostname)\n",
+        "        key = (self.name, self.where)\n",
+        ("test/tls/test_sessions.py", "test/tls/test_client.py"),
+        "a session that was not verified is resumed where verification is on",
+    ),
+    Mutant(
+        "tls-hello-name",
+        "thor/tls/client_hello.py",
+        "            if not server_name(messages[4:end]).isascii():\n",
+        "            if False:\n",
+        ("test/tls/test_client_hello.py", *TLS_SERVER),
+        "a name that is not ASCII in a client hello reaches Python's decoder",
+    ),
+    Mutant(
+        "udp-queue-limit",
+        UDP_CHANNEL,
+        "        if len(self.queue) >= endpoint.max_queued:\n",
+        "        if False:\n",
+        UDP,
+        "datagrams are queued without a bound",
+    ),
+    Mutant(
+        "udp-icmp-errors",
+        UDP_CHANNEL,
+        "                if origin in _ICMP:\n",
+        "                if False:\n",
+        UDP,
+        "nobody hears that a datagram could not be delivered",
+    ),
+    Mutant(
+        "udp-pause-in-batch",
+        UDP_CHANNEL,
+        "            if endpoint._paused:\n                return\n            try:\n",
+        "            try:\n",
+        UDP,
+        "datagrams are delivered after pause(True)",
+    ),
+    Mutant(
+        "dns-answers-expire",
+        DNS_FILE,
+        "        if kept[0] <= now:\n",
+        "        if False:\n",
+        DNS,
+        "an address is used for ever, whatever the name has become",
+    ),
+    Mutant(
+        "dns-questions-joined",
+        DNS_FILE,
+        "        waiting = self._queries.get(key)\n        if waiting is None:\n",
+        "        waiting = None\n        if waiting is None:\n",
+        DNS,
+        "a name is looked up as often as it is asked for at the same time",
+    ),
+    Mutant(
+        "dns-pending-limit",
+        DNS_FILE,
+        "            if len(self._queries) >= MAX_PENDING:\n",
+        "            if False:\n",
+        DNS,
+        "look-ups wait for a thread without a bound",
+    ),
+)
