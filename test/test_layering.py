@@ -2,8 +2,8 @@
 
 The rooms stand in a chain, and imports go left along it:
 
-    native, types, lazy <- events <- loop <- dns, binding, udp, tcp, workers <- tls <- http <- files
-        <- proxy | asgi | web | green <- cli
+    native, types, lazy, cache <- events <- loop <- dns, binding, udp, tcp, workers <- tls <- http
+        <- files <- proxy | asgi | web | green <- cli
 
 An import inside a function counts like one at the top: it is an edge at run time. One inside
 `if TYPE_CHECKING:` does not: annotations may name what a program hands over at run time, which
@@ -30,7 +30,7 @@ from thor_support import ROOT
 # -- the tables ---------------------------------------------------------------------------------
 
 CHAIN = (
-    ("native", "types", "lazy"),
+    ("native", "types", "lazy", "cache"),
     ("events",),
     ("loop",),
     ("dns", "binding", "udp", "tcp", "workers"),
@@ -62,6 +62,7 @@ LAZILY = {("events", "aio"), ("loop", "aio"), ("loop", "development")}
 #: The same inside `http` (rules 1 and 2): `wire` knows its own files, headers and errors; the
 #: client and the server never know each other.
 HTTP_CHAIN = (
+    ("semantics",),
     ("error",),
     ("headers",),
     ("wire", "dates"),
@@ -73,9 +74,10 @@ HTTP_CHAIN = (
 
 #: Files of `http` that know bytes alone: of the other rooms they may import these.
 HTTP_PURE = {
+    "semantics": set(),
     "error": set(),
     "headers": {"types"},
-    "wire": {"native"},
+    "wire": {"native", "cache"},
     "uri": {"types"},
     "conditional": {"types"},
     "dates": set(),

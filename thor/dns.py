@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from thor.cache import BoundedCache
 from thor.events import require_callback
 from thor.types import DnsResultList
 
@@ -70,7 +71,9 @@ class _Resolver:
     def __init__(self) -> None:
         self.epoch = -1
         self._queries: dict[_Key, dict[Lookup, None]] = {}
-        self._answers: dict[_Key, tuple[float, DnsResultList]] = {}
+        self._answers: BoundedCache[_Key, tuple[float, DnsResultList]] = BoundedCache(
+            MAX_ANSWERS, evict_oldest=True
+        )
 
     def fresh(self, key: _Key, now: float) -> DnsResultList | None:
         kept = self._answers.get(key)
@@ -103,15 +106,10 @@ class _Resolver:
 
     def _answered(self, loop: LoopBase, key: _Key, answer: Answer) -> None:
         if not isinstance(answer, OSError):
-            self._keep(key, loop.clock.monotonic() + FRESH_S, answer)
+            self._answers[key] = (loop.clock.monotonic() + FRESH_S, answer)
         for lookup in self._queries.pop(key):
             # Each in a call of its own: one that raises keeps nobody else from its answer.
             loop.call_soon(lookup._answer, answer)
-
-    def _keep(self, key: _Key, until: float, answer: DnsResultList) -> None:
-        if len(self._answers) >= MAX_ANSWERS:  # the dict's order is the order of age
-            del self._answers[next(iter(self._answers))]
-        self._answers[key] = (until, answer)
 
 
 _resolvers: WeakKeyDictionary[LoopBase, _Resolver] = WeakKeyDictionary()

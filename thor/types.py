@@ -1,4 +1,4 @@
-"""The types that the packages of Thor share. No state."""
+"""The types that the packages of Thor share, and how data becomes bytes. No state."""
 
 from __future__ import annotations
 
@@ -40,3 +40,15 @@ DnsResult: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, 
 DnsResultList: TypeAlias = list[DnsResult]
 #: What data may be passed as.
 Data: TypeAlias = str | bytes | bytearray | memoryview
+
+
+def to_bytes(data: Data) -> bytes:
+    """Return what a program sends as bytes: `str` in UTF-8, a copy of what can still change.
+
+    Raises: TypeError
+    """
+    if isinstance(data, str):
+        return data.encode("utf-8")
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")

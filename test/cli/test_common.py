@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thor.cli.common import GracefulRunner, address, network, seconds, write_all
+from thor.cli.common import GracefulRunner, address, seconds, write_all
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,6 @@ def test_what_is_no_address(text: str) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="seconds"):
         seconds(text)
-
-
-@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8", "10.1.2.3/8"])
-def test_networks(text: str) -> None:
-    assert network(text) == text
-
-
-@pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "unix:"])
-def test_what_is_no_network(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="no network"):
-        network(text)
 
 
 def test_a_long_write_waits_for_its_reader() -> None:

@@ -63,10 +63,17 @@ def test_modes_are_octal() -> None:
             mode(text)
 
 
-def test_peers_are_networks_or_those_of_unix_sockets() -> None:
-    assert (peers("unix:"), peers("10.0.0.0/8")) == ("unix:", "10.0.0.0/8")
+@pytest.mark.parametrize(
+    "text", ["unix:", "10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8", "10.1.2.3/8"]
+)
+def test_peers_are_networks_or_those_of_unix_sockets(text: str) -> None:
+    assert peers(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "unix:/run/x"])
+def test_peers_that_are_no_network_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="no network"):
-        peers("unix:/run/x")
+        peers(text)
 
 
 def test_addresses_are_shown_as_they_are_written() -> None:

@@ -66,7 +66,7 @@ def disk(world: World) -> Iterator[None]:
     shim = _Disk(world)
     with (
         patch.object(thor.files.disk, "os", shim),
-        patch.object(thor.files.disk, "PIECE_BYTES", 1000),
+        patch.object(thor.files.disk, "FILE_PIECE_BYTES", 1000),
         patch.object(thor.files.disk, "_NO_WAIT", 0),  # all is in memory
         patch.object(thor.files.serving, "WINDOW_BYTES", 1000),
     ):

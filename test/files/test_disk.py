@@ -182,7 +182,7 @@ def test_the_root_of_the_file_system_can_be_served(root: bytes) -> None:
 
 
 def test_a_file_is_read_in_pieces(root: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "PIECE_BYTES", 2)
+    monkeypatch.setattr(disk, "FILE_PIECE_BYTES", 2)
     file = open_file(root, (b"a.txt",), False)
     assert file is not None
     pieces = [file.begin(ByteRange(1, 4)), file.read(), file.read()]

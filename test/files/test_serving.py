@@ -264,7 +264,7 @@ def test_a_client_that_does_not_read_holds_little_memory(site: Site, read_how: s
     (near,) = [connection.tcp_conn for connection in site.server.connections]
     assert near is not None
     assert sum(map(len, near.write_buffer)) <= (
-        0 if read_how == "by the kernel" else disk.PIECE_BYTES
+        0 if read_how == "by the kernel" else disk.FILE_PIECE_BYTES
     )
     conn.pause(False)
     site.until(lambda: sum(map(len, received)) > LARGE)

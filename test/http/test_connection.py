@@ -9,8 +9,6 @@ import pytest
 from thor.http.connection import (
     MIN_SPLIT_CHUNK_BYTES,
     BodyWriter,
-    body_bytes,
-    date_value,
     write_together,
 )
 from thor.http.error import OutputStateError, OutputSyntaxError
@@ -129,25 +127,3 @@ def test_pieces_for_a_connection_that_is_closed_raise_and_are_not_kept() -> None
     settle(loop)
     client.abort()
     settle(loop)
-
-
-# -- values -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("data", ["é", "é".encode(), bytearray("é".encode())])
-def test_a_body_is_bytes_in_the_end(data: Any) -> None:
-    assert body_bytes(data) == b"\xc3\xa9"
-    assert type(body_bytes(data)) is bytes
-
-
-@pytest.mark.parametrize("data", [1, None, ["a"]])
-def test_what_is_no_data_is_a_type_error(data: Any) -> None:
-    with pytest.raises(TypeError):
-        body_bytes(data)
-
-
-def test_a_date_has_whole_seconds_in_its_one_form() -> None:
-    assert date_value(784111777.0) == b"Sun, 06 Nov 1994 08:49:37 GMT"
-    assert date_value(784111777.999) is date_value(784111777.0)
-    assert date_value(784111778.0) == b"Sun, 06 Nov 1994 08:49:38 GMT"
-    assert date_value(784111777.0) == b"Sun, 06 Nov 1994 08:49:37 GMT"

@@ -187,7 +187,7 @@ MUTANTS = (
     Mutant(
         "client-repeats-post",
         CLIENT_EXCHANGE,
-        "        if dropped or (sent and self.method not in IDEMPOTENT):\n",
+        "        if dropped or (sent and self.method not in idempotent_methods):\n",
         "        if dropped:\n",
         RETRYING,
         "a POST that may have been executed is sent again",

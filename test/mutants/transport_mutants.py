@@ -46,7 +46,7 @@ MUTANTS = (
     ),
     Mutant(
         "tcp-abort-resets",
-        TCP_CONNECTION,
+        "thor/tcp/sockets.py",
         'socket_module.SO_LINGER, struct.pack("ii", 1, 0)',
         'socket_module.SO_LINGER, struct.pack("ii", 0, 0)',
         CONNECTION,

@@ -260,7 +260,7 @@ MUTANTS = (
     Mutant(
         "writer-trailers-forbidden",
         WRITER_FILE,
-        '        if _octets(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS\n',
+        '        if encode_text(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS\n',
         "",
         WRITER,
         "a program's trailer may be a Content-Length",

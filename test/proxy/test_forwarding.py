@@ -449,7 +449,7 @@ def test_the_tables_of_names_and_peers_are_bounded() -> None:
     forward([(b"X" * 5000, b"")])
     assert len(forwarding._request_names) <= 1024
     assert b"X" * 5000 not in forwarding._request_names
-    assert len(policy._peers) <= 1024
+    assert len(policy.trusted._known) <= 1024
 
 
 # -- Max-Forwards -------------------------------------------------------------------------------

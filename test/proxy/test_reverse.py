@@ -10,7 +10,13 @@ from proxy_support import Stage, get, got, ok, own, passed
 
 import thor.proxy
 from thor.events import on
-from thor.http.error import ConnectError, HttpError, IncompleteMessageError, OutputStateError
+from thor.http.error import (
+    ConnectError,
+    HttpError,
+    IncompleteMessageError,
+    OutputStateError,
+    OutputSyntaxError,
+)
 from thor.http.server import HttpServer
 from thor.proxy import Flow, ReverseProxy, Upstream
 from thor.proxy.access_log import access_line, refused_line
@@ -294,6 +300,25 @@ def test_second_answer_of_a_flow_is_refused() -> None:
 
     stage.send("browser", get())
     stage.expect(("browser", "data", b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "error"),
+    [("\u20ac", b"", OutputSyntaxError), (5, b"", TypeError), ("1", 5, TypeError)],
+)
+def test_answer_of_a_flow_that_cannot_be_sent_is_refused(
+    value: Any, body: Any, error: type[Exception]
+) -> None:
+    stage = Stage()
+
+    @on(stage.proxy)
+    def request(flow: Flow) -> None:
+        with pytest.raises(error):
+            flow.respond(403, "Forbidden", [("a", value)], body)
+        flow.respond(404, "Not Found")
+
+    stage.send("browser", get())
+    stage.expect(("browser", "data", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
 
 
 def test_upstream_without_endpoints_is_unavailable() -> None:

@@ -116,6 +116,7 @@ def test_unmapped(address: Any, plain: Any) -> None:
         (["unix:"], "/run/peer", True),
         (["unix:"], ("127.0.0.1", 1), False),
         (["0.0.0.0/0", "::/0"], "", False),
+        (["0.0.0.0/0", "::/0"], ("no address", 1), False),
         ([], ("127.0.0.1", 1), False),
     ],
 )

@@ -30,7 +30,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     first = 500
     for number, sock in enumerate(sockets):
         os.dup2(sock.fileno(), first + number)
-    monkeypatch.setattr(socket_activation, "FIRST_FD", first)
+    monkeypatch.setattr(socket_activation, "LISTEN_FDS_START", first)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "2")
     monkeypatch.setenv("LISTEN_FDNAMES", "web:log")

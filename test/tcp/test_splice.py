@@ -16,7 +16,7 @@ from tcp_support import reset
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
-from thor.tcp.splice import IDLE_PIPES, MAX_PIPES, PIECE_BYTES, PIPE_BYTES, Pipes, pipes_of
+from thor.tcp.splice import IDLE_PIPES, MAX_PIPES, PIPE_BYTES, SPLICE_PIECE_BYTES, Pipes, pipes_of
 from thor.testing import connection_pair
 from thor_support import run_loop
 
@@ -105,7 +105,9 @@ def test_what_is_written_beside_it_comes_behind_it(tight: Joint) -> None:
     assert tight.drain(sent + 9) == bulk(sent)[:took] + b" and this" + bulk(sent)[took:]
 
 
-@pytest.mark.parametrize("left", [PIECE_BYTES - 1, PIECE_BYTES, 100_000, PIPE_BYTES * 2])
+@pytest.mark.parametrize(
+    "left", [SPLICE_PIECE_BYTES - 1, SPLICE_PIECE_BYTES, 100_000, PIPE_BYTES * 2]
+)
 def test_no_more_goes_than_there_is_room_for(joint: Joint, left: int) -> None:
     joint.left = left
     joint.again = False
@@ -113,7 +115,7 @@ def test_no_more_goes_than_there_is_room_for(joint: Joint, left: int) -> None:
     assert joint.carry(data) == data
     assert joint.went <= left
     assert joint.went + joint.read == len(data)
-    assert bool(joint.went) is (left >= PIECE_BYTES)
+    assert bool(joint.went) is (left >= SPLICE_PIECE_BYTES)
 
 
 def test_urgent_data_holds_nothing_up(joint: Joint) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thor.tcp.write_buffer import MAX_JOIN_BYTES, MAX_PIECES, NOTHING, WriteBuffer, to_bytes
+from thor.tcp.write_buffer import MAX_JOIN_BYTES, MAX_PIECES, NOTHING, WriteBuffer
 
 BIG = b"b" * MAX_JOIN_BYTES
 
@@ -137,13 +137,3 @@ def test_clear_drops_everything() -> None:
 def test_everything_leaves_in_order(sizes: list[int], takes: int | None) -> None:
     chunks = [bytes([65 + index % 26]) * size for index, size in enumerate(sizes)]
     assert drain(filled(*chunks), Wire(takes)) == b"".join(chunks)
-
-
-@pytest.mark.parametrize("data", ["caf\u00e9", b"caf\xc3\xa9", bytearray(b"caf\xc3\xa9")], ids=repr)
-def test_data_is_taken_as_str_or_bytes(data: Any) -> None:
-    assert to_bytes(data) == b"caf\xc3\xa9"
-
-
-def test_other_types_are_refused() -> None:
-    with pytest.raises(TypeError, match="int"):
-        to_bytes(7)  # type: ignore[arg-type]

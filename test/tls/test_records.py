@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thor.tls.records import PIECE_BYTES, RECORD_BYTES, pieces
+from thor.tls.records import ENCRYPT_PIECE_BYTES, RECORD_BYTES, pieces
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,15 @@ from thor.tls.records import PIECE_BYTES, RECORD_BYTES, pieces
         pytest.param([RECORD_BYTES - 1, 1], 0, [RECORD_BYTES], id="a-full-record"),
         pytest.param([RECORD_BYTES - 1, 2], 0, [RECORD_BYTES - 1, 2], id="no-more-than-a-record"),
         pytest.param([3, RECORD_BYTES, 4], 0, [3, RECORD_BYTES, 4], id="large-ones-are-not"),
-        pytest.param([PIECE_BYTES + 1], 0, [PIECE_BYTES, 1], id="a-large-one-is-sliced"),
-        pytest.param([2 * PIECE_BYTES], 1, [PIECE_BYTES, PIECE_BYTES - 1], id="and-skipped-into"),
+        pytest.param(
+            [ENCRYPT_PIECE_BYTES + 1], 0, [ENCRYPT_PIECE_BYTES, 1], id="a-large-one-is-sliced"
+        ),
+        pytest.param(
+            [2 * ENCRYPT_PIECE_BYTES],
+            1,
+            [ENCRYPT_PIECE_BYTES, ENCRYPT_PIECE_BYTES - 1],
+            id="and-skipped-into",
+        ),
     ],
 )
 def test_pieces(sizes: list[int], skip: int, expected: list[int]) -> None:
@@ -38,9 +45,9 @@ def test_pieces_are_the_rest_of_the_stream(chunks: list[bytes], skip: int) -> No
     stream = b"".join(chunks)
     found = list(pieces(chunks, skip))
     assert b"".join(found) == stream[skip:]
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in found)
+    assert all(0 < len(piece) <= ENCRYPT_PIECE_BYTES for piece in found)
 
 
 def test_a_large_chunk_is_not_copied() -> None:
-    chunk = bytes(3 * PIECE_BYTES)
+    chunk = bytes(3 * ENCRYPT_PIECE_BYTES)
     assert [piece.obj is chunk for piece in pieces([chunk], 10)] == [True] * 3  # type: ignore[union-attr]

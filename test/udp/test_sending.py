@@ -72,7 +72,7 @@ def test_misuse_raises_at_the_call(
 def test_hosts_that_are_remembered_are_bounded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint_module, "MAX_ROUTES", 2)
+    monkeypatch.setattr(endpoint_module, "MAX_LITERAL_HOSTS", 2)
     endpoint, _ = bench.endpoint(None)
     peer = bench.peer("0.0.0.0")
     for last in range(1, 6):

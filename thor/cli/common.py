@@ -8,7 +8,6 @@ command; what is listened on is in `listen.py`.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import signal
@@ -113,15 +112,6 @@ def address(text: str) -> tuple[str, int]:
             raise argparse.ArgumentTypeError(f"{text!r}: HOST:PORT is needed, not a Unix socket")
         raise argparse.ArgumentTypeError(f"{text!r}: the port must be a number from 0 to 65535")
     return host, int(port)
-
-
-def network(text: str) -> str:
-    """An argument that is a network of IPv4 or IPv6 addresses, or one address."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no network, such as 10.0.0.0/8") from None
-    return text
 
 
 def seconds(text: str) -> float:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from thor.cli.common import DRAIN_S, EXIT_USAGE, CommandError, address, network, seconds
+from thor.cli.common import DRAIN_S, EXIT_USAGE, CommandError, address, seconds
 from thor.http import HttpServer
 from thor.http.client.connect import ALPN_PROTOCOLS
 from thor.tcp import listen_fds
+from thor.tcp.address import Networks, join_host_port
 from thor.tls import server_context
 
 if TYPE_CHECKING:
@@ -108,8 +109,12 @@ def count(text: str) -> int:
 
 
 def peers(text: str) -> str:
-    """An argument that is a network, or `unix:` for the peers of Unix sockets."""
-    return text if text == "unix:" else network(text)
+    """Check an argument: a network, one address, or `unix:` for the peers of Unix sockets."""
+    try:
+        Networks([text])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network, such as 10.0.0.0/8") from None
+    return text
 
 
 def show(address: Any) -> str:
@@ -121,7 +126,7 @@ def show(address: Any) -> str:
     host, port = address[:2]
     if host.startswith("unix:"):
         return str(host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_host_port(host, port)
 
 
 def place(address: Any, secure: bool = False) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from thor.http.conditional import ByteRange
 
 #: What is read at once, in bytes: a reader that stops costs as much, for as long as it does.
-PIECE_BYTES = 32 * 1024
+FILE_PIECE_BYTES = 32 * 1024
 #: Most entries of a directory that a listing shows.
 MAX_LISTED = 10_000
 
@@ -89,13 +89,13 @@ class OpenFile:
 
     def read(self) -> bytes:
         """Return the next piece; empty at the end, or where the file has become shorter."""
-        data = os.pread(self.fd, min(PIECE_BYTES, self.left), self.offset)
+        data = os.pread(self.fd, min(FILE_PIECE_BYTES, self.left), self.offset)
         self.skip(len(data))
         return data
 
     def read_cached(self) -> bytes:
         """Return the next piece as far as it is in memory; empty if the disk has to be read."""
-        data = self._read_now(min(PIECE_BYTES, self.left), self.offset)
+        data = self._read_now(min(FILE_PIECE_BYTES, self.left), self.offset)
         self.skip(len(data))
         return data
 

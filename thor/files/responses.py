@@ -23,6 +23,7 @@ from thor.http.conditional import (
     select_range,
 )
 from thor.http.dates import format_date
+from thor.http.semantics import PHRASES
 
 if TYPE_CHECKING:
     from thor.types import RawHeaders
@@ -76,20 +77,6 @@ TYPES = {
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
     ".zip": "application/zip",
-}
-
-PHRASES = {
-    200: "OK",
-    204: "No Content",
-    206: "Partial Content",
-    301: "Moved Permanently",
-    304: "Not Modified",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    412: "Precondition Failed",
-    416: "Range Not Satisfiable",
-    500: "Internal Server Error",
-    501: "Not Implemented",
 }
 
 _WELL_ESCAPED = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from thor.files.disk import NOT_FOUND_ERRNOS, OpenFile, check_root, list_directory, open_file
 from thor.files.responses import (
-    PHRASES,
     Answer,
     ResolvedPath,
     content_type,
@@ -29,6 +28,7 @@ from thor.files.responses import (
     resolve_path,
     response_for,
 )
+from thor.http.semantics import PHRASES
 
 if TYPE_CHECKING:
     from thor.http.server.exchange import HttpServerExchange

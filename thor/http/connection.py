@@ -1,19 +1,17 @@
 """What an HTTP connection of either side does with its transport.
 
-Owns: how a message's body is framed on the way out, and what a Date field says. Must not know
-which side it is, nor the events of exchanges.
+Owns: how a message's body is framed on the way out. Must not know which side it is, nor the events
+of exchanges.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thor.http.dates import format_date
 from thor.http.error import OutputStateError
 from thor.http.wire.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from thor.http.wire.writer import encode_chunk, last_chunk
 from thor.tcp.state import OPEN
-from thor.tcp.write_buffer import to_bytes
 
 if TYPE_CHECKING:
     from thor.tcp import TcpConnection
@@ -22,25 +20,6 @@ if TYPE_CHECKING:
 MIN_SPLIT_CHUNK_BYTES = 16 * 1024
 #: How much of later requests is read ahead while one is dealt with, in bytes; then reading pauses.
 READ_AHEAD_BYTES = 64 * 1024
-
-#: A body's chunk as a program passed it, as bytes: `str` becomes UTF-8, what may change is copied.
-body_bytes = to_bytes
-
-_date_second = -1
-_date = b""
-
-
-def date_value(now: float) -> bytes:
-    """The value of a Date field (RFC 9110 section 5.6.7), rendered once a second.
-
-    now: Unix time in seconds
-    """
-    global _date, _date_second
-    second = int(now)
-    if second != _date_second:
-        _date = format_date(second)
-        _date_second = second
-    return _date
 
 
 class BodyWriter:

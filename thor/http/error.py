@@ -62,9 +62,11 @@ may still be used afterwards. Most may not: a peer that is misread once is misre
 
 from __future__ import annotations
 
-_BAD_REQUEST = (b"400", b"Bad Request")
-_BAD_GATEWAY = (b"502", b"Bad Gateway")
-_GATEWAY_TIMEOUT = (b"504", b"Gateway Timeout")
+from thor.http.semantics import PHRASES
+
+
+def _status(code: int) -> tuple[bytes, bytes]:
+    return b"%d" % code, PHRASES[code].encode("ascii")
 
 
 class HttpError(Exception):
@@ -94,7 +96,7 @@ class NetworkError(HttpError):
     """The other side could not be reached, or went away. Nobody's message is at fault."""
 
     desc = "Network error"
-    server_status: tuple[bytes, bytes] | None = _BAD_GATEWAY
+    server_status: tuple[bytes, bytes] | None = _status(502)
 
 
 class ConnectError(NetworkError):
@@ -107,7 +109,7 @@ class ConnectTimeoutError(ConnectError):
     """No connection within the time allowed (RFC 9110 section 15.6.5)."""
 
     desc = "Connection timed out"
-    server_status = _GATEWAY_TIMEOUT
+    server_status = _status(504)
 
 
 class TlsError(ConnectError):
@@ -148,7 +150,7 @@ class ResourceError(NetworkError):
     """This process, or its machine, has no descriptors or memory left. Nobody else's fault."""
 
     desc = "Out of resources"
-    server_status = (b"503", b"Service Unavailable")
+    server_status = _status(503)
 
 
 class DnsError(NetworkError):
@@ -161,7 +163,7 @@ class AccessError(NetworkError):
     """The host's address is one that the program's own settings refuse to connect to."""
 
     desc = "Access to this address is refused"
-    server_status = (b"403", b"Forbidden")
+    server_status = _status(403)
 
 
 class IncompleteMessageError(NetworkError):
@@ -174,14 +176,14 @@ class ReadTimeoutError(NetworkError):
     """The server sent nothing for too long (RFC 9110 section 15.6.5)."""
 
     desc = "Read timed out"
-    server_status = _GATEWAY_TIMEOUT
+    server_status = _status(504)
 
 
 class ExchangeTimeoutError(NetworkError):
     """The exchange as a whole took longer than allowed (RFC 9110 section 15.6.5)."""
 
     desc = "Exchange timed out"
-    server_status = _GATEWAY_TIMEOUT
+    server_status = _status(504)
 
 
 class SendTimeoutError(NetworkError):
@@ -195,14 +197,14 @@ class RequestTimeoutError(NetworkError):
     """The client did not finish its request in time (RFC 9110 section 15.5.9). Its fault."""
 
     desc = "Request timed out"
-    server_status = (b"408", b"Request Timeout")
+    server_status = _status(408)
 
 
 class UrlError(HttpError):
     """A URI, passed by the program, that cannot be requested (RFC 9110 section 4.2)."""
 
     desc = "Unsupported or invalid URI"
-    server_status = _BAD_REQUEST
+    server_status = _status(400)
     server_recoverable = True
     client_recoverable = True
 
@@ -214,14 +216,14 @@ class MessageError(HttpError):
     """The peer's message is not one, or could be read in two ways. The peer's fault."""
 
     desc = "Malformed message"
-    server_status: tuple[bytes, bytes] | None = _BAD_REQUEST
+    server_status: tuple[bytes, bytes] | None = _status(400)
 
 
 class StartLineError(MessageError):
     """A response does not start with a status line (RFC 9112 section 4). The server's fault."""
 
     desc = "Malformed status line"
-    server_status = _BAD_GATEWAY
+    server_status = _status(502)
 
 
 class RequestLineError(MessageError):
@@ -240,14 +242,14 @@ class HttpVersionError(MessageError):
     """A well-formed version with a major number that is not 1 (RFC 9110 section 15.6.6)."""
 
     desc = "HTTP version is not supported"
-    server_status = (b"505", b"HTTP Version Not Supported")
+    server_status = _status(505)
 
 
 class TargetTooLongError(MessageError):
     """The request target is over its limit (RFC 9112 section 3, RFC 9110 section 15.5.15)."""
 
     desc = "Request target is too long"
-    server_status = (b"414", b"URI Too Long")
+    server_status = _status(414)
 
 
 class HeadSyntaxError(MessageError):
@@ -308,7 +310,7 @@ class HeadLimitError(MessageError):
     """A head or trailer section over one of its limits (RFC 6585 section 5)."""
 
     desc = "Fields are over a limit"
-    server_status = (b"431", b"Request Header Fields Too Large")
+    server_status = _status(431)
 
 
 class FieldSectionTooLargeError(HeadLimitError):
@@ -369,7 +371,7 @@ class LengthRequiredError(FramingError):
     """The receiver insists on a Content-Length, and there is none (RFC 9110 section 15.5.12)."""
 
     desc = "Content-Length is required"
-    server_status = (b"411", b"Length Required")
+    server_status = _status(411)
 
 
 class TransferCodingError(FramingError):
@@ -406,7 +408,7 @@ class TransferCodeError(TransferCodingError):
     """A coding besides chunked, none of which is implemented (RFC 9112 section 6.1)."""
 
     desc = "Transfer coding is not implemented"
-    server_status = (b"501", b"Not Implemented")
+    server_status = _status(501)
 
 
 class ConnectContentError(FramingError):
@@ -443,14 +445,14 @@ class ContentTooLargeError(MessageError):
     """The body is larger than the program allows (RFC 9110 section 15.5.14)."""
 
     desc = "Content is too large"
-    server_status = (b"413", b"Content Too Large")
+    server_status = _status(413)
 
 
 class ExpectationError(MessageError):
     """An expectation other than 100-continue (RFC 9110 section 10.1.1)."""
 
     desc = "Expectation cannot be met"
-    server_status = (b"417", b"Expectation Failed")
+    server_status = _status(417)
     server_recoverable = True
 
 
@@ -458,21 +460,21 @@ class MisdirectedRequestError(MessageError):
     """A request for https that did not come by TLS (RFC 9110 sections 7.4 and 15.5.20)."""
 
     desc = "Misdirected request"
-    server_status = (b"421", b"Misdirected Request")
+    server_status = _status(421)
 
 
 class TooManyMsgsError(MessageError):
     """Informational responses without end (RFC 9110 section 15.2). The server's fault."""
 
     desc = "Too many informational responses"
-    server_status = _BAD_GATEWAY
+    server_status = _status(502)
 
 
 class UpgradeError(MessageError):
     """A 101 that the request did not ask for (RFC 9110 section 7.8). The server's fault."""
 
     desc = "Unsolicited switch of protocols"
-    server_status = _BAD_GATEWAY
+    server_status = _status(502)
 
 
 class ExtraDataError(MessageError):
@@ -488,7 +490,7 @@ class OutputError(HttpError):
     """What the program asked to be sent cannot be. The program's fault."""
 
     desc = "Output error"
-    server_status = (b"500", b"Internal Server Error")
+    server_status = _status(500)
 
 
 class OutputSyntaxError(OutputError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import AnyStr
 
+from thor.http.error import OutputSyntaxError
 from thor.types import FieldIn, HeadersIn
 
 #: What a program has passed as fields, as a list.
@@ -70,11 +71,11 @@ def header_dict(
     Values are split at commas: not for fields whose values may contain them otherwise, such as
     dates, cookies and quoted strings. Fields named in `omit` are left out.
     """
-    left_out = {_octets(name).lower() for name in omit or ()}
+    left_out = {to_octets(name).lower() for name in omit or ()}
     found: dict[AnyStr, list[AnyStr]] = {}
     for name, value in headers:
         name = name.lower()
-        if _octets(name) not in left_out:
+        if to_octets(name) not in left_out:
             found.setdefault(name, []).extend(_split(value))
     return found
 
@@ -84,10 +85,10 @@ def get_header(headers: Iterable[tuple[AnyStr, AnyStr]], name: str | bytes) -> l
 
     Values are split at commas, as by `header_dict`.
     """
-    wanted = _octets(name).lower()
+    wanted = to_octets(name).lower()
     found: list[AnyStr] = []
     for field, value in headers:
-        if _octets(field).lower() == wanted:
+        if to_octets(field).lower() == wanted:
             found += _split(value)
     return found
 
@@ -100,9 +101,9 @@ def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[Any
     """
     fields = list(headers)
     dropped = hop_by_hop_hdrs | nominated_fields(
-        _octets(value) for name, value in fields if _octets(name).lower() == b"connection"
+        to_octets(value) for name, value in fields if to_octets(name).lower() == b"connection"
     )
-    return [field for field in fields if _octets(field[0]).lower() not in dropped]
+    return [field for field in fields if to_octets(field[0]).lower() not in dropped]
 
 
 def nominated_fields(values: Iterable[bytes]) -> set[bytes]:
@@ -111,8 +112,25 @@ def nominated_fields(values: Iterable[bytes]) -> set[bytes]:
     return named - _NEVER_NOMINATED
 
 
-def _octets(text: str | bytes) -> bytes:
-    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+def encode_text(text: str | bytes, what: str, encoding: str = "Latin-1") -> bytes:
+    """Return text that a program wants to be sent as bytes.
+
+    what: what it is, with its article, for an error
+    Raises: TypeError; OutputSyntaxError for a character that is not in `encoding`
+    """
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be str or bytes, not {type(text).__name__}")
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        raise OutputSyntaxError(f"{what} that is not {encoding}: {text[:60]!r}") from None
+
+
+def to_octets(value: object) -> bytes:
+    """Return `bytes` as they are, anything else as text, with `?` for what is not in Latin-1."""
+    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
 
 
 def _split(value: AnyStr) -> list[AnyStr]:

@@ -7,18 +7,17 @@ Owns: `parse_uri`. Must not know connections. The forms of targets in requests t
 from __future__ import annotations
 
 import os
-import re
 import sys
 from urllib.parse import unquote_to_bytes
 
-from thor.http.error import InvalidHostError, UrlError
+from thor.http.error import InvalidHostError, OutputSyntaxError, UrlError
+from thor.http.headers import encode_text
 from thor.http.wire.grammar import REG_NAME, TARGET_OCTETS, excerpt
-from thor.http.wire.target import DEFAULT_PORTS, check_host, split_authority
+from thor.http.wire.target import DEFAULT_PORTS, PERCENT_ENCODED, check_host, split_authority
 
 __all__ = ["UrlError", "check_host", "parse_uri", "show_uri"]
 
 _VISIBLE = TARGET_OCTETS + b"#"
-_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 #: Schemes of what is behind a Unix socket, whose path stands in the place of a host.
 _UNIX_SCHEMES = (b"http+unix", b"https+unix")
@@ -38,7 +37,7 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
         Of a Unix socket the host is `unix:PATH`, the port 0 and the authority b"localhost"
     Raises: UrlError; TypeError if `uri` is neither str nor bytes
     """
-    octets = _as_bytes(uri)
+    octets = uri_octets(uri)
     if octets.translate(None, _VISIBLE):
         raise UrlError(f"white space, control or non-ASCII character in {show_uri(octets)}")
     octets = octets.partition(b"#")[0]
@@ -89,7 +88,7 @@ def _fault_of(authority: bytes) -> str:
 def _socket_path(encoded: bytes) -> str:
     """The path of a socket, or its abstract name behind an `@`. Raises: UrlError"""
     path = unquote_to_bytes(encoded)
-    if _PERCENT.sub(b"", encoded).translate(None, REG_NAME) or path[:1] not in (b"/", b"@"):
+    if PERCENT_ENCODED.sub(b"", encoded).translate(None, REG_NAME) or path[:1] not in (b"/", b"@"):
         raise UrlError(
             f"{show_uri(encoded)} is no socket: write its whole path with %2F for each slash"
         )
@@ -100,12 +99,12 @@ def _socket_path(encoded: bytes) -> str:
     return os.fsdecode(path)
 
 
-def _as_bytes(uri: str | bytes) -> bytes:
-    if isinstance(uri, bytes):
-        return uri
-    if not isinstance(uri, str):
-        raise TypeError(f"a URI must be str or bytes, not {type(uri).__name__}")
+def uri_octets(uri: str | bytes) -> bytes:
+    """Return a URI as bytes. Raises: TypeError, UrlError if it is not ASCII"""
     try:
-        return uri.encode("ascii")
-    except UnicodeEncodeError:
-        raise UrlError("non-ASCII character: percent-encode it, or encode the host") from None
+        return encode_text(uri, "a URI", "ASCII")
+    except OutputSyntaxError:  # which quotes it, and there may be a password in it
+        shown = show_uri(str(uri).encode("ascii", "backslashreplace"))
+        raise UrlError(
+            f"non-ASCII character in {shown}: percent-encode it, or encode the host"
+        ) from None

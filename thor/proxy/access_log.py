@@ -11,6 +11,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from thor.http.dates import MONTHS
+from thor.http.headers import to_octets
 from thor.http.server.ending import answer_to
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from thor.http.server import RecordedExchange
     from thor.proxy.flow import Flow
     from thor.tcp import TcpConnection
-
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 #: Most characters of a target, a Referer and a User-Agent each.
 MAX_VALUE = 1000
@@ -43,7 +43,7 @@ def access_line(entry: Flow | RecordedExchange, *, query: bool = True) -> str:
     """
     peer = _peer(entry.client)
     status = _text(entry.status or b"000")
-    target, referer = _octets(entry.path), _field(entry, b"referer")
+    target, referer = to_octets(entry.path), _field(entry, b"referer")
     if referer is not None:
         referer = _USER.sub(rb"\1", referer)
     if not query:
@@ -80,19 +80,14 @@ def _peer(conn: TcpConnection | None) -> str:
 def _moment(seconds: float) -> str:
     at = time.gmtime(seconds)
     clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
-    return f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04}:{clock} +0000"
+    return f"{at.tm_mday:02}/{MONTHS[at.tm_mon - 1].decode()}/{at.tm_year:04}:{clock} +0000"
 
 
 def _field(entry: Flow | RecordedExchange, name: bytes) -> bytes | None:
     for found, value in entry.request_headers:
-        if _octets(found).lower() == name:
-            return _octets(value)
+        if to_octets(found).lower() == name:
+            return to_octets(value)
     return None
-
-
-def _octets(value: object) -> bytes:
-    """What a program has put there may be of any type."""
-    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
 
 
 def _text(value: object) -> str:
@@ -100,7 +95,7 @@ def _text(value: object) -> str:
     None."""
     if value is None:
         return "-"
-    octets = _octets(value)
+    octets = to_octets(value)
     if octets.isalnum() and len(octets) <= MAX_VALUE:
         return octets.decode("ascii")
     text = "".join(

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
-from thor.http.headers import field_list, field_pair
+from thor.http.headers import encode_text, field_list, field_pair
 from thor.proxy.local_response import LocalResponse, failure_for
 from thor.proxy.relay import Caller, Relay, is_open, reset
+from thor.types import to_bytes
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
@@ -114,14 +115,14 @@ class Flow:
         """Answer in the upstream's place. In `request`, nothing goes upstream; in `response`, the
         upstream's response is dropped.
 
-        Raises: ValueError in any other phase, and the second time
+        Raises: ValueError in any other phase, and the second time; TypeError; OutputSyntaxError
+            for a field that is not Latin-1
         """
         if self._phase not in ("request", "response"):
             raise ValueError("respond() is for the phases request and response")
         if self._answer is not None:
             raise ValueError("respond() was called before for this request")
-        data = body.encode("utf-8") if isinstance(body, str) else bytes(body)
-        self._answer = LocalResponse(status, phrase, fields=_fields(headers), body=data)
+        self._answer = LocalResponse(status, phrase, fields=_fields(headers), body=to_bytes(body))
 
     def abort(self) -> None:
         """Reset the client's connection; nothing more is sent either way. Harmless at any time,
@@ -139,10 +140,7 @@ def _checked_line(method: str | bytes, path: str | bytes) -> tuple[bytes, bytes]
     Raises: OutputSyntaxError for a path that is none (RFC 9112 section 3.2.1), which could name
         somebody else to who reads it, and for CONNECT, whose answer is no response
     """
-    try:
-        line = _octets(method), _octets(path)
-    except UnicodeEncodeError:
-        raise OutputSyntaxError(f"path {path!r} is not Latin-1") from None
+    line = encode_text(method, "a method"), encode_text(path, "a path")
     if line[0] == b"CONNECT" or not (line[1].startswith(b"/") or line == (b"OPTIONS", b"*")):
         raise OutputSyntaxError(f"{method!r} of {path!r}")
     return line
@@ -150,11 +148,10 @@ def _checked_line(method: str | bytes, path: str | bytes) -> tuple[bytes, bytes]
 
 def _fields(headers: HeadersIn) -> list[tuple[bytes, bytes]]:
     pairs = map(field_pair, field_list(headers))
-    return [(_octets(name), _octets(value)) for name, value in pairs]
-
-
-def _octets(text: str | bytes) -> bytes:
-    return text.encode("latin-1") if isinstance(text, str) else text
+    return [
+        (encode_text(name, "a field name"), encode_text(value, "a field value"))
+        for name, value in pairs
+    ]
 
 
 class _WatchedCaller(Caller):

@@ -11,16 +11,17 @@ all, under no spelling: what arrives upstream in such a field is what this proxy
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
+from thor.cache import BoundedCache
 from thor.http.error import TransferCodeError
-from thor.http.wire.fields import WireFields
+from thor.http.wire.fields import Field, WireFields
+from thor.http.wire.grammar import list_elements
 from thor.proxy.local_response import LocalResponse
-from thor.tcp.address import network_list
+from thor.tcp.address import Networks
 from thor.types import RawHeaders
 
 #: What the default pseudonyms of a program begin with, and how many proxies it has made. Workers
@@ -90,14 +91,10 @@ _NOT_NOMINATED = frozenset((b"content-length", b"host", b"via", b"close", b"keep
 _COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
 
 #: Spelling of a name -> its kind. Names come from peers: the tables are bounded.
-_request_names: dict[bytes, int] = {}
-_response_names: dict[bytes, int] = {}
-_MAX_NAMES = 1024
+_request_names: BoundedCache[bytes, int] = BoundedCache(1024)
+_response_names: BoundedCache[bytes, int] = BoundedCache(1024)
+_find_request_kind, _find_response_kind = _request_names.get, _response_names.get
 _MAX_NAME_BYTES = 48
-
-_MAX_PEERS = 1024
-
-Field: TypeAlias = "tuple[bytes, bytes]"
 
 _HTTPS: Field = (b"X-Forwarded-Proto", b"https")
 
@@ -114,12 +111,10 @@ class Policy:
     """
 
     __slots__ = (
-        "_peers",
         "drop_underscore_twins",
         "proto",
         "pseudonym",
         "trusted",
-        "trusts_unix",
         "via_10",
         "via_11",
     )
@@ -140,32 +135,15 @@ class Policy:
         if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
             raise ValueError(f"pseudonym is {pseudonym!r}; it must be letters, digits, '-_.'")
         self.pseudonym = pseudonym.encode("ascii")
-        networks = network_list(trusted)
-        self.trusts_unix = "unix:" in networks
-        self.trusted = [ipaddress.ip_network(n, strict=False) for n in networks if n != "unix:"]
+        self.trusted = Networks(trusted)
         self.proto: Field = _HTTPS if secure else (b"X-Forwarded-Proto", b"http")
         self.drop_underscore_twins = drop_underscore_twins
         self.via_11: Field = (b"Via", b"1.1 " + self.pseudonym)
         self.via_10: Field = (b"Via", b"1.0 " + self.pseudonym)
-        self._peers: dict[str, bool] = {}
 
     def trusts(self, peer: str) -> bool:
         """Whether what this address says about others is believed. peer: empty on a Unix socket"""
-        if not peer:
-            return self.trusts_unix
-        if not self.trusted:
-            return False
-        known = self._peers.get(peer)
-        if known is None:
-            try:
-                address = ipaddress.ip_address(peer)
-            except ValueError:  # no IP address
-                return False
-            known = any(address in network for network in self.trusted)
-            if len(self._peers) >= _MAX_PEERS:
-                self._peers.clear()
-            self._peers[peer] = known
-        return known
+        return ((peer,) if peer else "") in self.trusted
 
 
 #: What goes upstream besides method and target: (the fields, the protocol to ask for or None,
@@ -241,11 +219,10 @@ def forward_request(
     kept = WireFields((), host)
     special: list[tuple[int, Field]] = []
     has_body = twins = False
-    names = _request_names
     for field in fields:
-        kind = names.get(field[0])
+        kind = _find_request_kind(field[0])
         if kind is None:
-            kind = _learn(names, _REQUEST_KINDS, field[0])
+            kind = _learn(_request_names, _REQUEST_KINDS, field[0])
         if not kind:
             kept.append(field)
         elif kind == LENGTH:
@@ -281,7 +258,7 @@ def forward_request(
     return kept, None if has_body else upgrade, te_trailers, expects
 
 
-def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int:
+def _learn(names: BoundedCache[bytes, int], kinds: dict[bytes, int], name: bytes) -> int:
     """What is to be done about fields of this name, kept for the next one."""
     lower = name.lower()
     kind = kinds.get(lower, PASS)
@@ -293,14 +270,12 @@ def _learn(names: dict[bytes, int], kinds: dict[bytes, int], name: bytes) -> int
         elif not plain or _is_proxys_own(key):
             kind = UNDERSCORE_ALIAS
     if len(name) <= _MAX_NAME_BYTES:
-        if len(names) >= _MAX_NAMES:
-            names.clear()
         names[name] = kind
     return kind
 
 
 def _request_kind(name: bytes) -> int:
-    kind = _request_names.get(name)
+    kind = _find_request_kind(name)
     return _learn(_request_names, _REQUEST_KINDS, name) if kind is None else kind
 
 
@@ -348,8 +323,7 @@ def _options(values: list[bytes]) -> frozenset[bytes]:
 
 def _list_elements(values: Sequence[bytes]) -> list[bytes]:
     """The elements of a list of tokens, empty ones left out (RFC 9110 section 5.6.1)."""
-    elements = (element.strip(b" \t") for value in values for element in value.split(b","))
-    return [element for element in elements if element]
+    return [element for element in list_elements(b",".join(values)) if element]
 
 
 def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) -> Field:
@@ -419,11 +393,10 @@ def forward_response(
     kept = WireFields()
     checked, switches = True, False
     connection: list[bytes] = []
-    names = _response_names
     for field in fields:
-        kind = names.get(field[0])
+        kind = _find_response_kind(field[0])
         if kind is None:
-            kind = _learn(names, _RESPONSE_KINDS, field[0])
+            kind = _learn(_response_names, _RESPONSE_KINDS, field[0])
         if not kind:
             kept.append(field)
         elif kind == LENGTH:

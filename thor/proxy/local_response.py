@@ -31,6 +31,7 @@ from thor.http.error import (
     UpgradeError,
     UrlError,
 )
+from thor.http.semantics import PHRASES
 from thor.types import RawHeaders
 
 
@@ -62,29 +63,29 @@ class LocalResponse(Exception):
 
 #: What is response for an upstream that fails (RFC 9209 section 2.3); a class stands for those
 #: below it in the tree that have no row of their own.
-FAILURES: dict[type[HttpError], tuple[int, str, str]] = {
-    ConnectTimeoutError: (504, "Gateway Timeout", "connection_timeout"),
-    CertificateError: (502, "Bad Gateway", "tls_certificate_error"),
-    TlsError: (502, "Bad Gateway", "tls_protocol_error"),
-    ConnectError: (502, "Bad Gateway", "connection_refused"),
-    ConnectionLostError: (502, "Bad Gateway", "connection_terminated"),
-    PoolFullError: (503, "Service Unavailable", "connection_limit_reached"),
+FAILURES: dict[type[HttpError], tuple[int, str]] = {
+    ConnectTimeoutError: (504, "connection_timeout"),
+    CertificateError: (502, "tls_certificate_error"),
+    TlsError: (502, "tls_protocol_error"),
+    ConnectError: (502, "connection_refused"),
+    ConnectionLostError: (502, "connection_terminated"),
+    PoolFullError: (503, "connection_limit_reached"),
     # Another time it may go well, and the upstream has no part in it.
-    ResourceError: (503, "Service Unavailable", "proxy_internal_error"),
-    DnsError: (502, "Bad Gateway", "dns_error"),
-    AccessError: (502, "Bad Gateway", "destination_ip_prohibited"),
-    IncompleteMessageError: (502, "Bad Gateway", "connection_terminated"),
-    ReadTimeoutError: (504, "Gateway Timeout", "connection_read_timeout"),
-    ExchangeTimeoutError: (504, "Gateway Timeout", "http_response_timeout"),
-    SendTimeoutError: (504, "Gateway Timeout", "connection_write_timeout"),
-    HeadLimitError: (502, "Bad Gateway", "http_response_header_section_size"),
-    TransferCodingError: (502, "Bad Gateway", "http_response_transfer_coding"),
-    ChunkError: (502, "Bad Gateway", "http_response_transfer_coding"),
-    ContentTooLargeError: (502, "Bad Gateway", "http_response_body_size"),
-    UpgradeError: (502, "Bad Gateway", "http_upgrade_failed"),
-    UrlError: (400, "Bad Request", "http_request_error"),
-    OutputError: (500, "Internal Server Error", "proxy_internal_error"),
-    HttpError: (502, "Bad Gateway", "http_protocol_error"),
+    ResourceError: (503, "proxy_internal_error"),
+    DnsError: (502, "dns_error"),
+    AccessError: (502, "destination_ip_prohibited"),
+    IncompleteMessageError: (502, "connection_terminated"),
+    ReadTimeoutError: (504, "connection_read_timeout"),
+    ExchangeTimeoutError: (504, "http_response_timeout"),
+    SendTimeoutError: (504, "connection_write_timeout"),
+    HeadLimitError: (502, "http_response_header_section_size"),
+    TransferCodingError: (502, "http_response_transfer_coding"),
+    ChunkError: (502, "http_response_transfer_coding"),
+    ContentTooLargeError: (502, "http_response_body_size"),
+    UpgradeError: (502, "http_upgrade_failed"),
+    UrlError: (400, "http_request_error"),
+    OutputError: (500, "proxy_internal_error"),
+    HttpError: (502, "http_protocol_error"),
 }
 
 
@@ -93,10 +94,10 @@ def failure_for(error: HttpError, connected: bool) -> LocalResponse:
 
     connected: whether there was a connection to it
     """
-    status, phrase, kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
+    status, kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
     if connected and kind == "connection_refused":
         kind = "connection_terminated"
-    return LocalResponse(status, phrase, kind)
+    return LocalResponse(status, PHRASES[status], kind)
 
 
 def render(response: LocalResponse, pseudonym: bytes) -> tuple[RawHeaders, bytes]:

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 
 from thor.http.client import HttpClientExchange
 from thor.http.client.patience import CONTINUE_S
-from thor.http.common import idempotent_methods
 from thor.http.error import (
     AccessError,
     ConnectError,
@@ -38,6 +37,7 @@ from thor.http.error import (
     OutputError,
     UpgradeError,
 )
+from thor.http.semantics import idempotent_methods
 from thor.proxy.forwarding import (
     decrement_max_forwards,
     forward_request,
@@ -48,7 +48,7 @@ from thor.proxy.forwarding import (
 from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
 from thor.tcp.abort import abort_when_sent
-from thor.tcp.splice import PIECE_BYTES
+from thor.tcp.splice import SPLICE_PIECE_BYTES
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
@@ -274,7 +274,7 @@ class Relay:
                 self.held = None
         if self.outbound is not None:
             self.outbound.request_body(chunk)
-            if len(chunk) >= PIECE_BYTES and self.held is None and self.outbound is not None:
+            if len(chunk) >= SPLICE_PIECE_BYTES and self.held is None and self.outbound is not None:
                 self.inbound.relay_body(self.outbound, self.request_passed)
 
     def request_passed(self, count: int) -> None:
@@ -337,7 +337,7 @@ class Relay:
     def response_body(self, chunk: bytes) -> None:
         """A piece of the response."""
         self.inbound.response_body(chunk)
-        if len(chunk) >= PIECE_BYTES and self.outbound is not None:
+        if len(chunk) >= SPLICE_PIECE_BYTES and self.outbound is not None:
             self.outbound.relay_body(self.inbound, self.response_passed)
 
     def response_passed(self, count: int) -> None:

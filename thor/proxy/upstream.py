@@ -17,6 +17,8 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from thor.http.uri import show_uri
+from thor.http.wire.target import DEFAULT_PORTS
+from thor.tcp.address import join_host_port
 
 #: How long an endpoint is avoided that could not be connected to, in seconds (nginx's
 #: fail_timeout is 10, HAProxy's default check finds it again within 2 to 6).
@@ -85,7 +87,6 @@ class EndpointAddress(NamedTuple):
     prefix: str
 
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHAPE = "it must be http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH"
 
 
@@ -108,7 +109,7 @@ def parse_endpoint(url: str) -> EndpointAddress:
         raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}") from None
     prefix = parts.path.rstrip("/")
     scheme, _, kind = parts.scheme.partition("+")
-    if scheme not in _DEFAULT_PORTS or kind not in ("", "unix") or not parts.netloc:
+    if scheme.encode() not in DEFAULT_PORTS or kind not in ("", "unix") or not parts.netloc:
         raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
         raise ValueError(f"{shown} must have neither user, query nor fragment: {_SHAPE}")
@@ -124,8 +125,8 @@ def parse_endpoint(url: str) -> EndpointAddress:
     host = parts.hostname
     if not host:
         raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
-    port = port or _DEFAULT_PORTS[scheme]
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    port = port or DEFAULT_PORTS[scheme.encode()]
+    authority = join_host_port(host, port)
     return EndpointAddress(scheme, host, port, authority, f"{scheme}://{authority}", prefix)
 
 

@@ -18,16 +18,16 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import TypeVar
 
+from thor.cache import BoundedCache
 from thor.types import Address
-
-T = TypeVar("T")
 
 #: RFC 6052 section 2.1: the well-known prefix of addresses that a NAT64 turns into IPv4 ones.
 NAT64 = IPv6Address("64:ff9b::").packed[:12]
 #: How the system writes the prefix of an IPv4-mapped address (RFC 4291 section 2.5.5.2).
 _MAPPED = "::ffff:"
+#: Most hosts of which a list of networks keeps whether it holds them.
+MAX_KNOWN_HOSTS = 1024
 
 
 def unix_path(host: str | bytes | None) -> str | bytes | None:
@@ -51,6 +51,11 @@ def unix_path(host: str | bytes | None) -> str | bytes | None:
     if sys.platform != "linux":
         raise ValueError(f"{text}: only Linux has abstract socket names")
     return b"\0" + os.fsencode(text[6:])
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return `host:port` as it stands in a URI: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def plain_ip(ip: str) -> str:
@@ -82,14 +87,6 @@ def unmapped(address: Address) -> Address:
     return address
 
 
-def network_list(networks: Iterable[T]) -> list[T]:
-    """What a program passes as networks. Raises: TypeError for a single string, whose letters would
-    be taken for them"""
-    if isinstance(networks, (str, bytes)):
-        raise TypeError(f"a list of networks is needed, not {networks!r}")
-    return list(networks)
-
-
 class Networks:
     """The peers that are trusted: `address in networks`."""
 
@@ -98,12 +95,24 @@ class Networks:
 
         Raises: ValueError for what is no network, TypeError for a single string
         """
-        given = network_list(networks)
+        if isinstance(networks, (str, bytes)):  # its letters would be taken for networks
+            raise TypeError(f"a list of networks is needed, not {networks!r}")
+        given = list(networks)
         self._unix = "unix:" in given
         self._networks = [ip_network(n, strict=False) for n in given if n != "unix:"]
+        self._known: BoundedCache[str, bool] = BoundedCache(MAX_KNOWN_HOSTS)
 
     def __contains__(self, address: Address) -> bool:
         if not isinstance(address, tuple):
             return self._unix
-        ip = ip_address(str(unmapped(address)[0]))
-        return any(ip in network for network in self._networks)
+        if not self._networks:
+            return False
+        host = str(unmapped(address)[0])
+        known = self._known.get(host)
+        if known is None:
+            try:
+                ip = ip_address(host)
+            except ValueError:  # no IP address: nobody that could be trusted
+                return False
+            known = self._known[host] = any(ip in network for network in self._networks)
+        return known

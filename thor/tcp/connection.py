@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 import socket as socket_module
-import struct
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
@@ -30,6 +29,7 @@ from thor.loop import EventSource, LoopBase
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
 from thor.tcp.sendfile import File, queue_file
+from thor.tcp.sockets import reset_on_close
 from thor.tcp.splice import Splice, SpliceTarget, begin_splice
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN
 from thor.tcp.write_buffer import NOTHING, WriteBuffer
@@ -341,12 +341,7 @@ class TcpConnection(WritingSide):
         """Drop what is queued and reset the connection (RST). Only `disconnect` follows."""
         if self.write_state is CLOSED:
             return
-        try:
-            self.socket.setsockopt(
-                socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-        except OSError:
-            pass  # the kernel has ended it already
+        reset_on_close(self.socket)
         self._release()
         self.loop.call_soon(self._emit_disconnect)
 

@@ -36,6 +36,7 @@ import socket as socket_module
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thor.cache import BoundedCache
 from thor.events import EventEmitter
 from thor.loop import EventSource
 from thor.loop.poller import ERROR, HANGUP, READABLE
@@ -151,7 +152,7 @@ class TcpServer(EventEmitter):
         #: In the order in which they came; as a set, which would take twice the memory.
         self._connections: dict[TcpConnection | ProxyHeaderReader, None] = {}
         self.handshaking: set[TcpConnection | ProxyHeaderReader] = set()
-        self._hosts: dict[str, str] = {}
+        self._hosts: BoundedCache[str, str] = BoundedCache(MAX_HOSTS)
         #: Those of a loop that was stopped, whose owners have still to tell their programs.
         self.closed_by_stop: list[TcpConnection] = []
         self._draining = False
@@ -298,9 +299,9 @@ class TcpServer(EventEmitter):
         than one, and an idle one is not much larger than its host's text."""
         if not isinstance(address, tuple):
             return address
-        if len(self._hosts) >= MAX_HOSTS:
-            self._hosts.clear()
-        host = self._hosts.setdefault(address[0], address[0])
+        host = self._hosts.get(address[0])
+        if host is None:
+            host = self._hosts[address[0]] = address[0]
         return (host, *address[1:])
 
     def _reject(self, sock: socket_module.socket, exc: OSError) -> None:

@@ -10,7 +10,7 @@ import os
 import socket
 
 #: The first fd that is passed (SD_LISTEN_FDS_START).
-FIRST_FD = 3
+LISTEN_FDS_START = 3
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -40,7 +40,7 @@ def listen_fds() -> list[ListenSocket]:
         raise ValueError(f"LISTEN_FDNAMES has {len(names)} names for {count} sockets")
     sockets: list[ListenSocket] = []
     try:
-        for fd, name in enumerate(names, FIRST_FD):
+        for fd, name in enumerate(names, LISTEN_FDS_START):
             os.set_inheritable(fd, False)
             sock = ListenSocket(fileno=fd)
             sock.name = name

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 #: What a pipe is to hold, in bytes: a connection's high mark. The kernel may grant less.
 PIPE_BYTES = 256 * 1024
 #: Below this, in bytes, a piece is cheaper read and written than moved.
-PIECE_BYTES = 32 * 1024
+SPLICE_PIECE_BYTES = 32 * 1024
 #: Pipes of a loop: so many wait for their next use, so many there are. Only a pipe whose bytes
 #: the destination does not take is kept for longer than a turn.
 IDLE_PIPES = 4
@@ -74,7 +74,7 @@ class SpliceTarget(Protocol):
 
     def allowance(self) -> int:
         """How many of the bytes that arrive next may go to the other connection. With less than
-        `PIECE_BYTES` of room the splice ends."""
+        `SPLICE_PIECE_BYTES` of room the splice ends."""
 
     def on_spliced(self, count: int) -> None:
         """So many bytes arrived and were queued, as if by `data` and `write`."""
@@ -97,7 +97,7 @@ class Splice:
         Returns: None if `tell` has something to tell; else what a socket's `recv` returns
         Raises: what that raises
         """
-        if self._room() >= PIECE_BYTES:
+        if self._room() >= SPLICE_PIECE_BYTES:
             if self._dst.write_buffer.size:
                 return None
             self._count = self._move()
@@ -110,7 +110,7 @@ class Splice:
         """After `recv` returned None: tell who is concerned what it has done."""
         count, self._count = self._count, 0
         if count:
-            if count < PIECE_BYTES:
+            if count < SPLICE_PIECE_BYTES:
                 self.end()
             self._passage.on_spliced(count)
         else:
@@ -221,7 +221,7 @@ class Pipes:
                 pipe = Pipe()
             except OSError:
                 return None
-            if pipe.size < PIECE_BYTES:
+            if pipe.size < SPLICE_PIECE_BYTES:
                 pipe.close()
                 return None
         self._lent += 1

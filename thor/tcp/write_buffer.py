@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, Protocol
 
-from thor.types import Data
-
 #: Below this many bytes, joining costs less than handing the kernel a list.
 MAX_JOIN_BYTES = 32 * 1024
 #: Linux refuses more than 1,024 pieces (IOV_MAX); a send never takes so many at once anyway.
@@ -92,18 +90,6 @@ class Nothing(WriteBuffer):
 
 NOTHING = Nothing()
 NOTHING.size = 0
-
-
-def to_bytes(data: Data) -> bytes:
-    """What a program wrote, as bytes: `str` in UTF-8, a copy of what can still change.
-
-    Raises: TypeError
-    """
-    if isinstance(data, str):
-        return data.encode("utf-8")
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
 
 
 def _head(chunks: list[bytes | memoryview]) -> bytes | memoryview:

@@ -16,8 +16,8 @@ from typing import Any
 from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.tcp.state import CLOSED, FLUSHING, OPEN, State
-from thor.tcp.write_buffer import NOTHING, WriteBuffer, to_bytes
-from thor.types import Data
+from thor.tcp.write_buffer import NOTHING, WriteBuffer
+from thor.types import Data, to_bytes
 
 #: Marks of the queue to send, in bytes; Node's streams and nginx's buffers are of this order.
 HIGH_WATER = 256 * 1024

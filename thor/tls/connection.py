@@ -42,7 +42,7 @@ from thor.tcp.connection import RECV_BYTES, TcpConnection
 from thor.tcp.state import CLOSED, OPEN
 from thor.tls.errors import flooded_error, put_in_words, truncated_error
 from thor.tls.lingering_close import LingeringClose
-from thor.tls.records import PIECE_BYTES, RECORD_BYTES, pieces
+from thor.tls.records import ENCRYPT_PIECE_BYTES, RECORD_BYTES, pieces
 from thor.types import Address
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from thor.tls.sessions import Sessions
 
 #: Most encrypted bytes that wait to be sent: a piece, and answers to what the peer asks for.
-MAX_REST_BYTES = 4 * PIECE_BYTES
+MAX_REST_BYTES = 4 * ENCRYPT_PIECE_BYTES
 
 
 class TlsConnection(TcpConnection):

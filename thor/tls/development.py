@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 #: Most days that a browser accepts a server's certificate for (CA/Browser Forum, ballot SC-63 and
 #: those before it: 398).
-DAYS = 397
+CERTIFICATE_DAYS = 397
 #: How long an authority's own certificate is valid, in days.
 CA_DAYS = 3650
 #: What names of hosts are made of; `_` is in some of those that are not for the public.
@@ -47,7 +47,7 @@ class Certified(NamedTuple):
         return str(paths[0]), str(paths[1])
 
 
-def self_signed(names: str | Iterable[str], *, days: int = DAYS) -> Certified:
+def self_signed(names: str | Iterable[str], *, days: int = CERTIFICATE_DAYS) -> Certified:
     """Make a certificate that nobody has signed but itself.
 
     names: of hosts (`localhost`, `*.example.com`) and IP addresses
@@ -74,7 +74,7 @@ class DevelopmentCA:
         return self._own.certificate
 
     def issue(
-        self, names: str | Iterable[str], *, days: int = DAYS, client: bool = False
+        self, names: str | Iterable[str], *, days: int = CERTIFICATE_DAYS, client: bool = False
     ) -> Certified:
         """Make a certificate.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from thor.loop import EventSource
 from thor.loop.poller import READABLE, WRITABLE
+from thor.tcp.connection import RECV_BYTES
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 LINGER_S = 2.0
 #: How much is read and dropped meanwhile, in bytes.
 LINGER_BYTES = 1024 * 1024
-#: Bytes of one `recv`.
-RECV_BYTES = 64 * 1024
 
 
 class LingeringClose(EventSource):

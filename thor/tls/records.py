@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 #: The most plain bytes that a record holds.
 RECORD_BYTES = 16 * 1024
 #: The most that is encrypted at once.
-PIECE_BYTES = 4 * RECORD_BYTES
+ENCRYPT_PIECE_BYTES = 4 * RECORD_BYTES
 
 
 def pieces(
@@ -25,7 +25,7 @@ def pieces(
 
     chunks: the stream, in order
     skip: how many of its first bytes are left out
-    Yields: pieces of PIECE_BYTES at most, which together are the rest of the stream
+    Yields: pieces of ENCRYPT_PIECE_BYTES at most, which together are the rest of the stream
     """
     joined = bytearray()
     for chunk in chunks:
@@ -40,7 +40,7 @@ def pieces(
         if len(view) < RECORD_BYTES:
             joined += view
         else:
-            for start in range(0, len(view), PIECE_BYTES):
-                yield view[start : start + PIECE_BYTES]
+            for start in range(0, len(view), ENCRYPT_PIECE_BYTES):
+                yield view[start : start + ENCRYPT_PIECE_BYTES]
     if joined:
         yield joined

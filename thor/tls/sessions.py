@@ -20,7 +20,8 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import Hashable
-from typing import Any
+
+from thor.cache import BoundedCache
 
 #: Most keys that are kept for a context; the one that was not used for longest goes first.
 MAX_KEYS = 1024
@@ -39,8 +40,11 @@ class Sessions:
     """The sessions of one context."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, list[tuple[ssl.SSLSession, bool]]] = {}
-        self._in_vain: dict[Hashable, int] = {}
+        # The order of each is that of use: an entry is removed before it is set again.
+        self._kept: BoundedCache[Hashable, list[tuple[ssl.SSLSession, bool]]] = BoundedCache(
+            MAX_KEYS, evict_oldest=True
+        )
+        self._in_vain: BoundedCache[Hashable, int] = BoundedCache(MAX_KEYS, evict_oldest=True)
 
     def take(self, key: Hashable) -> ssl.SSLSession | None:
         """The newest session for `key`; one that may be used once is gone with it."""
@@ -66,7 +70,7 @@ class Sessions:
     def look(self, key: Hashable, session: ssl.SSLSession | None, once: bool) -> bool:
         """Keep the session of a connection. Returns: whether it was one that can be resumed"""
         if session is None or not (session.has_ticket or (session.id and not once)):
-            _remember(self._in_vain, key, self._in_vain.get(key, 0) + 1)
+            self._in_vain[key] = self._in_vain.pop(key, 0) + 1
             return False
         self._in_vain.pop(key, None)
         self.put(key, session, once and LOOKS_ARE_FREE)
@@ -74,22 +78,14 @@ class Sessions:
 
     def put(self, key: Hashable, session: ssl.SSLSession, once: bool) -> None:
         """Keep a session. once: it may be used for one connection only"""
-        kept = self._kept.get(key, [])
+        kept = self._kept.pop(key, [])
         kept.append((session, once))
         del kept[:-MAX_SESSIONS]
-        _remember(self._kept, key, kept)
+        self._kept[key] = kept
 
     def drop(self, key: Hashable) -> None:
         """Forget those for `key`: a handshake with one of them has failed."""
         self._kept.pop(key, None)
-
-
-def _remember(table: dict[Hashable, Any], key: Hashable, value: Any) -> None:
-    """Put something last in a table, whose first entry goes when there are too many."""
-    table.pop(key, None)
-    table[key] = value
-    if len(table) > MAX_KEYS:
-        del table[next(iter(table))]
 
 
 def sessions_of(context: ssl.SSLContext) -> Sessions:

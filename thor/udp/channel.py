@@ -43,7 +43,7 @@ log = logging.getLogger("thor.udp")
 #: Most datagrams, or errors, that are taken from one socket in one turn.
 BATCH = 64
 #: No datagram is longer, so none is cut off.
-RECV_BYTES = 64 * 1024
+DATAGRAM_BUFFER_BYTES = 64 * 1024
 #: How often a send is tried while what stands in its way are the errors of others.
 SEND_TRIES = 4
 #: The call is to be made again, when the poller says so.
@@ -106,7 +106,7 @@ class Channel(EventSource):
             if endpoint._paused:
                 return
             try:
-                data, address = recvfrom(RECV_BYTES)
+                data, address = recvfrom(DATAGRAM_BUFFER_BYTES)
             except _LATER:
                 return
             except OSError as exc:

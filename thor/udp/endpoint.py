@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from thor import binding, dns
 from thor.binding import with_address
+from thor.cache import BoundedCache
 from thor.events import EventEmitter
 from thor.loop.source import default_loop
-from thor.types import Address, Data, DnsResultList, ErrorNumber
+from thor.types import Address, Data, DnsResultList, ErrorNumber, to_bytes
 from thor.udp import sockets as udp_sockets
 from thor.udp.channel import Channel
 
@@ -37,7 +38,7 @@ log = logging.getLogger("thor.udp")
 #: the largest ones.
 MAX_QUEUED = 256
 #: Most hosts of which is remembered that they are literal addresses.
-MAX_ROUTES = 1024
+MAX_LITERAL_HOSTS = 1024
 
 
 class UdpEndpoint(EventEmitter):
@@ -111,7 +112,7 @@ class UdpEndpoint(EventEmitter):
         self.epoch: int | None = None
         self._channels: list[Channel] = []
         # Hosts that are literal addresses, and what sends to them.
-        self._routes: dict[str | bytes, Channel] = {}
+        self._routes: BoundedCache[str | bytes, Channel] = BoundedCache(MAX_LITERAL_HOSTS)
         self._lookups: set[dns.Lookup] = set()
         self._binding: dns.Lookup | None = None
         self._for_bind: list[tuple[bytes, str | bytes, int]] = []
@@ -252,7 +253,7 @@ class UdpEndpoint(EventEmitter):
                 return True
             except (OSError, OverflowError, TypeError):
                 pass  # the longer way tries again, and says what is wrong if it still is
-        return self._send(_to_bytes(datagram), host, dns.port_number(port))
+        return self._send(to_bytes(datagram), host, dns.port_number(port))
 
     def _send(self, data: bytes, host: str | bytes, number: int) -> bool:
         self._use("send")
@@ -269,8 +270,6 @@ class UdpEndpoint(EventEmitter):
         except OSError as exc:
             self._fail(with_address(exc, host, number))
             return True
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
         self._routes[host] = channel
         return channel.send(data, (host, number))
 
@@ -378,12 +377,3 @@ class UdpEndpoint(EventEmitter):
         if self._closed or self.epoch not in (None, epoch):
             raise ValueError(f"{call} on an endpoint that is closed")
         self.epoch = epoch
-
-
-def _to_bytes(datagram: Data) -> bytes:
-    """What a program sends, as bytes: a copy of what can still change. Raises: TypeError"""
-    if isinstance(datagram, str):
-        return datagram.encode("utf-8")
-    if isinstance(datagram, (bytes, bytearray, memoryview)):
-        return bytes(datagram)
-    raise TypeError(f"a datagram is str or bytes-like, not {type(datagram).__name__}")

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_moments import ENDS, MOMENTS
+from client_moments import ENDS
 from client_support import EVENTS, HELLO, HELLO_EVENTS, Stage, Watched
 
-from thor.http.client import HttpClientExchange
 from thor.http.error import ConnectError, IncompleteMessageError, OutputStateError
-from thor.http.wire.state import CLIENT_READING, CLIENT_WRITING
 from thor_support import left_to_the_collector
 
 BIG = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
@@ -301,48 +299,3 @@ def test_a_hundred_requests_leave_nothing_behind(stage: Stage) -> None:
         stage.peer.take()
     gc.collect()
     assert len(gc.get_objects()) - before < 20
-
-
-# -- the table ------------------------------------------------------------------------------------
-
-
-def test_the_states_move_as_the_tables_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every change of state in all the ways to reach and leave a moment is in the tables."""
-    steps: set[tuple[Any, Any]] = set()
-
-    def tracked(name: str) -> property:
-        def change(self: Any, state: Any) -> None:
-            old = self.__dict__.get(name, state)
-            if old is not state:
-                steps.add((old, state))
-            self.__dict__[name] = state
-
-        return property(lambda self: self.__dict__[name], change)
-
-    for name in ("_reading", "_writing"):
-        monkeypatch.setattr(HttpClientExchange, name, tracked(name), raising=False)
-    for reach in [*MOMENTS, *ENDS]:
-        for end in ("cancel", "answer", "reset"):
-            stage = Stage()
-            watched = stage.exchange()
-            reach(stage, watched)
-            if end == "cancel":
-                watched.exchange.cancel()
-            for peer in list(stage.peers):
-                stage.settle()
-                if end == "reset":
-                    peer.reset()
-                elif peer.conn.tcp_connected:
-                    peer.send(HELLO)
-            stage.advance(1)
-            watched.exchange.cancel()
-            stage.loop.stop()
-    allowed = {
-        (state, following)
-        for table in (CLIENT_READING, CLIENT_WRITING)
-        for (state, _), following in table.items()
-        if state is not following
-    }
-    assert steps <= allowed
-    unused = {(str(a), str(b)) for a, b in allowed - steps}
-    assert unused <= {("ClientWriting.DONE", "ClientWriting.FAILED")}

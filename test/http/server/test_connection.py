@@ -20,10 +20,6 @@ from server_support import (
 
 from thor.http.server import HttpServerExchange
 from thor.http.wire.state import (
-    SERVER_READING,
-    SERVER_WRITING,
-    Event,
-    ServerReading,
     ServerWriting,
 )
 from thor_support import left_to_the_collector
@@ -297,42 +293,3 @@ def exchange_on(exchange: HttpServerExchange, event: str) -> Any:
         return None  # the name in the handler's frame would be a cycle of the test's own
 
     return register
-
-
-# -- the tables ---------------------------------------------------------------------------------
-
-
-def test_the_states_go_as_the_tables_say() -> None:
-    """Each row of the server's tables, as far as a connection persists to show it."""
-    reading: list[tuple[ServerReading, Event, ServerReading]] = []
-    writing: list[tuple[ServerWriting, Event, ServerWriting]] = []
-    stage = Stage()
-    client = stage.client()
-    connection = stage.server.connections[0]
-
-    def step(event: Event, do: Any, *args: Any) -> None:
-        before = connection._reading
-        do(*args)
-        stage.settle()
-        reading.append((before, event, connection._reading))
-
-    def write(event: Event, do: Any, *args: Any) -> None:
-        before = stage.exchange._writing
-        do(*args)
-        writing.append((before, event, stage.exchange._writing))
-
-    step(Event.START, client.send, CHUNKED)
-    step(Event.BODY, client.send, chunks(b"ab"))
-    step(Event.END, client.send, b"0\r\n\r\n")
-    exchange = stage.exchange
-    write(Event.NONFINAL, exchange.response_nonfinal, 103, "", [])
-    write(Event.START, exchange.response_start, 200, "", [])
-    write(Event.BODY, exchange.response_body, b"x")
-    step(Event.NEXT, write, Event.END, exchange.response_done, [])
-    assert all(SERVER_READING[before, event] is after for before, event, after in reading)
-    assert all(SERVER_WRITING[before, event] is after for before, event, after in writing)
-    client.send(request())
-    stage.exchange.response_start(200, "", [])
-    client.reset()
-    assert stage.exchange._writing is SERVER_WRITING[ServerWriting.BODY, Event.FAIL]
-    assert len(reading) == 4

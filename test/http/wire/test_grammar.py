@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thor.http.wire import grammar
-from thor.http.wire.grammar import cache_put, decimal, excerpt, has_token, is_token, list_elements
+from thor.http.wire.grammar import decimal, excerpt, has_token, is_token, list_elements
 
 
 def test_token_is_exactly_the_tchars_of_the_rfc() -> None:
@@ -85,14 +85,6 @@ def test_token_is_found_in_a_list_in_any_case(value: bytes, found: bool) -> None
 def test_excerpt_is_short_and_printable() -> None:
     assert excerpt(b"a\r\n") == r"'a\r\n'"
     assert len(excerpt(b"\x00" * 100_000)) < 300
-
-
-def test_cache_is_bounded() -> None:
-    cache: dict[int, int] = {}
-    for i in range(100):
-        cache_put(cache, i, i, 10)
-        assert len(cache) <= 10
-        assert cache[i] == i
 
 
 @pytest.mark.parametrize(

@@ -632,11 +632,10 @@ def test_error_that_nobody_can_be_told_of_has_no_answer() -> None:
 
 
 @pytest.mark.pure_python
-def test_tables_stay_bounded_whatever_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    names: dict[Any, Any] = {}
-    lines: dict[Any, Any] = {}
-    monkeypatch.setattr(writer, "_name_cache", names)
-    monkeypatch.setattr(writer, "_status_line_cache", lines)
+def test_tables_stay_bounded_whatever_is_passed() -> None:
+    names, lines = writer._name_cache, writer._status_line_cache
+    names.clear()
+    lines.clear()
     for i in range(3000):
         respond(200, [(f"N{i}", "1"), (f"{'n' * 60}{i}", "1")], phrase=f"p{i}")
     respond(200, phrase="p" * 100)

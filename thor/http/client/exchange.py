@@ -20,7 +20,6 @@ from thor.http.client.request import (
     BODY,
     DONE,
     FAILED,
-    IDEMPOTENT,
     IDLE,
     RESPONSE_DUE,
     OutgoingRequest,
@@ -31,6 +30,7 @@ from thor.http.error import (
     HttpError,
     OutputStateError,
 )
+from thor.http.semantics import idempotent_methods
 from thor.http.uri import show_uri
 from thor.http.wire.framing import LENGTH, NO_BODY
 from thor.http.wire.state import ClientReading
@@ -271,7 +271,7 @@ class HttpClientExchange(OutgoingRequest, SpliceableBody):
         """
         self._conn = None
         dropped = self._replay_buffer is None and self._head_parts is None
-        if dropped or (sent and self.method not in IDEMPOTENT):
+        if dropped or (sent and self.method not in idempotent_methods):
             self._fail(error)
         elif reused and not self._restarted:
             self._restarted = True

@@ -20,14 +20,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.http.connection import BodyWriter, body_bytes
-from thor.http.error import HttpError, OutputStateError, OutputSyntaxError, UrlError
-from thor.http.headers import FieldsIn, field_list
-from thor.http.uri import show_uri
+from thor.http.connection import BodyWriter
+from thor.http.error import HttpError, OutputStateError
+from thor.http.headers import FieldsIn, encode_text, field_list
+from thor.http.semantics import idempotent_methods
+from thor.http.uri import uri_octets
 from thor.http.wire.framing import CHUNKED, NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.http.wire.writer import last_chunk, request_head
 from thor.tcp.writing import HIGH_WATER
+from thor.types import to_bytes
 
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient
@@ -43,10 +45,6 @@ IDLE, BODY, DONE, FAILED = (
     ClientWriting.FAILED,
 )
 RESPONSE_DUE = (ClientReading.HEAD, ClientReading.BODY)
-
-#: Methods that may be repeated when it is not known whether they were carried out (RFC 9110
-#: section 9.2.2).
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
 class OutgoingRequest(EventEmitter, BodyWriter):
@@ -108,9 +106,9 @@ class OutgoingRequest(EventEmitter, BodyWriter):
             return
         try:
             if method.__class__ is not bytes:
-                method = _ascii(method, "method", OutputSyntaxError)
+                method = encode_text(method, "a method", "ASCII")
             if uri.__class__ is not bytes:
-                uri = _ascii(uri, "URI", UrlError)
+                uri = uri_octets(uri)
             self.method = method
             self.uri = uri
             route, target = self.client._locate(method, uri)
@@ -158,7 +156,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         self._route = route
         self._writing = BODY
         if upgrade is not None:
-            self._protocol = _ascii(upgrade, "protocol", OutputSyntaxError).strip().lower()
+            self._protocol = encode_text(upgrade, "a protocol", "ASCII").strip().lower()
         timeout = self.client.exchange_timeout
         if timeout:
             self._expires_at = self.loop.clock.monotonic() + timeout
@@ -176,7 +174,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         Raises: TypeError only; what else is wrong is emitted as `error`
         """
         if chunk.__class__ is not bytes:
-            chunk = body_bytes(chunk)
+            chunk = to_bytes(chunk)
         if self._writing is not BODY:
             self._out_of_order("request_body")
             return True
@@ -257,7 +255,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         self._replay_buffer = [head]
         self._replay_bytes = len(head)
         conn = self._conn
-        if conn is not None and (self.method in IDEMPOTENT or not self._left_ended()):
+        if conn is not None and (self.method in idempotent_methods or not self._left_ended()):
             self._replay_sent = 1
             conn.write(head)
 
@@ -317,7 +315,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
     def _keep_or_drop(self, conn: HttpClientConnection) -> None:
         """Drop what was written, if it is too much to be sent again, or must not be sent twice."""
         if self._replay_bytes - len(self._head) > self.client.retry_body_limit or (
-            self.method not in IDEMPOTENT and conn.has_sent()
+            self.method not in idempotent_methods and conn.has_sent()
         ):
             self._replay_buffer = None
 
@@ -327,7 +325,7 @@ class OutgoingRequest(EventEmitter, BodyWriter):
         conn = self._conn
         assert held is not None
         assert conn is not None
-        if not self._replay_sent and self.method not in IDEMPOTENT and self._left_ended():
+        if not self._replay_sent and self.method not in idempotent_methods and self._left_ended():
             return
         until = min(1, len(held)) if self.awaits_continue else len(held)
         for piece in held[self._replay_sent : until]:
@@ -371,16 +369,3 @@ def _has_expectation(head: bytes) -> bool:
     """Return whether a head has an Expect field that says 100-continue, in any letter case."""
     lines = head.lower().split(b"\r\n")
     return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
-
-
-def _ascii(text: Any, what: str, error: type[HttpError]) -> bytes:
-    """A program's text as bytes. Raises: TypeError, or `error` if it has other characters"""
-    if isinstance(text, bytes):
-        return text
-    if not isinstance(text, str):
-        raise TypeError(f"a {what} must be str or bytes, not {type(text).__name__}")
-    try:
-        return text.encode("ascii")
-    except UnicodeEncodeError:
-        shown = show_uri(text.encode("ascii", "backslashreplace"))
-        raise error(f"{what} {shown} is not ASCII") from None

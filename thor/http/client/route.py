@@ -20,6 +20,7 @@ from thor.http.error import AccessError, InvalidHostError, UrlError
 from thor.http.uri import parse_uri, show_uri
 from thor.http.wire.limits import Limits
 from thor.http.wire.target import split_authority
+from thor.tcp.address import join_host_port
 from thor.tls.context import check_context
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def connect_target_for(settings: ConnectionSettings, origin: OriginType) -> Conn
         return ConnectTarget(host, port, b"", _server_name(host) if secure else None)
     if not secure:
         return ConnectTarget(proxy.host, proxy.port, b"", proxy.server_name)
-    tunnel = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
+    tunnel = join_host_port(host, port).encode("ascii")
     return ConnectTarget(proxy.host, proxy.port, tunnel, _server_name(host), proxy.server_name)
 
 

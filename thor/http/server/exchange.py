@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter, require_callback
 from thor.http.body_splice import SpliceableBody
-from thor.http.connection import BodyWriter, body_bytes, write_together
+from thor.http.connection import BodyWriter, write_together
 from thor.http.error import ExchangeTimeoutError, OutputError, OutputStateError, OutputSyntaxError
 from thor.http.headers import field_list
 from thor.http.wire.framing import LENGTH, NO_BODY
@@ -24,6 +24,7 @@ from thor.http.wire.state import ServerWriting
 from thor.http.wire.writer import OutgoingHead, informational_head, response_head
 from thor.tcp.sendfile import can_send_files
 from thor.tcp.state import OPEN
+from thor.types import to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +216,7 @@ class HttpServerExchange(EventEmitter, BodyWriter, SpliceableBody):
             self._out_of_order("response_body")
             return True
         if chunk.__class__ is not bytes:
-            chunk = body_bytes(chunk)
+            chunk = to_bytes(chunk)
         if self._framing == LENGTH and (left := self._left - len(chunk)) >= 0:
             self._left = left
             tcp_conn = self.http_conn.tcp_conn

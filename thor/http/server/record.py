@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from thor.http.error import ConnectError, SendTimeoutError
+from thor.http.headers import to_octets
 from thor.http.server.ending import answer_to
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.wire.state import ServerWriting
@@ -59,7 +60,7 @@ class RecordedExchange(HttpServerExchange):
         """Start the response, as `HttpServerExchange` does."""
         HttpServerExchange.response_start(self, status, phrase, headers)
         if self._writing is ServerWriting.BODY:
-            self.status = status if isinstance(status, bytes) else str(status).encode("latin-1")
+            self.status = to_octets(status)
             self._body_start = self._written()
 
     def response_done(self, trailers: HeadersIn, close: bool = False) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.http.connection import READ_AHEAD_BYTES, date_value
+from thor.http.connection import READ_AHEAD_BYTES
+from thor.http.dates import format_date
 from thor.http.server.connection import HttpServerConnection
 from thor.http.server.ending import log
 from thor.http.server.exchange import HttpServerExchange
@@ -288,7 +289,7 @@ class HttpServer(EventEmitter):
         if now >= self._date_until:
             wall = self.loop.time()
             self._date_until = now + 1.0 - wall % 1.0
-            self._dated = b"\r\nDate: " + date_value(wall)
+            self._dated = b"\r\nDate: " + format_date(wall)
         return self._dated
 
     def _tls_failed(self, address: Address, exc: Exception) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from thor.cache import BoundedCache
 from thor.http.error import (
     FieldSectionTooLargeError,
     HeaderNameError,
@@ -22,7 +23,7 @@ from thor.http.error import (
     ObsoleteFoldError,
     TopLineSpaceError,
 )
-from thor.http.wire.grammar import OWS, cache_put, excerpt, is_token
+from thor.http.wire.grammar import OWS, excerpt, is_token
 
 Field = tuple[bytes, bytes]
 
@@ -90,15 +91,15 @@ FORBIDDEN_IN_TRAILERS = frozenset(
 
 #: Spelling of a name -> its kind. Names come from the peer: the table is bounded, and long names
 #: are not kept.
-_name_cache: dict[bytes, int] = {}
-_MAX_NAMES = 1024
+_name_cache: BoundedCache[bytes, int] = BoundedCache(1024)
+_find_kind = _name_cache.get
 _MAX_NAME_BYTES = 48
 
 #: Whole field line -> (field, (kind, value) or None if that is PLAIN), for names of which most
 #: peers say always the same, or the same for a while. Never for credentials, cookies, URLs or what
 #: else belongs to one user.
-_line_cache: dict[bytes, tuple[Field, tuple[int, bytes] | None]] = {}
-_MAX_LINES = 1024
+_line_cache: BoundedCache[bytes, tuple[Field, tuple[int, bytes] | None]] = BoundedCache(1024)
+_find_line = _line_cache.get
 _MAX_LINE_BYTES = 256
 _CACHEABLE = frozenset(
     b"""
@@ -120,7 +121,7 @@ def _cache_name(name: bytes) -> int:
     if lower in _CACHEABLE:
         kind |= _KEEP
     if len(name) <= _MAX_NAME_BYTES:
-        cache_put(_name_cache, name, kind, _MAX_NAMES)
+        _name_cache[name] = kind
     return kind
 
 
@@ -134,7 +135,7 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
     fields: list[Field] = []
     special: list[tuple[int, bytes]] = []
     for line in lines:
-        kept = _line_cache.get(line)
+        kept = _find_line(line)
         if kept is not None:
             field, mark = kept
             fields.append(field)
@@ -142,7 +143,7 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
                 special.append(mark)
             continue
         name, colon, value = line.partition(b":")
-        kind = _name_cache.get(name)
+        kind = _find_kind(name)
         if kind is None:
             kind = _cache_name(name)
         if not colon or kind == _NOT_A_NAME:
@@ -155,7 +156,7 @@ def parse_fields(lines: Sequence[bytes]) -> tuple[list[Field], list[tuple[int, b
                 mark = (kind & ~_KEEP, field[1])
                 special.append(mark)
             if kind & _KEEP and len(line) <= _MAX_LINE_BYTES:
-                cache_put(_line_cache, line, (field, mark), _MAX_LINES)
+                _line_cache[line] = (field, mark)
     return fields, special
 
 

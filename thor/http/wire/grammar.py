@@ -12,10 +12,6 @@ accepts signs, underscores, blanks and the digits of every script.
 from __future__ import annotations
 
 import re
-from typing import TypeVar
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 CRLF = b"\r\n"
 END_OF_HEAD = b"\r\n\r\n"
@@ -73,10 +69,3 @@ def has_token(value: bytes, token: bytes) -> bool:
 def excerpt(octets: bytes | bytearray) -> str:
     """A short printable form of something the peer sent, for an error's detail."""
     return repr(bytes(octets[:60]))[1:] + ("..." if len(octets) > 60 else "")
-
-
-def cache_put(cache: dict[K, V], key: K, value: V, limit: int) -> None:
-    """Put something into a bounded cache; a full one starts anew, so that no peer can fill it."""
-    if len(cache) >= limit:
-        cache.clear()
-    cache[key] = value

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from thor.cache import BoundedCache
 from thor.http.error import (
     ContentTooLargeError,
     ExpectationError,
@@ -43,7 +44,6 @@ from thor.http.wire.grammar import (
     CRLF,
     CTL_OCTETS,
     END_OF_HEAD,
-    cache_put,
     excerpt,
     has_token,
     list_elements,
@@ -60,16 +60,16 @@ from thor.http.wire.target import (
 )
 
 #: Methods that need no look at their letters, with targets in origin form.
-_COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
+_PLAIN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 
 #: Connection value -> (close, keep-alive, upgrade); they come from the peer: the table is bounded.
-_option_cache: dict[bytes, tuple[bool, bool, bool]] = {}
-_MAX_OPTIONS = 256
+_option_cache: BoundedCache[bytes, tuple[bool, bool, bool]] = BoundedCache(256)
+_find_options = _option_cache.get
 _MAX_OPTIONS_BYTES = 64
 
 #: Status line -> (version, http11, status, status_code, phrase); bounded likewise.
-_status_line_cache: dict[bytes, tuple[bytes, bool, bytes, int, bytes]] = {}
-_MAX_STATUS_LINES = 256
+_status_line_cache: BoundedCache[bytes, tuple[bytes, bool, bytes, int, bytes]] = BoundedCache(256)
+_find_status_line = _status_line_cache.get
 _MAX_STATUS_LINE_BYTES = 64
 
 
@@ -146,7 +146,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
             # The octets as numbers, "/" and "#": methods and operators of `bytes` cost more.
             plain = (
                 version == b"HTTP/1.1"
-                and method in _COMMON_METHODS
+                and method in _PLAIN_METHODS
                 and target[0] == 0x2F
                 and 0x23 not in target
                 and target.isascii()
@@ -249,7 +249,7 @@ def parse_response_head(block: bytes, limits: Limits, method: bytes) -> Response
     if parsed is None:
         lines = _examine(block, "response", limits)
         parsed = parse_fields(lines[1:]) or ([], [])
-    version, http11, status, code, phrase = _status_line_cache.get(lines[0]) or _read_status_line(
+    version, http11, status, code, phrase = _find_status_line(lines[0]) or _read_status_line(
         lines[0]
     )
     headers, special = parsed
@@ -313,7 +313,7 @@ def _read_status_line(line: bytes) -> tuple[bytes, bool, bytes, int, bytes]:
     version, status, phrase = parse_status_line(line)
     start = (*VERSIONS[version], status, int(status), phrase)
     if len(line) <= _MAX_STATUS_LINE_BYTES:
-        cache_put(_status_line_cache, line, start, _MAX_STATUS_LINES)
+        _status_line_cache[line] = start
     return start
 
 
@@ -346,13 +346,13 @@ def _resolve_host(
 
 def _connection_options(values: list[bytes]) -> tuple[bool, bool, bool]:
     """Whether Connection says close, keep-alive, upgrade (RFC 9110 section 7.6.1)."""
-    if len(values) == 1 and (options := _option_cache.get(values[0])):
+    if len(values) == 1 and (options := _find_options(values[0])):
         return options
     value = b",".join(values)
     elements = list_elements(value.lower())
     options = (b"close" in elements, b"keep-alive" in elements, b"upgrade" in elements)
     if len(value) <= _MAX_OPTIONS_BYTES:
-        cache_put(_option_cache, value, options, _MAX_OPTIONS)
+        _option_cache[value] = options
     return options
 
 

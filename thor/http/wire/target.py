@@ -13,22 +13,21 @@ import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
+from thor.cache import BoundedCache
 from thor.http.error import InvalidHostError, RequestTargetError
 from thor.http.wire.grammar import (
     HEX_DIGITS,
     REG_NAME,
     TARGET_OCTETS,
-    cache_put,
     decimal,
     excerpt,
 )
 
-_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+PERCENT_ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _IPV_FUTURE = re.compile(rb"[vV][0-9A-Fa-f]+\.[0-9A-Za-z\-._~!$&'()*+;=:]+")
 
 #: Host values that were found valid. They come from the peer: the table is bounded.
-valid_hosts: dict[bytes, bool] = {}
-_MAX_HOSTS = 1024
+valid_hosts: BoundedCache[bytes, bool] = BoundedCache(1024)
 _MAX_HOST_BYTES = 256
 
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
@@ -69,7 +68,7 @@ def check_host(value: bytes) -> None:
     if value not in valid_hosts:
         split_authority(value)
         if len(value) <= _MAX_HOST_BYTES:
-            cache_put(valid_hosts, value, True, _MAX_HOSTS)
+            valid_hosts[value] = True
 
 
 def _is_reg_name(host: bytes) -> bool:
@@ -80,7 +79,7 @@ def _is_reg_name(host: bytes) -> bool:
     if not left:
         return True
     # Only whole percent-encoded octets may be left: HEXDIG are unreserved themselves.
-    return not _PERCENT.sub(b"", host).translate(None, REG_NAME)
+    return not PERCENT_ENCODED.sub(b"", host).translate(None, REG_NAME)
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from thor import native
+from thor.cache import BoundedCache
 from thor.http.error import (
     HttpError,
     InvalidHostError,
@@ -24,6 +25,7 @@ from thor.http.error import (
 )
 from thor.http.headers import (
     FieldsIn,
+    encode_text,
     field_list,
     field_pair,
     hop_by_hop_hdrs,
@@ -39,7 +41,6 @@ from thor.http.wire.grammar import (
     OWS,
     TARGET_OCTETS,
     TOKEN,
-    cache_put,
     decimal,
     is_token,
 )
@@ -98,20 +99,22 @@ _ACTIONS = (
 
 #: Name as passed -> (CRLF, name, colon and space; what is done with it). Programs may pass on
 #: names from the network: the table is bounded, and long names are not kept.
-_name_cache: dict[str | bytes, tuple[bytes, int]] = {}
-_MAX_NAMES = 1024
+_name_cache: BoundedCache[str | bytes, tuple[bytes, int]] = BoundedCache(1024)
+_find_name = _name_cache.get
 _MAX_NAME_BYTES = 48
 
 #: Field as passed, with a name of _CACHEABLE or a short Content-Length -> (its checked line, the
 #: length it says or -1).
-_line_cache: dict[tuple[str | bytes, str | bytes], tuple[bytes, int]] = {}
-_MAX_LINES = 1024
+_line_cache: BoundedCache[tuple[str | bytes, str | bytes], tuple[bytes, int]] = BoundedCache(1024)
+_find_line = _line_cache.get
 _MAX_LINE_BYTES = 128
 _MAX_LENGTH_DIGITS = 6
 
 #: (status, phrase) as passed -> (status line, status).
-_status_line_cache: dict[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = {}
-_MAX_STATUS_LINES = 256
+_status_line_cache: BoundedCache[tuple[int | str | bytes, str | bytes], tuple[bytes, int]] = (
+    BoundedCache(256)
+)
+_find_status_line = _status_line_cache.get
 _MAX_PHRASE_BYTES = 48
 
 #: Methods that define no content (RFC 9110 section 9.3), and those that always have some.
@@ -146,7 +149,7 @@ def response_head(
         none
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
-    line, code = _status_line_cache.get((status, phrase)) or _status_line(status, phrase)
+    line, code = _find_status_line((status, phrase)) or _status_line(status, phrase)
     if keep_alive and http11 and _render_response:
         rendered = _render_response(OutgoingHead, line, headers, method, date_line)
         if rendered is not None:
@@ -197,7 +200,7 @@ def informational_head(status: int | str | bytes, phrase: str | bytes, headers: 
 
     Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
     """
-    line, code = _status_line_cache.get((status, phrase)) or _status_line(status, phrase)
+    line, code = _find_status_line((status, phrase)) or _status_line(status, phrase)
     if code >= 200 or code == 101:
         raise OutputSyntaxError(f"{code} is not an informational status")
     return _render(line, headers, False)[0] + END_OF_HEAD
@@ -231,10 +234,10 @@ def request_head(
     Raises: OutputSyntaxError, TypeError; nothing has been sent then
     """
     if method not in _COMMON_METHODS:
-        method = _octets(method, "a method")
+        method = encode_text(method, "a method")
         if not is_token(method):
             raise OutputSyntaxError(f"method {method!r}")
-    target = _octets(target, "a target")
+    target = encode_text(target, "a target")
     if headers.__class__ is WireFields:
         host = headers.host or host
     elif not target or target.translate(None, TARGET_OCTETS):
@@ -287,7 +290,7 @@ def last_chunk(trailers: HeadersIn | None) -> bytes:
     allowed = [
         field
         for field in map(field_pair, field_list(trailers))
-        if _octets(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS
+        if encode_text(field[0], "a field name").lower() not in FORBIDDEN_IN_TRAILERS
     ]
     return _render(b"0", allowed, False)[0] + END_OF_HEAD
 
@@ -337,7 +340,7 @@ def _render_each(
     special: list[tuple[int, bytes]] = []
     for field in headers:
         try:
-            kept = _line_cache.get(field)
+            kept = _find_line(field)
         except TypeError:  # a list, as it may come out of JSON
             kept = None
         if kept is not None:
@@ -351,11 +354,11 @@ def _render_each(
         if field.__class__ is not tuple or len(field) != 2:
             field = field_pair(field)
         name, value = field
-        prefix, action = _name_cache.get(name) or _cache_name(name)
+        prefix, action = _find_name(name) or _cache_name(name)
         if value.__class__ is str and value.isascii():
             value = value.encode()
         elif value.__class__ is not bytes:
-            value = _octets(value, "a field value")
+            value = encode_text(value, "a field value")
         value = value.strip(b" \t")
         if action:
             if action == _LENGTH:
@@ -424,7 +427,7 @@ def _cache_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: by
     """Keep a whole line that is likely to be sent again."""
     short = len(value) <= _MAX_LINE_BYTES
     if short and field.__class__ is tuple and not value.translate(None, FIELD_LINE_OCTETS):
-        cache_put(_line_cache, field, (prefix + value, -1), _MAX_LINES)
+        _line_cache[field] = (prefix + value, -1)
 
 
 def _cache_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
@@ -433,33 +436,33 @@ def _cache_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: 
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
     if len(value) <= _MAX_LENGTH_DIGITS and field.__class__ is tuple:
-        cache_put(_line_cache, field, (prefix + value, number), _MAX_LINES)
+        _line_cache[field] = (prefix + value, number)
     return number
 
 
 def _cache_name(name: str | bytes) -> tuple[bytes, int]:
-    octets = _octets(name, "a field name")
+    octets = encode_text(name, "a field name")
     if not is_token(octets):
         raise OutputSyntaxError(f"field name {name!r}")
     known = (b"\r\n%b: " % octets, _ACTIONS.get(octets.lower(), _PASS))
     if len(octets) <= _MAX_NAME_BYTES:
-        cache_put(_name_cache, name, known, _MAX_NAMES)
+        _name_cache[name] = known
     return known
 
 
 def _status_line(status: int | str | bytes, phrase: str | bytes) -> tuple[bytes, int]:
     if isinstance(status, bool):
         raise TypeError("a status must be int, str or bytes, not bool")
-    digits = b"%d" % status if isinstance(status, int) else _octets(status, "a status")
+    digits = b"%d" % status if isinstance(status, int) else encode_text(status, "a status")
     code = decimal(digits)
     if len(digits) != 3 or code < 100:
         raise OutputSyntaxError(f"status {status!r}")
-    reason = _octets(phrase, "a phrase")
+    reason = encode_text(phrase, "a phrase")
     if reason.translate(None, FIELD_LINE_OCTETS):
         raise OutputSyntaxError(f"phrase {phrase!r}")
     known = (b"HTTP/1.1 %b %b" % (digits, reason), code)
     if len(reason) <= _MAX_PHRASE_BYTES:
-        cache_put(_status_line_cache, (status, phrase), known, _MAX_STATUS_LINES)
+        _status_line_cache[status, phrase] = known
     return known
 
 
@@ -476,22 +479,11 @@ def _one_host(hosts: list[bytes], host: bytes) -> bytes:
 
 
 def _protocol(protocol: str | bytes) -> bytes:
-    octets = _octets(protocol, "a protocol").strip(OWS)
+    octets = encode_text(protocol, "a protocol").strip(OWS)
     if not octets or octets.translate(None, _PROTOCOL):
         raise OutputSyntaxError(f"protocol {protocol!r}")
     return octets
 
 
-def _octets(text: str | bytes, what: str) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    if not isinstance(text, str):
-        raise TypeError(f"{what} must be str or bytes, not {type(text).__name__}")
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise OutputSyntaxError(f"{what} that is not Latin-1: {text!r}") from None
-
-
 def _lower(name: str | bytes) -> bytes:
-    return _octets(name, "a field name").lower()
+    return encode_text(name, "a field name").lower()
