@@ -116,7 +116,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "exc"),
     [
         pytest.param(b"", "answered b''", id="nothing"),
         pytest.param(HEAD + b"ab", "only 2 bytes came", id="cut-short"),

@@ -29,7 +29,7 @@ EXPORTS = {
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
     "thor.tcp": """
         AddressRefused ListenSocket ListeningSlots ProxyHeader ProxyHeaderError ProxySsl TcpClient
-        TcpConnection TcpServer listen_fds proxy_tlvs
+        TcpConnection TcpServer WorkerSockets listen_fds proxy_tlvs
     """,
     "thor.testing": """
         BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Playbook

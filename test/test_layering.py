@@ -67,7 +67,9 @@ HTTP_CHAIN = (
     ("headers",),
     ("wire", "dates"),
     ("uri", "conditional"),
-    ("connection", "passage"),
+    ("streams",),
+    ("connection", "body_splice"),
+    ("http1",),
     ("client", "server"),
     ("common",),  # re-exports for programs that exist; nothing here needs it
 )

@@ -232,8 +232,6 @@ def _loop_of(thing: Any) -> LoopBase:
     loop: LoopBase
     if isinstance(thing, LoopBase):
         return thing
-    if isinstance(thing, HttpServerExchange):
-        thing = thing.http_conn.server
     loop = thing.loop if hasattr(thing, "loop") else thing._loop
     return loop
 
@@ -384,7 +382,7 @@ class _Watched:
     def __init__(self, exchange: HttpServerExchange, where: str) -> None:
         self._exchange = ref(exchange)
         self._where = where
-        self.loop = exchange.http_conn.server.loop
+        self.loop = exchange.loop
         self._complete = False
         self._timer: ScheduledEvent | None = self.loop.schedule(UNANSWERED_S, self._late)
 
@@ -403,16 +401,18 @@ class _Watched:
         exchange = self._exchange()
         if exchange is None:
             return
-        if exchange._writing not in (ServerWriting.IDLE, ServerWriting.BODY):
+        if exchange.response_state not in (ServerWriting.IDLE, ServerWriting.BODY):
             _forget(exchange)
         elif self._complete and sys.getrefcount(exchange) == _DROPPED_REFCOUNT:
-            state = "unanswered" if exchange._writing is ServerWriting.IDLE else "half answered"
+            state = (
+                "unanswered" if exchange.response_state is ServerWriting.IDLE else "half answered"
+            )
             self._report(exchange, f"was dropped {state}: nothing refers to it any more")
 
     def _late(self) -> None:
         self._timer = None
         exchange = self._exchange()
-        if exchange is None or exchange._writing is not ServerWriting.IDLE:
+        if exchange is None or exchange.response_state is not ServerWriting.IDLE:
             return
         if not self._complete:  # the client takes its time, and has until the server's limits
             self._timer = self.loop.schedule(UNANSWERED_S, self._late)

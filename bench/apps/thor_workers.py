@@ -4,7 +4,7 @@ import signal
 import sys
 
 import thor
-from thor.tcp import ListeningSlots
+from thor.tcp import WorkerSockets
 from thor.workers import Supervisor
 
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "13")]
@@ -29,7 +29,7 @@ def answer(exchange):
 
 
 port, count = map(int, sys.argv[1:])
-slots = ListeningSlots(count)
+slots = WorkerSockets(count)
 slots.open("127.0.0.1", port)
 supervisor = Supervisor(work, count)
 supervisor.on("stop", thor.stop)

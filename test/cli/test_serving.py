@@ -349,8 +349,8 @@ def test_a_worker_that_fails_at_the_end_is_a_failure() -> None:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the supervisor says; `here` then runs in a process that ends nobody else's workers."""
     lines: list[str] = []
-    monkeypatch.setattr(serving, "tell", lines.append)
-    monkeypatch.setattr(common, "tell", lines.append)
+    monkeypatch.setattr(serving, "log_stderr", lines.append)
+    monkeypatch.setattr(common, "log_stderr", lines.append)
     monkeypatch.setattr(workers, "FIRST_DELAY_S", 0.001)
     return lines
 
@@ -367,7 +367,7 @@ def test_a_worker_that_cannot_begin_is_tried_again_and_again(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(serve, "HttpServer", refuse)
-    monkeypatch.setattr(serving, "tell", ended)
+    monkeypatch.setattr(serving, "log_stderr", ended)
     here("serve", site, *ANYWHERE, "--workers", "2")
     found = [line for line in told if line.startswith("thor: worker 1 ")]
     starts = [re.sub(r"\(\d+\)", "(x)", line) for line in found]
@@ -396,7 +396,7 @@ def test_a_worker_that_hangs_is_ended(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(workers.Worker, "when_told", hang)
-    monkeypatch.setattr(serving, "tell", stop)
+    monkeypatch.setattr(serving, "log_stderr", stop)
     monkeypatch.setattr(serving, "GRACE_S", 0.25)
     assert here("serve", site, *ANYWHERE, "--workers", "2", "--drain", "0").code == 0
     assert told[-1] == "thor: stopped with workers that hang after 0.25 s"

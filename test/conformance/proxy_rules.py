@@ -55,7 +55,7 @@ _BETWEEN = [
         "11.2",
         "A request that two recipients could read in two ways is refused, and nothing of it, nor "
         "of what follows, crosses.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "max-forwards",
@@ -89,7 +89,7 @@ _BETWEEN = [
         "RFC 9110 15.6, RFC 9209",
         "What is wrong upstream is a 502, a timeout 504, with Proxy-Status and nothing of the "
         "upstream's.",
-        "proxy/answers.py",
+        "proxy/local_response.py",
     ),
     Rule(
         "upstream-dies",

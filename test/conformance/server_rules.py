@@ -122,7 +122,7 @@ _LINE_AND_HEAD = [
         "RFC 9110 15.5.9",
         "A head that is not complete in time: 408; its time is a deadline that no byte extends. "
         "If no byte of it came: closed, without a word.",
-        "http/server/patience.py",
+        "http/http1/server_timeouts.py",
     ),
 ]
 
@@ -203,7 +203,7 @@ _FRAMING = [
         "RFC 9110 15.5.9",
         "A body that stops, or comes slower than ``min_body_rate``: 408, and ``error`` on its "
         "exchange.",
-        "http/server/patience.py",
+        "http/http1/server_timeouts.py",
     ),
 ]
 
@@ -219,47 +219,47 @@ _CONNECTIONS = [
         "close",
         "9.6",
         "A request after ``Connection: close`` is ignored.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "pipelining",
         "9.3.2",
         "Pipelined requests are answered in order; what is beyond a bound waits with the client.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "bad-behind-good",
         "9.3.2, 9.6",
         "A bad request behind good ones is answered after them, and nothing behind it.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "half-close",
         "9.6",
         "What was asked before a FIN is answered in full, then the connection is closed; if "
         "nothing can be sent for ``half_close_timeout``, it is reset. A reset is told at once.",
-        "http/server/ending.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "lingering",
         "9.6",
         "After the last answer what still arrives is read and dropped for 2 seconds or 64 KiB "
         "(``linger_timeout``, ``linger_bytes``), so that the answer is not lost to a reset.",
-        "http/server/ending.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "graceful",
         "9.6",
         "A graceful shutdown answers what is in flight with ``Connection: close``. An idle client "
         "has ``drain_idle_timeout`` for one more request, which is answered so, too.",
-        "http/server/ending.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "continue",
         "RFC 9110 10.1.1",
         "``100 Continue`` is sent when the program reads, never to HTTP/1.0; a final answer "
         "instead closes the connection, unless the body was sent.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "early-answer",
@@ -267,34 +267,34 @@ _CONNECTIONS = [
         "After an answer that came before the body, the body is read and dropped, up to "
         "``drain_bytes``. If more is to come, or nobody knows how much, the answer says that the "
         "connection will be closed, unless the program reads.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "upgrade",
         "RFC 9110 7.8",
         "An Upgrade is the program's to take; one with no taker, or from HTTP/1.0, is ignored. "
         "Bytes that came with the request are the new protocol's first.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "connect",
         "RFC 9110 9.3.6",
         "CONNECT with no taker: 405, and the connection is closed; a tunnel is opened by "
         "``upgrade()`` only.",
-        "http/server/connection.py",
+        "http/http1/server_connection.py",
     ),
     Rule(
         "program-time",
         "RFC 9110 15.6.5",
         "A program that does not answer in time (``response_timeout``): 504. Time in which it has "
         "paused counts against nobody.",
-        "http/server/patience.py",
+        "http/http1/server_timeouts.py",
     ),
     Rule(
         "send-time",
         "9.5",
         "A client that reads nothing of its answer for ``send_timeout`` is reset.",
-        "http/server/patience.py",
+        "http/http1/server_timeouts.py",
     ),
     Rule(
         "tls",

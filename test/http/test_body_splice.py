@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from thor.http.body_splice import MIN_SPLICE_BYTES, TAIL_BYTES, BodySplice, SpliceableBody
+from thor.http.body_splice import MIN_SPLICE_BYTES, TAIL_BYTES, BodySplice, splice_body
 from thor.tcp.connection import RECV_BYTES
 
 LEAST = MIN_SPLICE_BYTES + TAIL_BYTES
 
 
-class Exchange(SpliceableBody):
+class Exchange:
     """One that has so many bytes to receive and to send, and keeps what it is told."""
 
     def __init__(self, due: int = 0, owed: int = 0) -> None:
@@ -27,19 +27,20 @@ class Exchange(SpliceableBody):
         self.joined.append(dst)
         return True
 
-    def _transport(self) -> Any:
+    @property
+    def transport(self) -> Any:
         return self.conn
 
-    def _bytes_expected(self) -> int:
+    def bytes_expected(self) -> int:
         return self.due
 
-    def _on_body_spliced_in(self, count: int) -> None:
+    def on_spliced_in(self, count: int) -> None:
         self.due -= count
 
-    def _bytes_promised(self) -> int:
+    def bytes_promised(self) -> int:
         return self.owed
 
-    def _on_body_spliced_out(self, count: int) -> None:
+    def on_spliced_out(self, count: int) -> None:
         self.owed -= count
 
 
@@ -59,7 +60,7 @@ def ignore(count: int) -> None:
 )
 def test_what_is_long_enough_goes_unseen(due: int, owed: int, joined: bool) -> None:
     source, target = Exchange(due=due), Exchange(owed=owed)
-    source.relay_body(target, ignore)
+    splice_body(source, target, ignore)
     assert source.joined == ([target] if joined else [])
 
 
@@ -67,7 +68,7 @@ def test_what_is_long_enough_goes_unseen(due: int, owed: int, joined: bool) -> N
 def test_a_side_without_a_connection_is_left_alone(lost: str) -> None:
     sides = {"source": Exchange(due=LEAST), "target": Exchange(owed=LEAST)}
     sides[lost].conn = None
-    sides["source"].relay_body(sides["target"], ignore)
+    splice_body(sides["source"], sides["target"], ignore)
     assert sides["source"].joined == []
 
 

@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "proxy-truncated-response",
         RELAY_FILE,
-        "            truncate_response(self.inbound)\n",
+        "            self.inbound.abort(flush=True)\n",
         "            self.inbound.response_done([])\n",
         (*RELAY, *CONFORMANCE),
         "a response that the origin did not finish looks complete",

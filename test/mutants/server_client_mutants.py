@@ -15,9 +15,9 @@ POOL = ("test/http/client/test_pool.py",)
 CLIENT_PATIENCE = ("test/http/client/test_patience.py",)
 CLIENT_CONNECT = ("test/http/client/test_connect.py",)
 
-SERVER_CONNECTION = "thor/http/server/connection.py"
-ENDING = "thor/http/server/ending.py"
-SERVER_PATIENCE = "thor/http/server/patience.py"
+SERVER_CONNECTION = "thor/http/http1/server_connection.py"
+ENDING = "thor/http/http1/server_connection.py"
+SERVER_PATIENCE = "thor/http/http1/server_timeouts.py"
 BODY_WRITER = "thor/http/connection.py"
 CLIENT_CONNECTION = "thor/http/client/connection.py"
 CLIENT_REQUEST = "thor/http/client/request.py"
@@ -29,15 +29,15 @@ MUTANTS = (
     Mutant(
         "server-head-timeout-restarts",
         SERVER_CONNECTION,
-        "        elif self._head != BEGUN and self._reader.started:\n",
-        "        elif self._reader.started:\n",
+        "        elif self._head is not STARTED and self.reader.started:\n",
+        "        elif self.reader.started:\n",
         PATIENCE,
         "each byte of a head starts its timeout anew: slowloris",
     ),
     Mutant(
         "server-body-rate",
         SERVER_PATIENCE,
-        "        slow = 0 < came < (server.min_body_rate or 0) * RATE_WINDOW_S\n",
+        "        slow = 0 < arrived < (settings.min_body_rate or 0) * RATE_WINDOW_S\n",
         "        slow = False\n",
         PATIENCE,
         "a body that comes byte by byte is waited for",
@@ -45,24 +45,24 @@ MUTANTS = (
     Mutant(
         "server-send-timeout",
         SERVER_PATIENCE,
-        "        if self._write_blocked and server.send_timeout:\n",
-        "        if False:\n",
+        "    if progress.write_blocked and settings.send_timeout:\n",
+        "    if False:\n",
         PATIENCE,
         "a client that does not read its response is kept for ever",
     ),
     Mutant(
         "server-half-close-timeout",
         SERVER_PATIENCE,
-        "        if self._half_closed and server.half_close_timeout:\n",
-        "        if False:\n",
+        "    if wait.half_closed and settings.half_close_timeout:\n",
+        "    if False:\n",
         ("test/http/server/test_patience.py", *HALF_CLOSE),
         "a client that has closed its side is answered for ever",
     ),
     Mutant(
         "server-idle-timeout",
         SERVER_CONNECTION,
-        "        elif idle_timeout := self.server.idle_timeout:\n",
-        "        elif idle_timeout := None:\n",
+        "            if idle_timeout := server.idle_timeout:\n",
+        "            if idle_timeout := None:\n",
         PATIENCE,
         "a connection without requests is kept for ever",
     ),
@@ -76,8 +76,8 @@ MUTANTS = (
     ),
     Mutant(
         "server-linger-bytes",
-        ENDING,
-        "        if self._discarded > self.server.linger_bytes and self.tcp_conn is not None:\n",
+        "thor/http/http1/teardown.py",
+        "        if self._left < 0:\n",
         "        if False:\n",
         LINGERING,
         "a client whose request was refused sends on without an end",
@@ -85,7 +85,7 @@ MUTANTS = (
     Mutant(
         "server-drain-closes",
         SERVER_CONNECTION,
-        "        if self.server._draining or self.server._crowded:\n            return False\n",
+        "        if self.server.draining or self.server.crowded:\n            return False\n",
         "",
         DRAINING,
         "a response of a server that stops promises a next request",
@@ -132,24 +132,24 @@ MUTANTS = (
     ),
     Mutant(
         "server-upgrade-unoffered",
-        SERVER_CONNECTION,
-        "        elif protocol.lower() not in [name.lower() for name in exchange._upgrade_protocols]:\n",
-        "        elif False:\n",
+        "thor/http/server/exchange.py",
+        '        if self.method != b"CONNECT" and protocol.lower() not in offered:\n',
+        "        if False:\n",
         UPGRADE,
         "a connection is switched to a protocol that nobody offered",
     ),
     Mutant(
         "server-upgrade-loses-data",
         SERVER_CONNECTION,
-        "        rest = self._reader.take_rest()\n",
-        '        rest = self._reader.take_rest() and b""\n',
+        "        rest = self.reader.take_rest()\n",
+        '        rest = self.reader.take_rest() and b""\n',
         UPGRADE,
         "what came behind an upgrade request is lost",
     ),
     Mutant(
         "server-error-to-head",
         ENDING,
-        '        if self._exchange is not None and self._exchange.method == b"HEAD":\n',
+        '        if self.exchange is not None and self.exchange.method == b"HEAD":\n',
         "        if False:\n",
         ("test/http/server/test_any_order.py",),
         "an error response to HEAD has a body",
@@ -157,8 +157,8 @@ MUTANTS = (
     Mutant(
         "server-https-believed",
         SERVER_CONNECTION,
-        "        if trusts is None:\n            return False\n",
-        "        if trusts is None:\n            return True\n",
+        "        if tcp_conn is None or trusts is None:\n            return False\n",
+        "        if tcp_conn is None or trusts is None:\n            return True\n",
         ("test/conformance/test_server.py",),
         "anybody's https target over plain TCP is believed",
     ),

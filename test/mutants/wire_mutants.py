@@ -212,7 +212,7 @@ MUTANTS = (
     Mutant(
         "reader-informational-limit",
         READER_FILE,
-        "        if self._informational > self._limits.max_informational:\n",
+        "        if self._informational > self.limits.max_informational:\n",
         "        if False:\n",
         READER,
         "an origin sends informational responses without an end",
@@ -220,7 +220,7 @@ MUTANTS = (
     Mutant(
         "reader-empty-lines",
         READER_FILE,
-        "            if self._empty_lines > self._limits.max_empty_lines:\n",
+        "            if self._empty_lines > self.limits.max_empty_lines:\n",
         "            if False:\n",
         READER,
         "empty lines before a request are skipped without an end",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thor.http import HttpServer
-from thor.http.server.patience import RATE_WINDOW_S
+from thor.http.http1.server_timeouts import RATE_WINDOW_S
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = 150

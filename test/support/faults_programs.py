@@ -36,7 +36,7 @@ def http_server(
 
 def answer(exchange: HttpServerExchange, body: bytes = b"hello") -> None:
     """Answer, unless something else was done about the request."""
-    if exchange._writing.name != "IDLE":
+    if exchange.response_state.name != "IDLE":
         return
     exchange.response_start(200, "OK", [("Content-Length", str(len(body)))])
     exchange.response_body(body)
@@ -45,7 +45,7 @@ def answer(exchange: HttpServerExchange, body: bytes = b"hello") -> None:
 
 def echo(world: World, exchange: HttpServerExchange) -> None:
     """Answer with what comes, as it comes."""
-    lively = lambda: exchange._writing.name == "BODY"  # noqa: E731
+    lively = lambda: exchange.response_state.name == "BODY"  # noqa: E731
 
     world.watch(
         "exchange",

@@ -130,8 +130,8 @@ def test_a_server_that_is_shut_down_tells_of_no_hand_shakes(memory: LoopBase) ->
     """Its program has asked for it."""
     network = MemoryNetwork(memory)
     door = network.tcp_server_class("server", 80)
-    listening = door.listening[0].socket
-    door.listening[0].unregister_fd()
+    listening = door.listen_sockets[0].socket
+    door.listen_sockets[0].unregister_fd()
     server = TlsServer(None, None, memory, context=serving(), sock=listening)
     heard = Recorder(server, "connect", "tls_error", "stop")
     settle(memory)

@@ -158,7 +158,7 @@ class _FileResponse:
     def __init__(self, files: StaticFiles, exchange: HttpServerExchange) -> None:
         self.exchange: HttpServerExchange | None = exchange
         self.file: OpenFile | None = None
-        self.loop = exchange.http_conn.server.loop
+        self.loop = exchange.loop
         exchange.on("close", self.close)  # a sink does not hear it where the program listens
         asked = (exchange.method, exchange.uri, exchange.req_hdrs, self.loop.time())
         self.loop.run_in_thread(files.prepare, *asked, then=self._prepared)

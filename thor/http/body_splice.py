@@ -1,25 +1,25 @@
-"""A body that goes from one exchange to another without being looked at.
+"""A body that is moved from one exchange to another in the kernel.
 
-Owns: how much of it may go so, and that both sides count it. Must not know which side is the
-client's, nor how bytes go from one connection to another: `TcpConnection.splice_to` does.
+Owns: how much of it may be moved so, and that both sides count it. Must not know which side is the
+client's, nor how bytes are moved from connection to connection: `TcpConnection.splice_to` does.
 
 Theory of operation: of two exchanges that a relay joined, one receives a body of known length, and
-the other sends one of the same length. What lies in its middle is of concern to nobody. Only the
-beginning and the end come the usual way: with the beginning it is known that all before it was
-read, and has left those who hold a body to send it again; with the end it is seen what comes behind
-it. Both sides are asked before each piece, since either can end between two, and are told after
-it, so that lengths, limits and timeouts are what they would be.
+the other sends one of the same length. Nothing has to read the middle of it. Only the beginning and
+the end are read and written: with the beginning it is known that all before it was read, and has
+left the replay buffers; with the end what follows it is seen. Both sides are asked before each
+piece, since either can end between two, and are called after it, so that lengths, limits and
+timeouts are what they would be otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.tcp.connection import RECV_BYTES
 
 if TYPE_CHECKING:
-    from thor.tcp import TcpConnection
+    from thor.http.streams import Spliceable
 
 #: So much of the end of a body is always read, in bytes: less than what one `recv` takes, so that
 #: the last one sees what follows the body.
@@ -28,63 +28,41 @@ TAIL_BYTES = RECV_BYTES - 1
 MIN_SPLICE_BYTES = 64 * 1024
 
 
-class SpliceableBody:
-    """What an exchange has for it; mixed into both kinds."""
+def splice_body(
+    source: Spliceable | None, target: Spliceable | None, on_spliced: Callable[[int], object]
+) -> None:
+    """Move the rest of the body that `source` receives to `target`, as far as the kernel can.
 
-    def relay_body(self, other: SpliceableBody, passed: Callable[[int], Any]) -> None:
-        """Let what is still to come of the body received here go to `other`, as far as it can.
-
-        To be called when a piece was received and was passed on. What cannot go so is received as
-        ever; then this may be called again.
-        passed: called with a number of bytes, each time that so many went
-        """
-        passage = BodySplice(self, other, passed)
-        if passage.allowance() >= MIN_SPLICE_BYTES:
-            src, dst = self._transport(), other._transport()
-            if src is not None and dst is not None:
-                src.splice_to(dst, passage)
-
-    def _transport(self) -> TcpConnection | None:
-        """The connection, while the exchange has it."""
-        raise AssertionError
-
-    def _bytes_expected(self) -> int:
-        """Bytes that are still to arrive of the body received here, if that is known, all that
-        arrived was taken, and more is wanted; else 0."""
-        raise AssertionError
-
-    def _on_body_spliced_in(self, count: int) -> None:
-        """So many of them arrived."""
-        raise AssertionError
-
-    def _bytes_promised(self) -> int:
-        """Bytes that are still to be written of the body sent here, if that is known and more can
-        be written; else 0."""
-        raise AssertionError
-
-    def _on_body_spliced_out(self, count: int) -> None:
-        """So many of them were written."""
-        raise AssertionError
+    To be called when a piece was received and was passed on. What cannot be moved is received as
+    ever; then this may be called again.
+    on_spliced: called with a number of bytes, each time that so many were moved
+    """
+    if source is None or target is None:
+        return
+    splice = BodySplice(source, target, on_spliced)
+    src, dst = source.transport, target.transport
+    if src is not None and dst is not None and splice.allowance() >= MIN_SPLICE_BYTES:
+        src.splice_to(dst, splice)
 
 
 class BodySplice:
     """The `SpliceTarget` of one body."""
 
-    __slots__ = ("_passed", "_source", "_target")
+    __slots__ = ("_on_spliced", "_source", "_target")
 
     def __init__(
-        self, source: SpliceableBody, target: SpliceableBody, passed: Callable[[int], Any]
+        self, source: Spliceable, target: Spliceable, on_spliced: Callable[[int], object]
     ) -> None:
         self._source = source
         self._target = target
-        self._passed = passed
+        self._on_spliced = on_spliced
 
     def allowance(self) -> int:
-        """How many bytes may go."""
-        return min(self._source._bytes_expected(), self._target._bytes_promised()) - TAIL_BYTES
+        """Return how many bytes may be moved."""
+        return min(self._source.bytes_expected(), self._target.bytes_promised()) - TAIL_BYTES
 
     def on_spliced(self, count: int) -> None:
-        """So many went."""
-        self._source._on_body_spliced_in(count)
-        self._target._on_body_spliced_out(count)
-        self._passed(count)
+        """Count bytes that were moved."""
+        self._source.on_spliced_in(count)
+        self._target.on_spliced_out(count)
+        self._on_spliced(count)

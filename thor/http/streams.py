@@ -15,7 +15,7 @@ All fields are `[(name, value)]` lists in the order in which they are sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
@@ -97,6 +97,7 @@ class RequestRelaySide(Protocol):
         """Take the end of the request."""
 
 
+@runtime_checkable
 class ServerConnection(Protocol):
     """What a server knows of each of its connections, whatever protocol is spoken on it."""
 
@@ -132,7 +133,7 @@ class ServerStreamHandler(Protocol):
         """Emit an event of the exchange. Returns: whether anybody listens"""
 
     def start(self) -> None:
-        """Emit `request_start`, unless a relay is attached."""
+        """Emit `request_start`."""
 
     def has_listener(self, event: str) -> bool:
         """Return whether anybody listens for `event`."""
@@ -228,12 +229,6 @@ class ServerStream(Protocol):
     def when_sent(self, callback: Callable[[], object]) -> None:
         """Call `callback()` when all that was written was handed to the kernel."""
 
-    def bytes_sent(self) -> int:
-        """Return how many bytes of the stream's connection the kernel has taken."""
-
-    def bytes_queued(self) -> int:
-        """Return how many bytes were written, those that the kernel has taken included."""
-
 
 # -- the client's side --------------------------------------------------------------------------
 
@@ -296,7 +291,7 @@ class ClientStream(Protocol):
         """Send the head of the request, which was checked before."""
 
     def send_body(self, chunk: bytes) -> bool:
-        """Send a piece of the body. Returns: False when the writer has to wait for `pause(False)`"""
+        """Send a piece of the body. Returns: False when the writer has to wait for `pause`"""
 
     def send_end(self, trailers: HeadersIn) -> None:
         """End the request."""

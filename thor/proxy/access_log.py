@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from thor.http.dates import MONTHS
 from thor.http.headers import to_octets
-from thor.http.server.ending import answer_to
+from thor.http.http1.teardown import error_status
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
@@ -65,7 +65,7 @@ def refused_line(conn: TcpConnection, error: HttpError, now: float) -> str:
 
     conn, error: of the server's event `refused`; now: Unix time
     """
-    status, body_bytes = answer_to(error)
+    status, body_bytes = error_status(error)
     return (
         f'{_peer(conn)} - - [{_moment(now)}] "-" {status.decode("ascii")} {body_bytes} '
         f'"-" "-" - - {type(error).__name__}'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
 from thor.http.headers import encode_text, field_list, field_pair
 from thor.proxy.local_response import LocalResponse, failure_for
-from thor.proxy.relay import Caller, Relay, is_open, reset
+from thor.proxy.relay import DownstreamSink, Relay
 from thor.types import to_bytes
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Flow:
         """Reset the client's connection; nothing more is sent either way. Harmless at any time,
         but for a tunnel, which has a life of its own."""
         self._relay.cancel()
-        reset(self._relay.inbound)
+        self._relay.inbound.abort()
 
     def _seconds(self) -> float:
         return self._relay.proxy.loop.clock.monotonic() - self._began
@@ -154,7 +154,7 @@ def _fields(headers: HeadersIn) -> list[tuple[bytes, bytes]]:
     ]
 
 
-class _WatchedCaller(Caller):
+class _WatchedSink(DownstreamSink):
     """Hears the end, too."""
 
     __slots__ = ()
@@ -173,7 +173,7 @@ class WatchedRelay(Relay):
 
     __slots__ = ("flow", "tunnelled")
 
-    caller_class = _WatchedCaller
+    sink_class = _WatchedSink
 
     def __init__(self, proxy: ReverseProxy, inbound: HttpServerExchange) -> None:
         Relay.__init__(self, proxy, inbound)
@@ -190,7 +190,7 @@ class WatchedRelay(Relay):
             self.proxy.emit(event, flow)
         except Exception as exc:
             # In `response`, the upstream's exchange fails with that.
-            if event == "request" and is_open(self.inbound):
+            if event == "request" and self.inbound.is_open:
                 self._refuse(OutputStateError(f"the program failed: {type(exc).__name__}"))
             raise
         finally:
@@ -211,7 +211,7 @@ class WatchedRelay(Relay):
         flow.request_headers = [(b"Host", host), *self.fields] if host else list(self.fields)
         if not self._phase("request"):
             return
-        if not is_open(self.inbound):
+        if not self.inbound.is_open:
             self.cancel()
             return
         try:
@@ -243,7 +243,7 @@ class WatchedRelay(Relay):
         flow.response_headers = list(self.response_fields(status, headers))
         if not self._phase("response"):
             return
-        if not is_open(self.inbound):
+        if not self.inbound.is_open:
             self.cancel()
             return
         self.pass_head(flow.status, flow.phrase, flow.response_headers)

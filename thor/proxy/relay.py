@@ -4,8 +4,9 @@ Owns: a server's exchange and the client's exchange that it is joined to, one at
 other. Must not know which fields cross a hop, nor how an endpoint is chosen.
 
 Theory of operation: one exchange emits what the other has as a method, so the relay is the sink of
-the client's exchange and calls the server's; a `Caller` is the sink of the server's and calls the
-client's. There are two, since both sides emit `pause` and `error`, and each means the other side.
+the client's exchange and calls the server's; a `DownstreamSink` is the sink of the server's and
+calls the client's. There are two, since both sides emit `pause` and `error`, and each means the
+other side.
 `pause` is wired across, both ways: what one side cannot send, the other does not read. When large
 pieces of a body arrive, the rest is left to the connections, as far as they can do it alone.
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from thor.http.body_splice import splice_body
 from thor.http.client import HttpClientExchange
 from thor.http.client.patience import CONTINUE_S
 from thor.http.error import (
@@ -47,7 +49,6 @@ from thor.proxy.forwarding import (
 )
 from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
-from thor.tcp.abort import abort_when_sent
 from thor.tcp.splice import SPLICE_PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ LOST = (ConnectError, IncompleteMessageError)
 NOTHING, NONFINAL, FINAL, OVER = range(4)
 
 
-class Caller:
+class DownstreamSink:
     """The sink of the client's exchange: what a relay hears from that side."""
 
     __slots__ = ("relay",)
@@ -144,7 +145,7 @@ class Relay:
     )
 
     #: What hears the client's exchange.
-    caller_class = Caller
+    sink_class = DownstreamSink
 
     def __init__(self, proxy: ReverseProxy, inbound: HttpServerExchange) -> None:
         self.proxy = proxy
@@ -174,11 +175,11 @@ class Relay:
     def begin(self) -> None:
         """Decide on the request: send it on, or answer it here."""
         inbound = self.inbound
-        inbound._owner = inbound._sink = self.caller_class(self)
+        inbound.attach_relay(self.sink_class(self))
         target, fields = inbound.uri, inbound.req_hdrs
         conn = inbound.http_conn
         if conn.client is None:
-            conn.client = client_of(peer_of(conn.address), is_downstream_tls(inbound))
+            conn.client = client_of(peer_of(conn.address), inbound.secure)
         peer, by_tls = conn.client
         try:
             if self.method in _UNUSUAL_METHODS:
@@ -275,7 +276,9 @@ class Relay:
         if self.outbound is not None:
             self.outbound.request_body(chunk)
             if len(chunk) >= SPLICE_PIECE_BYTES and self.held is None and self.outbound is not None:
-                self.inbound.relay_body(self.outbound, self.request_passed)
+                splice_body(
+                    self.inbound.body_splice(), self.outbound.body_splice(), self.request_passed
+                )
 
     def request_passed(self, count: int) -> None:
         """So many bytes of the request's body went on unseen."""
@@ -338,7 +341,9 @@ class Relay:
         """A piece of the response."""
         self.inbound.response_body(chunk)
         if len(chunk) >= SPLICE_PIECE_BYTES and self.outbound is not None:
-            self.outbound.relay_body(self.inbound, self.response_passed)
+            splice_body(
+                self.outbound.body_splice(), self.inbound.body_splice(), self.response_passed
+            )
 
     def response_passed(self, count: int) -> None:
         """So many bytes of the response's body went on unseen."""
@@ -384,7 +389,7 @@ class Relay:
                 return
         if self.passed == FINAL:
             self.passed = OVER
-            truncate_response(self.inbound)
+            self.inbound.abort(flush=True)
         else:
             self.answer(failure_for(error, connected=not unsent))
 
@@ -427,31 +432,3 @@ def peer_of(address: Address) -> str:
         return ""
     host: str = address[0]
     return host.partition("%")[0] if "%" in host else host
-
-
-def is_downstream_tls(inbound: HttpServerExchange) -> bool:
-    """Whether a proxy before this one says, in its PROXY header, that the client came by TLS."""
-    conn = inbound.http_conn.tcp_conn
-    header = conn.proxy_header if conn is not None else None
-    return header is not None and header.is_tls
-
-
-def truncate_response(inbound: HttpServerExchange) -> None:
-    """Break a response off so that nobody can take it for whole (RFC 9112 section 8). What the
-    client has yet to read goes first: answers to requests before this one may be in it."""
-    conn = inbound.http_conn
-    if conn.tcp_conn is not None:
-        abort_when_sent(conn.tcp_conn, conn.server.send_timeout)
-
-
-def reset(inbound: HttpServerExchange) -> None:
-    """End the client's connection, and what is on its way to it."""
-    tcp_conn = inbound.http_conn.tcp_conn
-    if tcp_conn is not None:
-        tcp_conn.abort()
-
-
-def is_open(inbound: HttpServerExchange) -> bool:
-    """Whether anything can still be sent to the client."""
-    tcp_conn = inbound.http_conn.tcp_conn
-    return tcp_conn is not None and tcp_conn.tcp_connected

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from thor.tcp.proxy_protocol import ProxyHeader
     from thor.tcp.proxy_tlvs import ProxyHeaderError, ProxySsl
 
+#: The name that programs know it by since before.
+ListeningSlots = WorkerSockets
+
 __all__ = [
     "AddressRefused",
     "ListenSocket",
+    "ListeningSlots",
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxySsl",

@@ -162,6 +162,11 @@ class TcpConnection(WritingSide):
             if not self.read_paused:
                 self.loop.call_soon(self._resume)
 
+    def repeat_end(self) -> None:
+        """Emit `end` again, for the layer that has taken the connection over since."""
+        if self.read_state is ENDED:
+            self._end_of_stream()
+
     def splice_to(self, dst: TcpConnection, target: SpliceTarget) -> bool:
         """From the next readiness on, have what arrives go to `dst` without being looked at.
 

@@ -196,7 +196,7 @@ def test_a_pooled_connection_that_the_server_closed(
     _, heard = request(client, server.uri)
     finish(loop, run_loop, heard)
     server.connections[0].close()
-    server.connections[0]._flush()  # the FIN is there before the request is made
+    server.connections[0].flush()  # the FIN is there before the request is made
     _, heard = request(client, server.uri, "POST")
     assert finish(loop, run_loop, heard) == [HELLO_EVENTS]
     assert len(server.connections) == 2

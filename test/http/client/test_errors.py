@@ -31,7 +31,7 @@ CUT = ssl.SSLEOFError(8, "the peer closed without close_notify")
 
 
 @pytest.mark.parametrize(
-    ("errtype", "code", "why", "kind", "text"),
+    ("errtype", "code", "exc", "kind", "text"),
     [
         (OSError, errno.ECONNREFUSED, None, ConnectError, "a port 80: Connection refused"),
         (OSError, errno.ETIMEDOUT, None, ConnectTimeoutError, "a port 80"),
@@ -72,7 +72,7 @@ def test_what_this_side_lacks(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "kind", "text"),
+    ("exc", "kind", "text"),
     [
         (None, ConnectionLostError, "the server closed it"),
         (
@@ -90,7 +90,7 @@ def test_why_a_connection_was_lost(exc: Any, kind: type[HttpError], text: str) -
     assert error.detail == text
 
 
-@pytest.mark.parametrize("why", [None, ConnectionResetError(104, "reset by peer"), CUT])
+@pytest.mark.parametrize("exc", [None, ConnectionResetError(104, "reset by peer"), CUT])
 def test_connection_lost_before_anything_was_sent_is_a_plain_connect_error(exc: Any) -> None:
     assert connection_lost(exc, sent=False).__class__ is ConnectError
 

@@ -86,7 +86,7 @@ def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
     assert stage.peer.lost
 
 
-@pytest.mark.parametrize("why", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("exc", [KeyboardInterrupt, RuntimeError])
 def test_a_connection_whose_listener_raises_is_reset(
     stage: Stage, exc: type[BaseException], caplog: Any
 ) -> None:

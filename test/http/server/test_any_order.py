@@ -92,12 +92,12 @@ class Life:
 
     def act(self, exchange: HttpServerExchange) -> None:
         try:
-            if exchange._writing.name == "IDLE":
+            if exchange.response_state.name == "IDLE":
                 self.begin(exchange)
-            elif exchange._writing.name == "BODY":
+            elif exchange.response_state.name == "BODY":
                 self.go_on(exchange)
         except OutputStateError:
-            assert exchange._writing.name in ("IDLE", "FAILED")
+            assert exchange.response_state.name in ("IDLE", "FAILED")
 
     def begin(self, exchange: HttpServerExchange) -> None:
         way = self.random.random()
@@ -112,7 +112,8 @@ class Life:
 
     def go_on(self, exchange: HttpServerExchange) -> None:
         careful = self.random.random() < 0.95
-        left = exchange._left if exchange._framing == LENGTH and careful else None
+        stream = exchange._stream  # private: how much is missing is nowhere else to be read
+        left = stream._length_left if stream.framing == LENGTH and careful else None
         if self.random.random() < 0.6:
             size = self.random.choice([1, 5, 17_000])
             exchange.response_body(b"x" * (size if left is None else min(size, left)))

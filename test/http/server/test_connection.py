@@ -165,8 +165,8 @@ def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
     conn = client.server_side
     assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
     assert conn.read_paused
-    reader = stage.exchange.http_conn._reader
-    while len(stage.exchanges) < 10_000 or stage.exchange._writing is not ServerWriting.DONE:
+    reader = stage.exchange.http_conn.reader
+    while len(stage.exchanges) < 10_000 or stage.exchange.response_state is not ServerWriting.DONE:
         answer(stage.exchange)
         stage.settle()
         assert reader.buffered <= 2 * 64 * 1024
@@ -213,7 +213,7 @@ def test_pausing_bounds_the_memory_and_stops_the_client() -> None:
     client = stage.client().send(request("/", f"Content-Length: {size}", method="PUT"))
     client.send(b"x" * size)
     assert client.server_side.read_paused
-    assert stage.exchange.http_conn._reader.buffered <= 3 * 64 * 1024
+    assert stage.exchange.http_conn.reader.buffered <= 3 * 64 * 1024
     assert stage.names() == ["request_start"]
     stage.exchange.pause(False)
     stage.settle()

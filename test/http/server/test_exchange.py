@@ -381,7 +381,7 @@ def test_a_listener_for_pause_never_gets_into_the_middle_of_a_chunk(call: str) -
     exchange.on("pause", paused)
     exchange.response_start(200, "OK", [])
     for _ in range(30):
-        if call == "done" and exchange._writing.name == "DONE":
+        if call == "done" and exchange.response_state.name == "DONE":
             break
         try:
             exchange.response_body(b"x" * 20_000)

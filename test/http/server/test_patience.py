@@ -510,6 +510,6 @@ def test_a_connection_that_is_gone_has_no_dead_line(how: str) -> None:
             answer(stage.exchange)
             stage.settle()
     assert connection.tcp_conn is None
-    assert connection.deadline_at == float("inf")
+    assert connection.timeouts.deadline_at == float("inf")
     stage.advance(10_000)
     assert stage.loop.scheduled_events() == []

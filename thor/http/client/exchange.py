@@ -15,7 +15,6 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from thor.http.body_splice import SpliceableBody
 from thor.http.client.request import (
     BODY,
     DONE,
@@ -77,7 +76,7 @@ class ExchangeConnection:
         self._exchange.cancel()
 
 
-class HttpClientExchange(OutgoingRequest, SpliceableBody):
+class HttpClientExchange(OutgoingRequest):
     """A request to be sent, and the response to it.
 
     Emits:
@@ -195,26 +194,36 @@ class HttpClientExchange(OutgoingRequest, SpliceableBody):
 
     # -- for bodies that nobody looks at -------------------------------------------------------
 
-    def _transport(self) -> TcpConnection | None:
+    def body_splice(self) -> HttpClientExchange | None:
+        """Return what can move this exchange's bodies in the kernel."""
+        return self if self._conn is not None else None
+
+    @property
+    def transport(self) -> TcpConnection | None:
+        """The connection, while the exchange has it."""
         return self._conn.tcp_conn if self._conn is not None else None
 
-    def _bytes_expected(self) -> int:
+    def bytes_expected(self) -> int:
+        """Return how many bytes of the response's body are still to arrive."""
         conn = self._conn
         due = conn is not None and self._reading is READ_BODY and not self._paused
         return conn._reader.body_due if conn is not None and due else 0
 
-    def _on_body_spliced_in(self, count: int) -> None:
+    def on_spliced_in(self, count: int) -> None:
+        """Count bytes that arrived and were moved."""
         conn = self._conn
         assert conn is not None  # else nothing is due
         conn._since = self.loop.now
         conn._reader.skip_body(count)
 
-    def _bytes_promised(self) -> int:
+    def bytes_promised(self) -> int:
+        """Return how many bytes of the request's body are still to be sent."""
         # What is held may have to be sent again, and is not complete without the rest.
         free = self._conn is not None and self._replay_buffer is None and self._head_parts is None
         return self._left if free and self._writing is BODY and self._framing == LENGTH else 0
 
-    def _on_body_spliced_out(self, count: int) -> None:
+    def on_spliced_out(self, count: int) -> None:
+        """Count bytes that were moved."""
         self._left -= count
 
     # -- waiting for a connection --------------------------------------------------------------

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from thor.http.error import ConnectError, SendTimeoutError
 from thor.http.headers import to_octets
-from thor.http.server.ending import answer_to
+from thor.http.http1.teardown import error_status
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.wire.state import ServerWriting
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
-    from thor.http.server.connection import HttpServerConnection
-    from thor.http.wire.head import RequestHead
+    from thor.http.streams import RequestFacts, ServerStream
     from thor.tcp import TcpConnection
     from thor.types import HeadersIn
 
@@ -35,14 +34,15 @@ class RecordedExchange(HttpServerExchange):
     error: what went wrong, or None
     """
 
-    def __init__(self, conn: HttpServerConnection, head: RequestHead) -> None:
-        HttpServerExchange.__init__(self, conn, head)
-        loop = conn.server.loop
+    def __init__(self, stream: ServerStream, head: RequestFacts) -> None:
+        HttpServerExchange.__init__(self, stream, head)
+        loop = self.loop
         self.path = self.uri
         self.version = self.req_version
         self.request_headers = self.req_hdrs
-        assert conn.tcp_conn is not None
-        self.client: TcpConnection = conn.tcp_conn
+        tcp_conn = stream.connection.tcp_conn
+        assert tcp_conn is not None
+        self.client: TcpConnection = tcp_conn
         self.endpoint: None = None
         self.status: bytes | None = None
         self.response_bytes = 0
@@ -59,28 +59,27 @@ class RecordedExchange(HttpServerExchange):
     ) -> None:
         """Start the response, as `HttpServerExchange` does."""
         HttpServerExchange.response_start(self, status, phrase, headers)
-        if self._writing is ServerWriting.BODY:
+        if self.response_state is ServerWriting.BODY:
             self.status = to_octets(status)
             self._body_start = self._written()
 
     def response_done(self, trailers: HeadersIn, close: bool = False) -> None:
         """End the response, as `HttpServerExchange` does."""
         HttpServerExchange.response_done(self, trailers, close)
-        if self._writing is ServerWriting.DONE:
+        if self.response_state is ServerWriting.DONE:
             self._body_end = self._written()
 
-    def _end(self, error: HttpError | None) -> None:
+    def end(self, error: HttpError | None) -> None:
         self.error = error
-        self.duration_s = self.http_conn.server.loop.clock.monotonic() - self._began
+        self.duration_s = self.loop.clock.monotonic() - self._began
         if self.status is not None:
             sent = min(self.client.bytes_written, self._body_end)
             self.response_bytes = int(max(0, sent - self._body_start))
         elif error is not None and not isinstance(error, (ConnectError, SendTimeoutError)):
             # The client was still there: the server has answered for the program.
-            status, body_bytes = answer_to(error)
-            self.status = status
+            self.status, body_bytes = error_status(error)
             self.response_bytes = 0 if self.method == b"HEAD" else body_bytes
-        HttpServerExchange._end(self, error)
+        HttpServerExchange.end(self, error)
 
     def _written(self) -> int:
         return self.client.bytes_written + self.client.write_buffer.size

@@ -5,14 +5,14 @@ Owns: what is listened on and which connections there are. Must not know message
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from thor.events import EventEmitter
-from thor.http.connection import READ_AHEAD_BYTES
 from thor.http.dates import format_date
-from thor.http.server.connection import HttpServerConnection
-from thor.http.server.ending import log
+from thor.http.http1.server_connection import READ_AHEAD_BYTES, HttpServerConnection
 from thor.http.server.exchange import HttpServerExchange
+from thor.http.streams import ServerConnection
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
@@ -21,10 +21,12 @@ from thor.tls import TlsServer, reason_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from thor.loop import LoopBase
     from thor.types import Address
+
+log = logging.getLogger("thor.http")
 
 #: The settings that are the wire's.
 WIRE_LIMITS = (
@@ -73,6 +75,9 @@ class HttpServer(EventEmitter):
     tls_server_class: Any = TlsServer
     #: What the exchanges are made of, such as `RecordedExchange`, for an access log.
     exchange_class: type[HttpServerExchange] = HttpServerExchange
+    #: What speaks the protocols that TLS may have agreed on (ALPN, RFC 7301), but for HTTP/1.1,
+    #: which is spoken where none is named. For Thor's own packages.
+    protocols: ClassVar[Mapping[str, Callable[[TcpConnection, Any], ServerConnection]]] = {}
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
@@ -154,18 +159,18 @@ class HttpServer(EventEmitter):
         Raises: OSError if that cannot be listened on, ValueError for a setting
         """
         self.loop = loop or default_loop()
-        #: How many connections are open; which ones knows the TCP server.
+        #: How many connections are open; the TCP server tracks which.
         self._open = 0
         # Read for every request, and cheaper to read here than through the class.
         self.exchange_class = self.exchange_class
         self.idle_timeout = self.idle_timeout
         self.send_date = self.send_date
         self.response_timeout = self.response_timeout
-        self._date_until = 0.0
-        self._dated = b""
-        self._draining = False
+        self.date_valid_until = 0.0
+        self.date_line = b""
+        self.draining = False
         #: Clients wait to be accepted, and can only be when others have gone.
-        self._crowded = False
+        self.crowded = False
         self._stopped = False
         self._listening = True
         self._limits_of: tuple[Any, ...] = ()
@@ -199,22 +204,27 @@ class HttpServer(EventEmitter):
         return self._open + len(self.tcp_server.handshaking)
 
     @property
-    def connections(self) -> list[HttpServerConnection]:
+    def connections(self) -> list[ServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
         conns = [*self.tcp_server._connections, *self.tcp_server.closed_by_stop]
         owners = [conn.owner for conn in conns if isinstance(conn, TcpConnection)]
-        return [owner for owner in owners if isinstance(owner, HttpServerConnection)]
+        return [owner for owner in owners if isinstance(owner, ServerConnection)]
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether clients come by TLS."""
+        return self.tls is not None
 
     def _renew_limits(self) -> None:
-        """Make the settings that the wire needs anew, if one of them was set meanwhile."""
+        """Make the limits of messages anew, if a setting was changed since."""
         now = tuple(getattr(self, name) for name in WIRE_LIMITS)
         if now != self._limits_of:
             self._limits_of = now
-            self._limits = Limits(**dict(zip(WIRE_LIMITS, now, strict=True)))
+            self.limits = Limits(**dict(zip(WIRE_LIMITS, now, strict=True)))
             #: Those that no connection needs at present; empty, and with these limits. There are
             #: never more than there were requests under way at once. Some are made at once: a list
             #: that goes from none to one and back asks for memory each time.
-            self._spare_readers = [RequestReader(self._limits) for _ in range(8)]
+            self.spare_readers = [RequestReader(self.limits) for _ in range(8)]
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
@@ -235,9 +245,9 @@ class HttpServer(EventEmitter):
         idle_timeout: sets `drain_idle_timeout`; with 0, idle connections are closed at once, and
             so are those whose handshake or PROXY header is under way
         """
-        if self._draining:
+        if self.draining:
             return
-        self._draining = True
+        self.draining = True
         if idle_timeout is not None:
             self.drain_idle_timeout = idle_timeout
         if self._listening:
@@ -252,7 +262,7 @@ class HttpServer(EventEmitter):
     def _stop_if_over(self) -> None:
         tcp_server = self.tcp_server
         on_the_way = tcp_server.listen_sockets or tcp_server.handshaking
-        if self._draining and not self._open and not on_the_way:
+        if self.draining and not self._open and not on_the_way:
             self._stop_soon()
 
     def _stop_soon(self) -> None:
@@ -263,13 +273,13 @@ class HttpServer(EventEmitter):
     def _accept_paused(self, code: int) -> None:
         """Clients wait; if it is for room, those that are here must not keep it for ever."""
         if self.tcp_server.awaits_room:
-            self._crowded = True
+            self.crowded = True
             for connection in self.connections:
                 connection.make_room()
         self.emit("accept_paused", code)
 
     def _accept_resumed(self) -> None:
-        self._crowded = False
+        self.crowded = False
         self.emit("accept_resumed")
 
     def _started(self) -> None:
@@ -280,17 +290,17 @@ class HttpServer(EventEmitter):
             self.graceful_shutdown()
         self._stop_if_over()
 
-    def _date_line(self) -> bytes:
+    def current_date_line(self) -> bytes:
         """CRLF and the Date field of a response; the clock is asked once a second. Empty if
         `send_date` is off."""
         now = self.loop.now
         if not self.send_date:
             return b""
-        if now >= self._date_until:
+        if now >= self.date_valid_until:
             wall = self.loop.time()
-            self._date_until = now + 1.0 - wall % 1.0
-            self._dated = b"\r\nDate: " + format_date(wall)
-        return self._dated
+            self.date_valid_until = now + 1.0 - wall % 1.0
+            self.date_line = b"\r\nDate: " + format_date(wall)
+        return self.date_line
 
     def _tls_failed(self, address: Address, exc: Exception) -> None:
         if not self.emit("tls_error", address, exc):
@@ -300,8 +310,9 @@ class HttpServer(EventEmitter):
     def _accepted(self, tcp_conn: TcpConnection) -> None:
         self._renew_limits()
         self._open += 1
-        HttpServerConnection(tcp_conn, self)
+        agreed = getattr(tcp_conn, "alpn", None) or ""
+        self.protocols.get(agreed, HttpServerConnection)(tcp_conn, self)
 
-    def _disconnected(self) -> None:
+    def on_disconnected(self) -> None:
         self._open -= 1
         self._stop_if_over()

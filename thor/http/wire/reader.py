@@ -64,16 +64,16 @@ class MessageReader:
         "_error",
         "_fruitless_size",
         "_left",
-        "_limits",
         "_max_body_bytes",
         "_scanner",
         "_trailers",
         "buffer",
         "complete",
+        "limits",
     )
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._max_body_bytes: int | None = None
         self.buffer: bytes | bytearray = b""
         self._at = 0  # the first byte of the buffer that was not pulled
@@ -224,7 +224,7 @@ class MessageReader:
         """The next head, wherever it was cut, or what is wrong with it."""
         if self.buffer:
             if self._scanner is None:
-                self._scanner = HeadScanner(section, self._limits)
+                self._scanner = HeadScanner(section, self.limits)
             try:
                 end = self._scanner.scan(self.buffer, self._at)
             except HttpError as error:
@@ -250,7 +250,7 @@ class MessageReader:
         self._left = length
         self._fruitless_size = -1
         if framing == CHUNKED:
-            self._chunks = ChunkedDecoder(self._limits, self._max_body_bytes)
+            self._chunks = ChunkedDecoder(self.limits, self._max_body_bytes)
         elif framing == LENGTH and not length:
             self._finish()
 
@@ -335,7 +335,7 @@ class RequestReader(MessageReader):
         buf = self.buffer
         if _parse_request is not None and self._body == NO_BODY:
             at = self._at
-            head = _parse_request(RequestHead, buf, at, self._limits.codec_limits)
+            head = _parse_request(RequestHead, buf, at, self.limits.codec_limits)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
                 at += head.head_bytes
@@ -348,7 +348,7 @@ class RequestReader(MessageReader):
             if block is None:
                 return None
             try:
-                head = parse_request_head(block, self._limits)
+                head = parse_request_head(block, self.limits)
             except HttpError as error:
                 self._fail(error)
         self._empty_lines = 0
@@ -363,7 +363,7 @@ class RequestReader(MessageReader):
         """As `_find_head`, after empty lines (RFC 9112 section 2.2)."""
         while self._scanner is None and self.buffer[self._at : self._at + 2] == b"\r\n":
             self._empty_lines += 1
-            if self._empty_lines > self._limits.max_empty_lines:
+            if self._empty_lines > self.limits.max_empty_lines:
                 self._fail(RequestLineError("too many empty lines before it"))
             self._consume(self._at + 2)
         if self.buffered == 1 and self.buffer[self._at] == 0x0D:  # perhaps half of one more
@@ -414,7 +414,7 @@ class ResponseReader(MessageReader):
         buf = self.buffer
         if _parse_response is not None and self._body == NO_BODY and method is not None:
             at = self._at
-            head = _parse_response(ResponseHead, buf, at, self._limits.codec_limits, method)
+            head = _parse_response(ResponseHead, buf, at, self.limits.codec_limits, method)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
                 at += head.head_bytes
@@ -430,7 +430,7 @@ class ResponseReader(MessageReader):
                     return None
             assert method is not None
             try:
-                head = parse_response_head(block, self._limits, method)
+                head = parse_response_head(block, self.limits, method)
             except HttpError as error:
                 self._fail(error)
         if head.status_code < 200:
@@ -452,8 +452,8 @@ class ResponseReader(MessageReader):
             return
         self.complete = False
         self._informational += 1
-        if self._informational > self._limits.max_informational:
-            self._fail(TooManyMsgsError(f"over {self._limits.max_informational}"))
+        if self._informational > self.limits.max_informational:
+            self._fail(TooManyMsgsError(f"over {self.limits.max_informational}"))
 
     def _waits_for_head(self) -> bool:
         return self._method is not None
