@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -31,6 +32,10 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thor"))
 #: A test that takes longer hangs; a fuzz test, or one marked `deadline_s`, has its own limit.
 TEST_LIMIT_S = 60.0
 FUZZ_LIMIT_S = 600.0
+
+#: Folders of what is above connections, so that one poller is enough: how they differ is proven in
+#: test/loop and test/tcp.
+ON_ONE_POLLER = frozenset(("http", "proxy", "tls"))
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -136,7 +141,18 @@ def default_loop(_leak_guard: None) -> Iterator[LoopBase]:
     loop.precision = 0.0
 
 
-@pytest.fixture(params=thor_support.pollers())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each poller, or on one where its folder is one of `ON_ONE_POLLER`."""
+    has_own = hasattr(metafunc.module, "poller")
+    if "poller" in metafunc.fixturenames and not has_own:
+        folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+        names = thor_support.pollers()
+        metafunc.parametrize(
+            "poller", names[: 1 if folder in ON_ONE_POLLER else None], indirect=True
+        )
+
+
+@pytest.fixture
 def poller(request: pytest.FixtureRequest) -> str:
     """The name of each backend that the machine has (with THOR_TEST_POLLERS=default, of one)."""
     return str(request.param)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import server_support
 from cli_support import here
-from client_support import Stage as ClientStage
+from client_support import ClientHarness
 from server_support import answer, request
 
 import thor
@@ -26,7 +26,7 @@ from thor.http import HttpClient, HttpServerExchange
 from thor.loop import LoopBase
 from thor.proxy import ReverseProxy, Upstream
 from thor.tcp import TcpConnection
-from thor.testing import connection_pair, memory_loop, settle
+from thor.testing import Peer, connection_pair, memory_loop, settle
 from thor_support import ROOT
 
 
@@ -43,14 +43,14 @@ def mode(loop: LoopBase) -> Iterator[None]:
     loop.debug = False
 
 
-class Stage(server_support.Stage):
+class Stage(server_support.ServerHarness):
     """A server in memory whose program keeps no exchange, and none of what is emitted on it."""
 
     def _exchange(self, exchange: HttpServerExchange) -> None:
         if self.handler is not None:
             self.handler(exchange)
 
-    def get(self, body: bytes = b"") -> server_support.Client:
+    def get(self, body: bytes = b"") -> Peer:
         """A client that has sent a request."""
         client = self.client().send(request(method="POST", body=body))
         self.settle()
@@ -278,7 +278,7 @@ def test_response_that_grows_unwatched_warns(watched: bool) -> None:
 
 @pytest.mark.parametrize("watched", [False, True])
 def test_request_that_grows_unwatched_warns(watched: bool) -> None:
-    stage = ClientStage()
+    stage = ClientHarness()
     exchange = stage.client.exchange()
     exchange.on("error", lambda err: None)
     if watched:
@@ -400,7 +400,7 @@ def test_exchange_that_is_lost_is_not_reported() -> None:
     stage = Stage(kept.append)
     client = stage.get()
     kept[0].on("error", lambda err: None)
-    client.reset()
+    client.abort()
     stage.advance(2 * UNANSWERED_S)
 
 

@@ -32,8 +32,8 @@ EXPORTS = {
         TcpConnection TcpServer WorkerSockets listen_fds proxy_tlvs
     """,
     "thor.testing": """
-        BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Playbook
-        Recorder advance connection_pair memory_loop settle
+        BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Peer
+        Playbook Recorder advance connection_pair memory_loop settle
     """,
     "thor.tls": """
         Certified DevelopmentCA ServerContext TlsAcceptance TlsClient TlsConnection TlsServer

@@ -100,6 +100,7 @@ GUARDED = {
         "thor.tcp*",
         "thor.tls*",
         "thor.testing.memory",
+        "thor.testing.peer",
     },
     "asyncio": {"thor.aio"},
     "threading": {

@@ -56,7 +56,7 @@ def fields_of(text: Any) -> list[Any]:
 
 @forms
 def test_no_response_of_a_server_is_split(text: Any) -> None:
-    stage = server_support.Stage()
+    stage = server_support.ServerHarness()
     client = stage.client().send(server_support.request())
     exchange = stage.exchange
     for fields in fields_of(text):
@@ -76,7 +76,7 @@ def test_no_response_of_a_server_is_split(text: Any) -> None:
 
 @forms
 def test_no_trailer_of_a_server_splits(text: Any) -> None:
-    stage = server_support.Stage()
+    stage = server_support.ServerHarness()
     client = stage.client().send(server_support.request())
     stage.exchange.response_start(200, "OK", [])
     client.take()
@@ -90,7 +90,7 @@ def test_no_trailer_of_a_server_splits(text: Any) -> None:
 
 @forms
 def test_no_switch_of_a_server_splits(text: Any) -> None:
-    stage = server_support.Stage()
+    stage = server_support.ServerHarness()
     client = stage.client().send(
         server_support.request("/", "Connection: upgrade", "Upgrade: x, a b")
     )
@@ -127,7 +127,7 @@ def requests_of(text: Any) -> list[tuple[Any, Any, Any]]:
 @forms
 def test_no_request_of_a_client_is_split(text: Any) -> None:
     for arguments in requests_of(text):
-        stage = client_support.Stage()
+        stage = client_support.ClientHarness()
         watched = stage.exchange()
         watched.exchange.request_start(*arguments)
         watched.exchange.request_done([])
@@ -138,13 +138,13 @@ def test_no_request_of_a_client_is_split(text: Any) -> None:
 @forms
 def test_no_trailer_and_no_protocol_of_a_client_splits(text: Any) -> None:
     for trailers in fields_of(text):
-        stage = client_support.Stage()
+        stage = client_support.ClientHarness()
         watched = stage.start("POST", headers=[("Transfer-Encoding", "chunked")])
         before = stage.peer.take()
         watched.exchange.request_done(trailers)
         assert isinstance(watched.error, OutputSyntaxError)
         assert stage.peer.take() == b"", before
-    stage = client_support.Stage()
+    stage = client_support.ClientHarness()
     assert isinstance(stage.start(upgrade=text).error, OutputSyntaxError)
     assert stage.peers == []
 
@@ -157,7 +157,7 @@ def _octets(text: Any) -> bytes:
 @pytest.mark.parametrize("what", ["method", "path", "request", "status", "phrase", "response"])
 @pytest.mark.usefixtures("caplog")  # that its program is wrong may be said
 def test_no_message_of_a_proxy_is_split_by_its_program(text: Any, what: str) -> None:
-    stage = proxy_support.Stage()
+    stage = proxy_support.ProxyHarness()
     stage.loop.on_exception = "log"
 
     def request(flow: Flow) -> None:
@@ -179,7 +179,7 @@ def test_no_message_of_a_proxy_is_split_by_its_program(text: Any, what: str) -> 
     stage.send("browser", proxy_support.get())
     if "a" in stage.peers:
         stage.send("a", proxy_support.ok(b"x"))
-    sent = [event[2] for event in stage.play.take() if event[1] == "data"]
+    sent = [event[2] for event in stage.take() if event[1] == "data"]
     assert sent
     for data in sent:
         assert _octets(text) not in data
@@ -191,11 +191,11 @@ def test_no_message_of_a_proxy_is_split_by_its_program(text: Any, what: str) -> 
 @pytest.mark.usefixtures("caplog")
 def test_no_answer_of_a_proxy_is_split_by_its_program(text: Any) -> None:
     for arguments in [(200, text), *[(200, "OK", fields) for fields in fields_of(text)]]:
-        stage = proxy_support.Stage()
+        stage = proxy_support.ProxyHarness()
         stage.loop.on_exception = "log"
         stage.proxy.on("request", lambda flow, given=arguments: flow.respond(*given))
         stage.send("browser", proxy_support.get())
-        sent = b"".join(event[2] for event in stage.play.take() if event[1] == "data")
+        sent = b"".join(event[2] for event in stage.take() if event[1] == "data")
         assert sent.startswith(b"HTTP/1.1 500 ")
         assert _octets(text) not in sent
         assert sent.count(b"HTTP/1.1") == 1
@@ -231,32 +231,32 @@ def is_own_answer(data: bytes) -> bool:
 def test_an_error_says_nothing_of_what_came(data: bytes) -> None:
     tag = b"<script>"
     data = data.replace(b"/m0000", b"/m0000" + tag).replace(b"A: b", b"A: b" + tag)
-    client = server_support.Stage(server_support.answering).client().send(data)
+    client = server_support.ServerHarness(server_support.answering).client().send(data)
     assert is_own_answer(client.take())
-    stage = proxy_support.Stage()
+    stage = proxy_support.ProxyHarness()
     stage.send("browser", data)
-    first, *_ = stage.play.take()
+    first, *_ = stage.take()
     assert first[:2] == ("browser", "data")
     assert is_own_answer(first[2])
 
 
 def test_an_error_says_nothing_of_what_an_origin_said() -> None:
     for said in (b"<script>\r\n\r\n", b"HTTP/1.1 200 OK\r\n<script>: x\r\n\r\n"):
-        stage = proxy_support.Stage()
+        stage = proxy_support.ProxyHarness()
         stage.send("browser", proxy_support.get("/<script>"))
         stage.send("a", said)
-        answers = [e[2] for e in stage.play.take() if e[:2] == ("browser", "data")]
+        answers = [e[2] for e in stage.take() if e[:2] == ("browser", "data")]
         assert len(answers) == 1
         assert is_own_answer(answers[0])
 
 
 def test_nobody_says_what_software_this_is() -> None:
     for answer in (server_support.answering, None):
-        stage = server_support.Stage(answer)
+        stage = server_support.ServerHarness(answer)
         said = stage.client().send(server_support.request(), b"JUNK\n").take()
         assert b"server:" not in said.lower()
         assert b"thor" not in said.lower()
-    asked = client_support.Stage()
+    asked = client_support.ClientHarness()
     asked.request()
     assert b"user-agent" not in asked.peer.take().lower()
 
@@ -292,10 +292,10 @@ def logged(_log_guard: LogRecords) -> LogRecords:
 
 @pytest.mark.parametrize("data", SAID, ids=ascii)
 def test_what_a_client_sends_forges_no_line(data: bytes, logged: LogRecords) -> None:
-    stage = server_support.Stage(lambda exchange: None)
+    stage = server_support.ServerHarness(lambda exchange: None)
     stage.server.remove_listeners("refused")
     client = stage.client().send(data)
-    client.reset()
+    client.abort()
     assert are_plain(logged)
 
 
@@ -304,12 +304,13 @@ def test_what_a_client_sends_forges_no_line(data: bytes, logged: LogRecords) -> 
 def test_where_a_client_comes_from_forges_no_line(
     address: Any, data: bytes, logged: LogRecords
 ) -> None:
-    stage = server_support.Stage(lambda exchange: None)
+    stage = server_support.ServerHarness(lambda exchange: None)
     stage.server.remove_listeners("exchange", "refused")
     stage.server.on("exchange", server_support.answering)
     client = stage.client()
-    client.server_side.owner.address = address  # who is behind a Unix socket chooses its name
-    client.send(data, b"zz\r\n").reset()
+    # Who is behind a Unix socket chooses its name.
+    stage.server_side(client).owner.address = address
+    client.send(data, b"zz\r\n").abort()
     assert are_plain(logged)
 
 
@@ -321,7 +322,7 @@ def test_what_an_origin_sends_forges_no_line(expected_logs: LogRecords) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % FORGED[2:],
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % FORGED[2:],
     ):
-        stage = client_support.Stage()
+        stage = client_support.ClientHarness()
         exchange = stage.client.exchange()
         exchange.request_start("GET", "http://origin/", [])
         exchange.request_done([])
@@ -334,7 +335,7 @@ def test_what_an_origin_sends_forges_no_line(expected_logs: LogRecords) -> None:
 def test_what_was_typed_forges_no_line(expected_logs: LogRecords) -> None:
     typed = FORGED.decode("latin-1")
     for arguments in requests_of(f"a{typed}b"):
-        stage = client_support.Stage()
+        stage = client_support.ClientHarness()
         stage.client.exchange().request_start(*arguments)
         stage.settle()
     assert expected_logs.records

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxy_support import Stage, get, own
+from proxy_support import ProxyHarness, get, own
 from tls_support import ADDRESS, NAME, serving, trusting
 
 from thor.http import HttpServer
@@ -201,7 +201,7 @@ def test_a_proxy_header_says_how_the_client_came(
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 def test_what_this_process_lacks_is_a_503_and_blames_no_endpoint(code: int) -> None:
-    stage = Stage("a", "b")
+    stage = ProxyHarness("a", "b")
     for name in ("a", "b"):
         stage.network.errors[name, 80] = (OSError, code)
     for _ in range(2):
@@ -211,7 +211,7 @@ def test_what_this_process_lacks_is_a_503_and_blames_no_endpoint(code: int) -> N
 
 
 def test_an_endpoint_that_refuses_is_avoided() -> None:
-    stage = Stage("a", "b").refuse("a").refuse("b")
+    stage = ProxyHarness("a", "b").refuse("a").refuse("b")
     stage.send("browser", get())
     stage.expect(("browser", "data", own(502, "Bad Gateway", "connection_refused")))
     assert all(endpoint.avoid_until for endpoint in stage.upstream.endpoints)

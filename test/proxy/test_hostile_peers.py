@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from proxy_support import DATE, Stage, get, got, ok, own, passed
+from proxy_support import DATE, ProxyHarness, get, got, ok, own, passed
 
 from thor.http.client.pool import pool_of
 
@@ -13,7 +13,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 PIECE = 64 * 1024
 
 
-def at_rest(stage: Stage) -> bool:
+def at_rest(stage: ProxyHarness) -> bool:
     """Whether nothing is left of what went on: no connection, no exchange, no timer."""
     groups = pool_of(stage.loop).groups.values()
     waiting = [timer for _, timer in stage.loop.scheduled_events()]
@@ -30,10 +30,10 @@ def at_rest(stage: Stage) -> bool:
 
 
 def test_a_flood_of_informational_responses_is_a_502() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.send("browser", get()).expect(("a", "data", got()))
     stage.send("a", HINT * 100)
-    events = stage.play.take()
+    events = stage.take()
     seen = b"".join(event[2] for event in events if event[:2] == ("browser", "data"))
     hints, _, answer = seen.rpartition(passed(HINT))
     assert hints == passed(HINT) * 15
@@ -50,7 +50,7 @@ def test_a_flood_of_informational_responses_is_a_502() -> None:
     ],
 )
 def test_a_response_whose_head_has_no_end_is_a_502(begins: bytes, again: bytes, error: str) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.send("browser", get()).expect(("a", "data", got()))
     stage.send("a", begins, again * (4 * PIECE))
     stage.expect(("browser", "data", own(502, "Bad Gateway", error)), ("a", "close"))
@@ -66,23 +66,23 @@ def test_a_response_whose_head_has_no_end_is_a_502(begins: bytes, again: bytes, 
     ],
 )
 def test_a_response_whose_chunks_have_no_end_is_broken_off(goes_on: bytes) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.send("browser", get()).expect(("a", "data", got()))
     stage.send("a", CHUNKED, goes_on)
-    events = stage.play.take()
+    events = stage.take()
     assert ("browser", "close") in events
     assert ("a", "close") in events
     assert b"\r\n0\r\n" not in b"".join(e[2] for e in events if e[:2] == ("browser", "data"))
 
 
 def test_extensions_do_not_cross() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     fields = b"Transfer-Encoding: chunked\r\n"
     stage.send("browser", get("/", fields, "POST") + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert b";" not in event[2]
     stage.send("a", CHUNKED + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert b";" not in event[2]
 
 
@@ -90,15 +90,15 @@ def test_extensions_do_not_cross() -> None:
 
 
 def test_deep_pipelining_reaches_the_origin_one_by_one() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.send("browser", *[get(f"/{number}") for number in range(3000)])
     near = stage.network.pairs[0].server
     assert near.bytes_read <= stage.proxy.server.read_ahead_bytes + PIECE
     for number in range(3000):
         stage.expect(("a", "data", got(f"/{number}")))
-        stage.peers["a"].write(ok(b"x"))
+        stage.peers["a"].send(ok(b"x"))
         stage.advance(0)
-        assert stage.play.events.pop(0) == ("browser", "data", passed(ok(b"x")))
+        assert stage.events.pop(0) == ("browser", "data", passed(ok(b"x")))
     assert list(stage.peers) == ["browser", "a"]
 
 
@@ -106,7 +106,7 @@ def test_deep_pipelining_reaches_the_origin_one_by_one() -> None:
 
 
 def test_an_origin_that_dribbles_may_be_given_a_time_for_all_of_it() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.proxy.client.exchange_timeout = 100
     stage.send("browser", get()).expect(("a", "data", got()))
     head = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100
@@ -118,13 +118,13 @@ def test_an_origin_that_dribbles_may_be_given_a_time_for_all_of_it() -> None:
 
 
 def test_a_client_that_dribbles_does_not_hold_an_origin() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     length = b"Content-Length: 100\r\n"
     stage.send("browser", get("/", length, "PUT")).expect(("a", "data", got("/", length, "PUT")))
     for _ in range(4):
-        if stage.peers["a"].tcp_connected:
+        if not stage.peers["a"].is_closed:
             stage.send("browser", b"x").advance(5)
-    events = stage.play.take()
+    events = stage.take()
     assert ("a", "close") in events
     (answer,) = [event[2] for event in events if event[:2] == ("browser", "data")]
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -142,23 +142,22 @@ REQUEST = (
 RESPONSE = HINT + CHUNKED + b"5;a\r\nhello\r\n0\r\nA: b\r\n\r\n"
 
 
-def vanish(stage: Stage, name: str, how: str) -> None:
+def vanish(stage: ProxyHarness, name: str, how: str) -> None:
     """A peer goes."""
-    if stage.peers[name].write_state.value != "closed":
-        stage.vanish(name) if how == "reset" else stage.finish(name)
+    stage.abort(name) if how == "reset" else stage.finish(name)
 
 
 @pytest.mark.parametrize("how", ["reset", "finish"])
 @pytest.mark.parametrize("answered", [False, True], ids=["unanswered", "answered"])
 def test_a_client_may_vanish_after_any_byte(how: str, answered: bool) -> None:
     for size in range(len(REQUEST) + 1):
-        stage = Stage()
+        stage = ProxyHarness()
         stage.send("browser", REQUEST[:size])
         if answered and "a" in stage.peers:
             stage.send("a", RESPONSE[: len(RESPONSE) // 2])
         vanish(stage, "browser", how)
         if how == "reset" and "a" in stage.peers and not answered:
-            assert not stage.peers["a"].tcp_connected, size  # in the same turn
+            assert stage.peers["a"].is_closed, size  # in the same turn
         stage.advance(300)
         assert at_rest(stage), size
 
@@ -166,19 +165,19 @@ def test_a_client_may_vanish_after_any_byte(how: str, answered: bool) -> None:
 @pytest.mark.parametrize("how", ["reset", "finish"])
 def test_an_origin_may_vanish_after_any_byte(how: str) -> None:
     for size in range(len(RESPONSE) + 1):
-        stage = Stage()
+        stage = ProxyHarness()
         stage.send("browser", get()).expect(("a", "data", got()))
         stage.send("a", RESPONSE[:size])
         vanish(stage, "a", how)
-        seen = b"".join(event[2] for event in stage.play.take() if event[:2] == ("browser", "data"))
+        seen = b"".join(event[2] for event in stage.take() if event[:2] == ("browser", "data"))
         final = seen.rpartition(b"HTTP/1.1 ")[2]
         whole = size == len(RESPONSE)
         assert whole == final.endswith(b"5\r\nhello\r\n0\r\n\r\n"), size
         if final.startswith(b"200") and not whole:
-            assert not stage.peers["browser"].tcp_connected, size
+            assert stage.peers["browser"].is_closed, size
         elif not whole:
             assert final.startswith(b"502 "), size
-            assert stage.peers["browser"].tcp_connected, size
+            assert not stage.peers["browser"].is_closed, size
         vanish(stage, "browser", "reset")
         stage.advance(300)
         assert at_rest(stage), size

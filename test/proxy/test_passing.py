@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 from passing_support import Way, response, split
-from proxy_support import Stage, get, got, ok, passed
+from proxy_support import ProxyHarness, get, got, ok, passed
 from splice_support import BULK_BYTES, Kernel, bulk, splicing, take
 from tcp_support import reset
 
@@ -156,7 +156,7 @@ def test_a_body_that_is_framed_anew_is_copied(way: Way, kernel: Kernel) -> None:
 
 
 def test_large_bodies_are_copied_in_memory(kernel: Kernel) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.send("browser", get()).expect(("a", "data", got()))
     answer = ok(bulk(1_000_000))
     stage.send("a", answer).expect(("browser", "data", passed(answer)))

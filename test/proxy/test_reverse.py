@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from proxy_support import Stage, get, got, ok, own, passed
+from proxy_support import ProxyHarness, get, got, ok, own, passed
 
 import thor.proxy
 from thor.events import on
@@ -24,9 +24,9 @@ from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Playbook
 
 
-def watched(*origins: str, **settings: Any) -> tuple[Stage, list[Flow]]:
+def watched(*origins: str, **settings: Any) -> tuple[ProxyHarness, list[Flow]]:
     """A stage, and the flows that are done on it."""
-    stage = Stage(*origins, **settings)
+    stage = ProxyHarness(*origins, **settings)
     done: list[Flow] = []
     stage.proxy.on("done", done.append)
     return stage, done
@@ -36,10 +36,10 @@ def watched(*origins: str, **settings: Any) -> tuple[Stage, list[Flow]]:
 
 
 def test_phases_come_in_order_and_done_comes_last() -> None:
-    stage = Stage()
-    stage.play.watch("proxy", stage.proxy, "request", "response", "done")
+    stage = ProxyHarness()
+    stage.watch("proxy", stage.proxy, "request", "response", "done")
     stage.send("browser", get("/x"))
-    (first, second) = stage.play.take()
+    (first, second) = stage.take()
     flow = first[2]
     assert first[:2] == ("proxy", "request")
     assert second == ("a", "data", got("/x"))
@@ -47,7 +47,7 @@ def test_phases_come_in_order_and_done_comes_last() -> None:
     assert (flow.endpoint.name, flow.attempts) == (b"a:80", 1)
     assert flow.status is None
     stage.send("a", ok(b"hello"))
-    assert stage.play.take() == [
+    assert stage.take() == [
         ("proxy", "response", flow),
         ("proxy", "done", flow),  # the last byte is out, and about to arrive
         ("browser", "data", passed(ok(b"hello"))),
@@ -57,7 +57,7 @@ def test_phases_come_in_order_and_done_comes_last() -> None:
 
 
 def test_a_request_can_be_changed() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
 
     @on(stage.proxy)
     def request(flow: Flow) -> None:
@@ -87,7 +87,7 @@ def test_a_request_can_be_changed() -> None:
     ],
 )
 def test_what_is_no_request_line_goes_nowhere(method: str | bytes, path: str | bytes) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     lines = []
 
     def request(flow: Flow) -> None:
@@ -103,7 +103,7 @@ def test_what_is_no_request_line_goes_nowhere(method: str | bytes, path: str | b
 
 
 def test_a_request_about_the_server_may_be_made() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
 
     def request(flow: Flow) -> None:
         flow.method, flow.path = "OPTIONS", "*"  # type: ignore[assignment]
@@ -114,17 +114,17 @@ def test_a_request_about_the_server_may_be_made() -> None:
 
 @pytest.mark.parametrize("status", [404, "404", b"404"])
 def test_a_status_may_be_set_in_many_ways(status: Any) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     lines = []
     stage.proxy.on("response", lambda flow: setattr(flow, "status", status))
     stage.proxy.on("done", lambda flow: lines.append(access_line(flow)))
     stage.send("browser", get()).send("a", ok(b"x"))
-    assert b"HTTP/1.1 404 OK" in stage.play.take()[-1][2]
+    assert b"HTTP/1.1 404 OK" in stage.take()[-1][2]
     assert '" 404 1 ' in lines[0]
 
 
 def test_a_response_can_be_changed() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
 
     @on(stage.proxy)
     def response(flow: Flow) -> None:
@@ -185,7 +185,7 @@ def test_a_flow_can_be_aborted(phase: str) -> None:
     stage.proxy.on(phase, lambda flow: flow.abort())
     stage.send("browser", get())
     stage.send("a", ok(b"x")) if phase == "response" else None
-    events = stage.play.take()
+    events = stage.take()
     assert ("browser", "close") in events
     assert not [event for event in events if event[:2] == ("browser", "data")]
     assert len(done) == 1
@@ -201,14 +201,14 @@ def test_a_flow_keeps_what_the_program_gives_it() -> None:
 
 def test_a_listener_for_one_phase_alone_gets_it() -> None:
     for phase in ("request", "response", "done"):
-        stage = Stage()
-        stage.play.watch("proxy", stage.proxy, phase)
+        stage = ProxyHarness()
+        stage.watch("proxy", stage.proxy, phase)
         stage.send("browser", get()).send("a", ok())
-        assert [event[1] for event in stage.play.take() if event[0] == "proxy"] == [phase]
+        assert [event[1] for event in stage.take() if event[0] == "proxy"] == [phase]
 
 
 def test_nobody_watching_makes_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.proxy.on("stop", lambda: None)
     monkeypatch.setattr(thor.proxy.flow.Flow, "__init__", None)
     stage.send("browser", get()).expect(("a", "data", got()))
@@ -226,7 +226,7 @@ def test_a_listener_that_raises_is_a_500(caplog: pytest.LogCaptureFixture) -> No
         stage.send("browser", get())
         if phase == "response":
             stage.send("a", ok(b"x"))
-        data = b"".join(event[2] for event in stage.play.take() if event[:2] == ("browser", "data"))
+        data = b"".join(event[2] for event in stage.take() if event[:2] == ("browser", "data"))
         assert data.startswith(b"HTTP/1.1 500 ")
         assert b"Proxy-Status: fred; error=proxy_internal_error\r\n" in data
         [flow] = done
@@ -290,7 +290,7 @@ def test_attempts_are_counted() -> None:
 
 
 def test_second_answer_of_a_flow_is_refused() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
 
     @on(stage.proxy)
     def request(flow: Flow) -> None:
@@ -309,7 +309,7 @@ def test_second_answer_of_a_flow_is_refused() -> None:
 def test_answer_of_a_flow_that_cannot_be_sent_is_refused(
     value: Any, body: Any, error: type[Exception]
 ) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
 
     @on(stage.proxy)
     def request(flow: Flow) -> None:
@@ -326,7 +326,7 @@ def test_upstream_without_endpoints_is_unavailable() -> None:
     stage.upstream.endpoints[:] = []
     error = own(503, "Service Unavailable", "destination_unavailable")
     stage.send("browser", get())
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert b"\r\nRetry-After: 5\r\n" in event[2]
     assert event[2].replace(b"Retry-After: 5\r\n", b"") == error
     (flow,) = done
@@ -392,7 +392,7 @@ def test_a_failure_in_the_body_is_told() -> None:
 
 def test_a_client_that_is_gone_is_told() -> None:
     stage, done = watched()
-    stage.send("browser", get()).vanish("browser")
+    stage.send("browser", get()).abort("browser")
     (flow,) = done
     assert flow.status is None
     assert isinstance(flow.error, ConnectError)
@@ -416,7 +416,7 @@ def test_the_flow_of_a_tunnel_is_done_when_the_tunnel_is() -> None:
     stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n12345")
     stage.send("browser", b"123")
     assert done == []
-    stage.vanish("browser")
+    stage.abort("browser")
     (flow,) = done
     assert flow.status == b"101"
     assert (flow.request_bytes, flow.response_bytes) == (3, 5)
@@ -482,7 +482,7 @@ def test_access_log_has_lines_that_a_pipe_takes_whole() -> None:
 
 def test_a_line_for_a_client_that_is_gone() -> None:
     stage, done = watched()
-    stage.send("browser", get()).vanish("browser")
+    stage.send("browser", get()).abort("browser")
     assert access_line(done[0]).endswith(
         '"GET / HTTP/1.1" 000 0 "-" "-" 0.000000 a:80 ConnectError'
     )
@@ -496,7 +496,7 @@ def test_a_line_for_a_client_that_is_gone() -> None:
     ],
 )
 def test_a_line_for_a_head_that_was_refused(sent: bytes, told: str) -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     lines: list[str] = []
 
     @on(stage.proxy.server)
@@ -521,34 +521,34 @@ def test_a_line_for_a_head_that_was_cut_off() -> None:
 
 
 def test_trusted_peers_are_believed() -> None:
-    stage = Stage(trusted=["127.0.0.0/8"])
+    stage = ProxyHarness(trusted=["127.0.0.0/8"])
     stage.send("browser", get("/", b"X-Forwarded-For: 192.0.2.1\r\n"))
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert b"\r\nX-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n" in event[2]
 
 
 def test_others_are_not() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     forged = b"X-Forwarded-For: 192.0.2.1\r\nX_Forwarded_For: 192.0.2.1\r\nForwarded: for=x\r\n"
     stage.send("browser", get("/", forged)).expect(("a", "data", got()))
 
 
 def test_requests_go_to_the_endpoints_in_turn() -> None:
-    stage = Stage("a", "b")
+    stage = ProxyHarness("a", "b")
     for name in ("a", "b", "a"):
         stage.send("browser", get()).expect((name, "data", got()))
         stage.send(name, ok()).expect(("browser", "data", passed(ok())))
 
 
 def test_trusted_peer_may_ask_for_https_without_tls() -> None:
-    stage = Stage(trusted=["127.0.0.0/8"])
+    stage = ProxyHarness(trusted=["127.0.0.0/8"])
     stage.send("browser", b"GET https://site/x HTTP/1.1\r\nHost: other\r\n\r\n")
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert event[2].startswith(b"GET /x HTTP/1.1\r\nHost: site\r\n")
     assert b"\r\nX-Forwarded-Proto: https\r\n" in event[2]
     stage.send("a", ok()).expect(("browser", "data", passed(ok())))
     stage.send("browser", get())
-    (event,) = stage.play.take()
+    (event,) = stage.take()
     assert b"\r\nX-Forwarded-Proto: http\r\n" in event[2]
 
 
@@ -564,7 +564,7 @@ def test_path_that_leaves_the_prefix_goes_nowhere(target: str) -> None:
 
 
 def test_an_endpoint_s_prefix_goes_before_the_path() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stage.proxy.upstream = Upstream(["http://a/app"])
     stage.send("browser", get("/x")).expect(("a", "data", got("/app/x")))
 
@@ -581,7 +581,7 @@ def test_settings_that_are_none_are_refused() -> None:
 
 
 def test_a_proxy_shows_where_it_is() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     assert stage.proxy.address == ("proxy", 80)
     assert "round_robin of a:80" in repr(stage.proxy)
 
@@ -589,20 +589,20 @@ def test_a_proxy_shows_where_it_is() -> None:
 # -- the end ------------------------------------------------------------------------------------
 
 
-def stopping(stage: Stage) -> list[str]:
+def stopping(stage: ProxyHarness) -> list[str]:
     stopped: list[str] = []
     stage.proxy.on("stop", lambda: stopped.append("stop"))
     return stopped
 
 
 def test_a_graceful_end_finishes_what_is_in_flight() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stopped = stopping(stage)
     stage.connect("idle")
     stage.send("browser", get()).expect(("a", "data", got()))
-    stage.play.call(stage.proxy.graceful_shutdown)
+    stage.call(stage.proxy.graceful_shutdown)
     stage.expect()
-    stage.play.advance(5)
+    stage.advance(5)
     stage.expect(("idle", "end"))
     assert stopped == []
     stage.send("a", ok(b"x"))
@@ -614,31 +614,31 @@ def test_a_graceful_end_finishes_what_is_in_flight() -> None:
 
 
 def test_a_graceful_end_waits_for_tunnels() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stopped = stopping(stage)
     stage.send("browser", get("/", b"Connection: upgrade\r\nUpgrade: x\r\n"))
     stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-    stage.play.call(stage.proxy.graceful_shutdown)
+    stage.call(stage.proxy.graceful_shutdown)
     assert stopped == []
-    stage.vanish("browser")
+    stage.abort("browser")
     assert stopped == ["stop"]
 
 
 def test_an_end_at_once_breaks_everything_off() -> None:
-    stage = Stage()
+    stage = ProxyHarness()
     stopped = stopping(stage)
     stage.connect("second")
     stage.send("browser", get("/", b"Connection: upgrade\r\nUpgrade: x\r\n"))
     stage.send("a", b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
     stage.send("second", get())
-    stage.play.take()
-    stage.play.call(stage.proxy.shutdown)
+    stage.take()
+    stage.call(stage.proxy.shutdown)
     assert stopped == ["stop"]
     assert stage.proxy.tunnels == []
-    assert ("browser", "close") in stage.play.take()
+    assert ("browser", "close") in stage.take()
 
 
 def test_a_start_is_told() -> None:
-    stage = Stage()
-    stage.play.watch("proxy", stage.proxy, "start")
+    stage = ProxyHarness()
+    stage.watch("proxy", stage.proxy, "start")
     stage.expect(("proxy", "start"))

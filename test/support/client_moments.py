@@ -7,60 +7,60 @@ from __future__ import annotations
 
 import socket
 
-from client_support import HELLO, Stage, Watched
+from client_support import HELLO, ClientHarness, Watched
 
 HALF = HELLO[:-2]
 
 
-def nothing(stage: Stage, watched: Watched) -> None:
+def nothing(stage: ClientHarness, watched: Watched) -> None:
     pass
 
 
-def started(stage: Stage, watched: Watched) -> None:
+def started(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("POST", "http://origin/", [])
 
 
-def connected(stage: Stage, watched: Watched) -> None:
+def connected(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("GET", "http://origin/", [])
     stage.settle()
 
 
-def sending(stage: Stage, watched: Watched) -> None:
+def sending(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("POST", "http://origin/", [])
-    stage.peer.conn.pause(True)
+    stage.peer.pause()
     watched.exchange.request_body(b"x" * 1_000_000)
     stage.settle()
 
 
-def expecting(stage: Stage, watched: Watched) -> None:
+def expecting(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("POST", "http://origin/", [("Expect", "100-continue")])
     watched.exchange.request_body("x")
     stage.settle()
 
 
-def sent(stage: Stage, watched: Watched) -> None:
+def sent(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("GET", "http://origin/", [])
     watched.exchange.request_done([])
     stage.settle()
 
 
-def refused(stage: Stage, watched: Watched) -> None:
+def refused(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("GET", "http://nowhere/", [])
     stage.settle()
 
 
-def retrying(stage: Stage, watched: Watched) -> None:
+def retrying(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
-    stage.peer.reset()
+    stage.peer.abort()
 
 
-def hanging(stage: Stage, watched: Watched) -> None:
+def hanging(stage: ClientHarness, watched: Watched) -> None:
     stage.network.errors["hangs", 80] = None
     watched.exchange.request_start("GET", "http://hangs/", [])
     stage.settle()
 
 
-def queued(stage: Stage, watched: Watched) -> None:
+def queued(stage: ClientHarness, watched: Watched) -> None:
     stage.client.max_server_conn = 1
     other = stage.request()
     watched.exchange.request_start("GET", "http://origin/", [])
@@ -68,74 +68,74 @@ def queued(stage: Stage, watched: Watched) -> None:
     other.exchange.cancel()
 
 
-def in_head(stage: Stage, watched: Watched) -> None:
+def in_head(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
     stage.peer.send(HELLO[:20])
 
 
-def in_body(stage: Stage, watched: Watched) -> None:
+def in_body(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
     stage.peer.send(HALF)
 
 
-def paused(stage: Stage, watched: Watched) -> None:
+def paused(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
     watched.exchange.pause(True)
     stage.peer.send(HELLO)
 
 
-def ended_paused(stage: Stage, watched: Watched) -> None:
+def ended_paused(stage: ClientHarness, watched: Watched) -> None:
     paused(stage, watched)
-    stage.peer.finish()
+    stage.peer.end()
 
 
-def lost_paused(stage: Stage, watched: Watched) -> None:
+def lost_paused(stage: ClientHarness, watched: Watched) -> None:
     paused(stage, watched)
-    stage.peer.reset()
+    stage.peer.abort()
 
 
-def resuming(stage: Stage, watched: Watched) -> None:
+def resuming(stage: ClientHarness, watched: Watched) -> None:
     paused(stage, watched)
     watched.exchange.pause(False)
 
 
-def failing(stage: Stage, watched: Watched) -> None:
+def failing(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("GET", "nonsense", [])
 
 
-def done(stage: Stage, watched: Watched) -> None:
+def done(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
     stage.peer.send(HELLO)
 
 
-def error(stage: Stage, watched: Watched) -> None:
+def error(stage: ClientHarness, watched: Watched) -> None:
     sent(stage, watched)
     stage.peer.send(b"nonsense\r\n\r\n")
 
 
-def cancelled(stage: Stage, watched: Watched) -> None:
+def cancelled(stage: ClientHarness, watched: Watched) -> None:
     in_body(stage, watched)
     watched.exchange.cancel()
 
 
-def switched(stage: Stage, watched: Watched) -> None:
+def switched(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("CONNECT", "origin:80", [])
     watched.exchange.request_done([])
     stage.peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
     watched.heard.events[-1][1].close()
 
 
-def bad_uri(stage: Stage, watched: Watched) -> None:
+def bad_uri(stage: ClientHarness, watched: Watched) -> None:
     watched.exchange.request_start("GET", "nonsense", [])
 
 
-def after_retry(stage: Stage, watched: Watched) -> None:
+def after_retry(stage: ClientHarness, watched: Watched) -> None:
     retrying(stage, watched)
     stage.advance(1)
     stage.peer.send(HELLO)
 
 
-def no_dns(stage: Stage, watched: Watched) -> None:
+def no_dns(stage: ClientHarness, watched: Watched) -> None:
     stage.network.errors["gone", 80] = (socket.gaierror, socket.EAI_NONAME)
     watched.exchange.request_start("GET", "http://gone/", [])
 

@@ -1,19 +1,18 @@
 """What the tests of the HTTP client share: clients in memory, and origins that a test plays.
 
 Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here waits:
-`Stage.advance` is how time passes.
+`ClientHarness.advance` is how time passes.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from thor.http.client import HttpClient, HttpClientExchange
 from thor.http.client.pool import OriginPool, pool_of
 from thor.tcp import TcpConnection
-from thor.testing import MemoryNetwork, Recorder, advance, settle
+from thor.testing import MemoryNetwork, Peer, Recorder, advance, settle
 
 EVENTS = (
     "response_nonfinal",
@@ -35,81 +34,6 @@ HELLO_EVENTS = [
 ]
 
 
-class Peer:
-    """The origin's end of a connection that a client made.
-
-    received: what was not yet taken; ended: the client finished sending, or closed; lost: it
-    closed or reset the connection
-    """
-
-    def __init__(self, stage: Stage, conn: TcpConnection) -> None:
-        self.stage = stage
-        self.conn = conn
-        self.received = b""
-        self.ended = self.lost = False
-        conn.allow_half_open = True
-        conn.on("data", self._data)
-        conn.on("end", self._end)
-        conn.on("close", self._close)
-        conn.pause(False)
-
-    def _data(self, data: bytes) -> None:
-        self.received += data
-
-    def _end(self) -> None:
-        self.ended = True
-
-    def _close(self) -> None:
-        self.lost = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the client ended the connection, in either way."""
-        return self.ended or self.lost
-
-    @property
-    def client_side(self) -> TcpConnection:
-        """The client's end."""
-        return next(p.client for p in self.stage.network.pairs if p.server is self.conn)
-
-    def take(self) -> bytes:
-        """What was received since the last `take`."""
-        self.stage.settle()
-        data, self.received = self.received, b""
-        return data
-
-    def send(self, *pieces: bytes) -> Peer:
-        """Send each piece as one segment."""
-        self.stage.settle()
-        for piece in pieces:
-            self.conn.write(piece)
-            self.stage.settle()
-        return self
-
-    def send_bytewise(self, data: bytes) -> Peer:
-        """Send a byte at a time, as long as the client takes it."""
-        for index in range(len(data)):
-            if not self.closed:
-                self.send(data[index : index + 1])
-        return self
-
-    def finish(self) -> Peer:
-        """Finish sending (FIN)."""
-        self.conn.end_writing()
-        self.stage.settle()
-        return self
-
-    def reset(self) -> Peer:
-        """Vanish (RST)."""
-        self.conn.abort()
-        self.stage.settle()
-        return self
-
-
-#: A way to cut what the origin sends.
-Feed = Callable[[Peer, bytes], Any]
-
-
 def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes:
     """A response's bytes."""
     return "\r\n".join([start, *fields, "", ""]).encode("latin-1") + body
@@ -118,7 +42,7 @@ def ok(*fields: str, body: bytes = b"", start: str = "HTTP/1.1 200 OK") -> bytes
 class Watched:
     """An exchange, and all that it has emitted."""
 
-    def __init__(self, stage: Stage, exchange: HttpClientExchange) -> None:
+    def __init__(self, stage: ClientHarness, exchange: HttpClientExchange) -> None:
         self.stage = stage
         self.exchange = exchange
         self.heard = Recorder(exchange, *EVENTS)
@@ -166,7 +90,7 @@ class TlsMade(NamedTuple):
     timeout: float | None
 
 
-def memory_tls_client(stage: Stage) -> Any:
+def memory_tls_client(stage: ClientHarness) -> Any:
     """A TLS client class for a network in memory: it says nothing of its own, and keeps what was
     asked in `stage.tls`."""
 
@@ -220,7 +144,7 @@ def memory_tls_client(stage: Stage) -> Any:
     return MemoryTlsClient
 
 
-class Stage:
+class ClientHarness:
     """A network in memory with one client on it; origins listen where they are told to.
 
     tls: what was asked of TLS clients; tls_failure: None, "hangs", or (exception, text) that
@@ -251,7 +175,7 @@ class Stage:
     def listen(self, host: str, port: int = 80) -> Any:
         """Have an origin listen; its connections become `peers`. Returns: the TCP server"""
         server = self.network.tcp_server_class(host, port)
-        server.on("connect", lambda conn: self.peers.append(Peer(self, conn)))
+        server.on("connect", lambda conn: self.peers.append(Peer(self.loop, conn)))
         return server
 
     def settle(self) -> None:
@@ -301,6 +225,10 @@ class Stage:
         """The origin's end of the last connection."""
         self.settle()
         return self.peers[-1]
+
+    def client_side(self, peer: Peer) -> TcpConnection:
+        """The client's end of a connection."""
+        return next(p.client for p in self.network.pairs if p.server.socket is peer.sock)
 
     @property
     def groups(self) -> list[OriginPool]:

@@ -1,4 +1,4 @@
-"""A proxy on a stage: the test plays the browser and the origins, in memory.
+"""A proxy in memory, whose browser and origins the test plays.
 
 Owns: the parts and their names. Must not know what a test wants of them.
 """
@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from thor.http import HttpServer
 from thor.proxy import ReverseProxy, Upstream
-from thor.tcp import TcpConnection
-from thor.testing import MemoryNetwork, MemorySocket, Playbook
+from thor.tcp import TcpConnection, TcpServer
+from thor.testing import MemoryNetwork, Peer, Playbook
 
 #: A date for the origins' responses.
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-#: What the stage's proxy adds to a request of its browser's.
+#: What the proxy adds to a request of its browser's.
 ADDED = (
     b"X-Forwarded-For: 127.0.0.1\r\n"
     b"X-Forwarded-Proto: http\r\n"
@@ -23,8 +23,8 @@ ADDED = (
 )
 
 
-class Stage:
-    """`browser` talks to the proxy, which talks to the origins.
+class ProxyHarness(Playbook):
+    """A proxy in memory: `browser` talks to it, and it talks to the origins.
 
     The first connection to origin `a` is played as `a`, the next ones as `a2`, `a3`.
     """
@@ -33,8 +33,8 @@ class Stage:
         """origins: their names; settings: keyword arguments for the proxy"""
         self.network = MemoryNetwork()
         self.loop = self.network.loop
-        self.play = Playbook(self.loop)
-        self.peers: dict[str, TcpConnection] = {}
+        super().__init__(self.loop)
+        self.peers: dict[str, Peer] = {}
         tcp_server_class = self.network.tcp_server_class
         server_class = type("_Server", (HttpServer,), {"tcp_server_class": tcp_server_class})
         proxy_class = type("_Proxy", (ReverseProxy,), {"server_class": server_class})
@@ -43,64 +43,32 @@ class Stage:
         settings = {"pseudonym": "fred", **settings}
         self.proxy: ReverseProxy = proxy_class("proxy", 80, self.upstream, self.loop, **settings)
         self.proxy.client.tcp_client_class = self.network.tcp_client_class
-        self.proxy.server.send_date = False  # so that what it says is the same at any time
+        self.proxy.server.send_date = False  # so that what it sends is the same at any time
         self.origins = {name: self._open(name) for name in names}
         self.connect("browser")
 
-    def _open(self, name: str) -> Any:
-        origin = self.network.tcp_server_class(name, 80)
-        origin.on("connect", lambda conn: self._joined(name, conn))
+    def _open(self, name: str) -> TcpServer:
+        origin: TcpServer = self.network.tcp_server_class(name, 80)
+        origin.on("connect", lambda conn: self._accept(name, conn))
         return origin
 
-    def _joined(self, name: str, conn: TcpConnection) -> None:
+    def _accept(self, name: str, conn: TcpConnection) -> None:
         number = 1 + sum(known.rstrip("0123456789") == name for known in self.peers)
         self._play(name if number == 1 else f"{name}{number}", conn)
 
     def _play(self, name: str, conn: TcpConnection) -> None:
-        self.peers[name] = conn
-        self.play.peer(name, conn)
+        self.peers[name] = Peer(self.loop, conn)
+        self.peer(name, self.peers[name])
 
     def connect(self, name: str) -> Self:
-        """Another browser."""
+        """Connect another browser."""
         self._play(name, self.network.connect("proxy", 80))
         return self
 
     def refuse(self, name: str) -> Self:
-        """An origin stops listening: connections to it are refused."""
+        """Have an origin stop listening: connections to it are refused."""
         self.origins[name].close()
         return self
-
-    def send(self, name: str, *data: bytes) -> Self:
-        """A peer sends."""
-        for piece in data:
-            self.play.send(name, piece)
-        return self
-
-    def finish(self, name: str) -> Self:
-        """A peer finishes sending."""
-        self.play.finish(name)
-        return self
-
-    def vanish(self, name: str) -> Self:
-        """A peer resets its connection."""
-        self.play.call(self.peers[name].abort)
-        return self
-
-    def advance(self, seconds: float) -> Self:
-        """Time passes."""
-        self.play.advance(seconds)
-        return self
-
-    def expect(self, *events: tuple[Any, ...]) -> Self:
-        """What the peers have seen since the last time, in order."""
-        self.play.expect(*events)
-        return self
-
-    def socket(self, name: str) -> MemorySocket:
-        """A peer's socket."""
-        sock: Any = self.peers[name].socket
-        assert isinstance(sock, MemorySocket)
-        return sock
 
 
 def got(path: str = "/", fields: bytes = b"", method: str = "GET", host: bytes = b"site") -> bytes:

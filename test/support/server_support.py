@@ -1,7 +1,7 @@
-"""What the tests of the HTTP server share: a server in memory, and clients that a test plays.
+"""What the tests of the HTTP server share: a server in memory, whose clients a test plays.
 
-Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here waits: `Stage.advance`
-is how time passes.
+Owns: plain helpers over `thor.testing`. Must not know any test. Nothing here waits:
+`ServerHarness.advance` is how time passes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from thor.http.server import HttpServer, HttpServerExchange
-from thor.testing import MemoryNetwork, Recorder, advance, settle
+from thor.tcp import TcpConnection
+from thor.testing import MemoryNetwork, Peer, Recorder, advance, settle
 
 #: What is recorded of an exchange: all but `expect_continue`, since to listen is to take over.
 EXCHANGE_EVENTS = (
@@ -67,107 +68,10 @@ def answering_done(exchange: HttpServerExchange) -> None:
     exchange.on("request_done", lambda _: answer(exchange))
 
 
-class Client:
-    """The other end of a connection to the server: sends bytes, keeps what it gets.
+class ServerHarness:
+    """An HTTP server in memory, whose clients the test plays.
 
-    received: what was not yet taken; ended: the server finished sending (FIN); lost: the
-    connection was reset
-    """
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.conn = stage.network.connect("origin", 80)
-        self.received = b""
-        self.ended = False
-        self.lost = False
-        self.conn.allow_half_open = True
-        self.conn.on("data", self._data)
-        self.conn.on("end", self._end)
-        self.conn.on("close", self._close)
-        self.conn.pause(False)
-        settle(stage.loop)
-        #: The server's end.
-        self.server_side = stage.network.pairs[-1].server
-
-    def _data(self, data: bytes) -> None:
-        self.received += data
-
-    def _end(self) -> None:
-        self.ended = True
-
-    def _close(self) -> None:
-        self.lost = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server ended the connection, in either way."""
-        return self.ended or self.lost
-
-    def send(self, *pieces: bytes) -> Client:
-        """Send each piece as one segment."""
-        for piece in pieces:
-            self.conn.write(piece)
-            settle(self.stage.loop)
-        return self
-
-    def send_bytewise(self, data: bytes) -> Client:
-        """Send a byte at a time, or what is long in some thousand pieces."""
-        step = 1 + len(data) // 2000
-        for index in range(0, len(data), step):
-            if self.closed:
-                break
-            self.conn.write(data[index : index + step])
-            settle(self.stage.loop)
-        return self
-
-    def finish(self) -> Client:
-        """Finish sending (FIN), and go on reading."""
-        self.conn.end_writing()
-        settle(self.stage.loop)
-        return self
-
-    def reset(self) -> Client:
-        """Vanish (RST)."""
-        self.conn.abort()
-        settle(self.stage.loop)
-        return self
-
-    def close(self) -> Client:
-        """Close, as a client that has what it wanted."""
-        self.conn.close()
-        settle(self.stage.loop)
-        return self
-
-    def stop_reading(self) -> Client:
-        """Let nothing more arrive."""
-        self.conn.socket.buffer_bytes = 0
-        return self
-
-    def read_some(self, count: int) -> Client:
-        """Let so many bytes arrive, after `stop_reading`."""
-        self.conn.pause(True)
-        self.conn.socket.buffer_bytes = count
-        settle(self.stage.loop)
-        self.conn.socket.buffer_bytes = 0
-        self.conn.pause(False)
-        settle(self.stage.loop)
-        return self
-
-    def read_on(self) -> Client:
-        """Let everything arrive."""
-        self.conn.socket.buffer_bytes = 1 << 30
-        settle(self.stage.loop)
-        return self
-
-    def take(self) -> bytes:
-        """What has arrived since the last time."""
-        settle(self.stage.loop)
-        data, self.received = self.received, b""
-        return data
-
-
-class Stage:
-    """An HTTP server in memory. Its class has `settings`; it sends no Date unless they say so.
+    Its class has `settings`; it sends no Date unless they say so.
 
     exchanges: those that were emitted; heard: for each, what it emitted, as a `Recorder`
     server_events: what the server emitted but `exchange`
@@ -195,9 +99,15 @@ class Stage:
         if self.handler is not None:
             self.handler(exchange)
 
-    def client(self) -> Client:
+    def client(self) -> Peer:
         """A new connection."""
-        return Client(self)
+        client = Peer(self.loop, self.network.connect("origin", 80))
+        self.settle()
+        return client
+
+    def server_side(self, client: Peer) -> TcpConnection:
+        """The server's end of a connection."""
+        return next(p.server for p in self.network.pairs if p.client.socket is client.sock)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

@@ -20,16 +20,6 @@ from thor_support import run_loop
 # -- as documented -------------------------------------------------------------------------------
 
 
-def test_a_new_connection_emits_no_data_until_it_is_unpaused(pair: Pair, memory: LoopBase) -> None:
-    heard = Heard(pair.server)
-    pair.client.write(b"early")
-    settle(memory)
-    assert heard.events == []
-    pair.server.pause(False)
-    settle(memory)
-    assert heard.take() == [("data", b"early")]
-
-
 def test_pausing_stops_data_and_unpausing_resumes_it(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
@@ -93,35 +83,6 @@ def test_pause_tells_the_writer_to_wait_until_the_peer_has_read(loop: LoopBase) 
 
 
 # -- reading -------------------------------------------------------------------------------------
-
-
-def test_pause_holds_inside_the_listener_that_calls_it(loop: LoopBase) -> None:
-    with played(loop) as (conn, peer):
-        heard = Heard(conn)
-        conn.on("data", lambda data: conn.pause(True))
-        peer.sendall(b"x" * 200_000)
-        conn.pause(False)
-        run_loop(loop, lambda: heard.events)
-        for _ in range(3):
-            loop.run_once()
-        assert len(heard.events) == 1
-        assert 0 < len(heard.events[0][1]) < 200_000
-
-
-def test_pausing_and_unpausing_inside_a_listener_loses_and_repeats_nothing(
-    pair: Pair, memory: LoopBase
-) -> None:
-    heard = Heard(pair.server)
-
-    def toggle(_: bytes) -> None:
-        pair.server.pause(True)
-        pair.server.pause(False)
-
-    pair.server.on("data", toggle)
-    pair.server.pause(False)
-    pair.client.write(bytes(range(256)) * 1024)
-    settle(memory)
-    assert heard.take() == [("data", bytes(range(256)) * 1024)]
 
 
 def test_each_turn_reads_each_connection_once(memory: LoopBase) -> None:

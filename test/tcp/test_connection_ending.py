@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
 
 import pytest
-from tcp_support import EVENTS, MIB, Heard, Owner, played, read_all, reset
+from tcp_support import MIB, Heard, Owner, played, read_all, reset
 
 from thor.loop import LoopBase
 from thor.testing import Pair, Recorder, advance, settle
@@ -209,81 +208,6 @@ def test_writes_of_a_turn_in_which_the_connection_broke_are_dropped(
 
 
 # -- ending from inside an event, in every way ---------------------------------------------------
-
-
-def _provoke(pair: Pair, event: str) -> None:
-    """Have the server side emit `event`, whatever else comes with it."""
-    server, client, loop = pair.server, pair.client, pair.server.loop
-    if event == "hangup":
-        client.write(b"left")
-        settle(loop)
-        server.socket.reset()
-        settle(loop)
-        return
-    server.pause(False)
-    if event == "pause":
-        client.socket.buffer_bytes = 0
-        loop.call_soon(server.write, b"x" * MIB)
-        loop.call_soon(server.close)
-    elif event == "data":
-        client.write(b"data")
-    elif event == "end":
-        client.end_writing()
-    elif event == "close":
-        client.abort()
-    elif event == "disconnect":
-        server.close()
-    settle(loop)
-
-
-@pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("method", ["close", "abort"])
-def test_ending_inside_any_event_is_followed_by_one_disconnect(
-    pair: Pair, memory: LoopBase, event: str, method: str
-) -> None:
-    heard = Heard(pair.server)
-    pair.server.once(event, lambda *args: getattr(pair.server, method)())
-    _provoke(pair, event)
-    pair.client.socket.buffer_bytes = 2 * MIB
-    settle(memory)
-    before = ["close"] if event == "close" else []
-    if event not in ("close", "disconnect"):
-        before = [event]
-    if (method, event) == ("close", "pause"):
-        before.append("pause")  # the rest has left
-    assert heard.names() == [*before, "disconnect"]
-
-
-@pytest.mark.parametrize("event", EVENTS)
-def test_stopping_the_loop_inside_any_event_forgets_the_connection(
-    pair: Pair, memory: LoopBase, event: str
-) -> None:
-    pair.server.once(event, lambda *args: memory.stop())
-    _provoke(pair, event)
-    assert pair.server not in memory.registered_fd_handlers()
-    assert pair.server.socket.fileno() == -1
-    assert pair.server.tcp_connected is False
-
-
-@pytest.mark.parametrize("event", EVENTS)
-def test_a_listener_that_raises_resets_its_connection(
-    pair: Pair, memory: LoopBase, event: str, expected_logs: Any
-) -> None:
-    memory.on_exception = "log"
-
-    def fail(*args: Any) -> None:
-        raise RuntimeError("oops")
-
-    heard = Recorder(pair.server, "close", "disconnect")
-    pair.server.once(event, fail)
-    peer = Recorder(pair.client, "close")
-    pair.client.pause(False)
-    _provoke(pair, event)
-    settle(memory)
-    told = [event[0] for event in heard.take()]
-    assert told == (["close", "disconnect"] if event == "close" else ["disconnect"])
-    if event not in ("close", "disconnect", "hangup"):
-        assert peer.take() == [("close",)]
 
 
 def test_disconnect_comes_once_whatever_ends_at_the_same_time(pair: Pair, memory: LoopBase) -> None:

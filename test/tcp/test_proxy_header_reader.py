@@ -55,11 +55,21 @@ class Gate:
         return [event[0] for event in self.heard.take()]
 
 
+#: One of each version: what makes a header is test_proxy_protocol's.
 valid = pytest.mark.parametrize(
-    ("data", "says"), [pytest.param(data, says, id=name) for name, data, says in VALID]
+    ("data", "says"),
+    [
+        pytest.param(LINE, ProxyHeader(SOURCE, DESTINATION, version=1), id="line"),
+        pytest.param(block(V4), ProxyHeader(SOURCE, DESTINATION), id="block"),
+    ],
 )
 invalid = pytest.mark.parametrize(
-    ("data", "message"), [pytest.param(data, message, id=name) for name, data, message in INVALID]
+    ("data", "message"),
+    [
+        pytest.param(data, message, id=name)
+        for name, data, message in INVALID
+        if name in ("HTTP", "v1 port 65536", "v2 checksum wrong")
+    ],
 )
 
 
@@ -86,24 +96,13 @@ def test_the_connection_has_its_header_and_the_program_every_byte_after_it(
     assert gate.loop.fd_count() == 3
 
 
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [pytest.param(data, says, id=name) for name, data, says in VALID if len(data) < 1000],
-)
-def test_it_may_come_byte_by_byte(data: bytes, says: ProxyHeader) -> None:
+@valid
+def test_header_may_be_split_anywhere(data: bytes, says: ProxyHeader) -> None:
     gate = Gate()
     gate.dial(*one_byte_each(data), b"more")
-    assert [conn.proxy_header for conn in gate.conns] == [says]
-    assert gate.conns[0].socket.received == b"more"  # type: ignore[attr-defined]
-
-
-@valid
-def test_it_may_be_split_anywhere(data: bytes, says: ProxyHeader) -> None:
-    gate = Gate()
-    splits = range(1, len(data)) if len(data) < 300 else range(1, len(data), 997)
-    for at in splits:
+    for at in range(1, len(data)):
         gate.dial(data[:at], data[at:] + b"more")
-    assert [conn.proxy_header for conn in gate.conns] == [says] * len(splits)
+    assert [conn.proxy_header for conn in gate.conns] == [says] * len(data)
     assert {bytes(conn.socket.received) for conn in gate.conns} == {  # type: ignore[attr-defined]
         b"more"
     }
@@ -431,7 +430,7 @@ def gated(loop: LoopBase) -> Any:
     loop.run_once()
 
 
-@pytest.mark.parametrize("name", ["v1 TCP6", "v2 Unix", "v2 with a checksum", "v2, longest"])
+@pytest.mark.parametrize("name", ["v1 TCP6", "v2, longest"])
 @pytest.mark.parametrize("cut", ["nowhere", "early", "late"])
 def test_not_a_byte_after_the_header_is_taken(gated: Party, name: str, cut: str) -> None:
     [(data, says)] = [(data, says) for known, data, says in VALID if known == name]

@@ -292,18 +292,6 @@ def test_when_sent_tells_when_the_kernel_has_it_all(pair: Pair, memory: LoopBase
     assert told[2:] == ["nothing queued"]
 
 
-# -- what a method causes comes after the callback -------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["close", "abort", "end_writing"])
-def test_a_method_never_emits(pair: Pair, memory: LoopBase, method: str) -> None:
-    pair.client.end_writing()
-    settle(memory)
-    heard = Heard(pair.server)
-    getattr(pair.server, method)()
-    assert heard.events == []
-
-
 # -- writing to what is over -----------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ import pytest
 from tcp_support import MIB, Owner
 from tls_support import (
     NAME,
-    Heard,
     Meeting,
     SecurePair,
     authority,
@@ -39,23 +38,7 @@ def either(request: pytest.FixtureRequest, memory: LoopBase) -> Any:
     found.end()
 
 
-def ends_of(pair: SecurePair) -> tuple[Heard, Heard]:
-    return Heard(pair.client), Heard(pair.server)
-
-
 # -- reading and writing -------------------------------------------------------------------------
-
-
-def test_what_is_written_arrives(either: SecurePair) -> None:
-    client, server = ends_of(either)
-    either.client.pause(False)
-    either.server.pause(False)
-    either.client.write("question")
-    either.settle()
-    either.server.write(b"answer")
-    either.settle()
-    assert server.take() == [("data", b"question")]
-    assert client.take() == [("data", b"answer")]
 
 
 def test_nothing_of_it_is_readable_on_the_way(pair: SecurePair) -> None:
@@ -146,56 +129,6 @@ def test_a_record_that_comes_byte_by_byte_is_one_piece_of_data(pair: SecurePair)
         socket.received.append(byte)
         pair.settle()
     assert seen == [b"whole"]
-
-
-def test_a_paused_connection_reads_nothing(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.client.write(b"early")
-    before = pair.server.socket.calls["recv"]
-    pair.settle()
-    assert heard.events == []
-    assert pair.server.socket.calls["recv"] == before
-    pair.server.pause(False)
-    pair.settle()
-    assert heard.take() == [("data", b"early")]
-
-
-def test_pause_holds_inside_the_listener_that_calls_it(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.server.on("data", lambda data: pair.server.pause(True))
-    pair.client.write(PATTERN)
-    pair.server.pause(False)
-    pair.settle()
-    [(_, data)] = heard.take()
-    assert 0 < len(data) < MIB
-    assert PATTERN.startswith(data)
-
-
-def test_pausing_and_unpausing_inside_a_listener_loses_and_repeats_nothing(
-    pair: SecurePair,
-) -> None:
-    heard = Recorder(pair.server, "data", "end")
-
-    def toggle(_: bytes) -> None:
-        pair.server.pause(True)
-        pair.server.pause(False)
-
-    pair.server.on("data", toggle)
-    pair.server.pause(False)
-    pair.client.write(PATTERN)
-    pair.client.end_writing()
-    pair.settle()
-    assert heard.take() == [("data", PATTERN), ("end",)]
-
-
-def test_bytes_given_back_come_first_and_the_end_comes_last(pair: SecurePair) -> None:
-    heard = Recorder(pair.server, "data", "end")
-    pair.server.once("data", lambda data: pair.server.unread(data[4:]))
-    pair.server.pause(False)
-    pair.client.write(b"headbody")
-    pair.client.close()
-    pair.settle()
-    assert heard.take() == [("data", b"headbodybody"), ("end",)]
 
 
 def test_a_peer_that_does_not_read_pauses_the_writer_until_it_does(pair: SecurePair) -> None:

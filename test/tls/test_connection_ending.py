@@ -6,11 +6,10 @@ import errno
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tcp_support import EVENTS, MIB, Owner, read_all, socket_pair
+from tcp_support import MIB, Owner, read_all, socket_pair
 from tls_support import (
     NAME,
     Bytes,
@@ -28,7 +27,7 @@ from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.tcp.connection import has_ended
 from thor.testing import Recorder, advance
-from thor.tls import TlsConnection, accept_tls
+from thor.tls import accept_tls
 from thor_support import run_loop
 
 # -- clean ends ----------------------------------------------------------------------------------
@@ -305,81 +304,6 @@ def _readable(sock: socket.socket) -> bool:
 
 # -- ending from inside --------------------------------------------------------------------------
 
-ENDINGS: list[Callable[[TlsConnection], None]] = [TlsConnection.close, TlsConnection.abort]
-
-
-def provoke(pair: SecurePair, event: str) -> None:
-    """Have the server's side emit `event`, whatever else comes with it."""
-    server, client = pair.server, pair.client
-    if event == "hangup":
-        client.write(b"left")
-        pair.settle()
-        server.socket.reset()
-        pair.settle()
-        return
-    server.pause(False)
-    if event == "pause":
-        client.socket.buffer_bytes = 0
-        pair.loop.call_soon(server.write, b"x" * MIB)
-        pair.loop.call_soon(server.close)
-    elif event == "data":
-        client.write(b"data")
-    elif event == "end":
-        client.end_writing()
-    elif event == "close":
-        client.abort()
-    elif event == "disconnect":
-        server.close()
-    pair.settle()
-
-
-@pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda method: method.__name__)
-def test_ending_inside_any_event_is_followed_by_one_disconnect(
-    pair: SecurePair, event: str, ending: Callable[[TlsConnection], None]
-) -> None:
-    heard = Heard(pair.server)
-    pair.server.once(event, lambda *_: ending(pair.server))
-    provoke(pair, event)
-    pair.client.socket.buffer_bytes = 2 * MIB
-    pair.settle()
-    before = ["close"] if event == "close" else []
-    if event not in ("close", "disconnect"):
-        before = [event]
-    if event == "pause" and ending is not TlsConnection.abort:
-        before.append("pause")  # the rest has left
-    assert heard.names() == [*before, "disconnect"]
-
-
-@pytest.mark.parametrize("event", EVENTS)
-def test_stopping_the_loop_inside_any_event_forgets_the_connection(
-    memory: LoopBase, event: str
-) -> None:
-    pair = secure_pair(memory)
-    pair.server.once(event, lambda *_: memory.stop())
-    provoke(pair, event)
-    assert pair.server not in memory.registered_fd_handlers()
-    assert pair.server.socket.fileno() == -1
-    assert pair.server.tcp_connected is False
-    pair.end()
-
-
-@pytest.mark.parametrize("event", EVENTS)
-def test_a_listener_that_raises_resets_its_connection(
-    pair: SecurePair, event: str, expected_logs: Any
-) -> None:
-    pair.loop.on_exception = "log"
-
-    def fail(*_: Any) -> None:
-        raise LookupError
-
-    heard = Recorder(pair.server, "close", "disconnect")
-    pair.server.once(event, fail)
-    provoke(pair, event)
-    told = [name for name, *_ in heard.take()]
-    assert told == (["close", "disconnect"] if event == "close" else ["disconnect"])
-    assert any("LookupError" in message for message in expected_logs.messages)
-
 
 def test_abort_sends_no_close_notify(pair: SecurePair) -> None:
     heard = Heard(pair.server)
@@ -389,23 +313,6 @@ def test_abort_sends_no_close_notify(pair: SecurePair) -> None:
     pair.settle()
     assert heard.names() == ["close", "disconnect"]
     assert isinstance(pair.server.error, ConnectionResetError)
-
-
-def test_a_method_never_emits(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.client.write(b"data")
-    pair.client.close()
-    pair.loop.run_once()
-    for method in (
-        lambda: pair.server.pause(False),
-        lambda: pair.server.pause(True),
-        lambda: pair.server.pause(False),
-        pair.server.end_writing,
-        pair.server.close,
-        pair.server.abort,
-    ):
-        method()
-        assert heard.events == []
 
 
 # -- peers of other kinds ------------------------------------------------------------------------

@@ -89,6 +89,7 @@ class LoopBase(Watching):
         self._make_poller = make_poller
         self.now: float = clock.monotonic()
         self._wall: float | None = None
+        #: Whether a callback of the loop is running. Read-only.
         self.in_turn = False
         self._stopping = False
         self._hears_signals = False

@@ -1,4 +1,4 @@
-"""For tests: connections in memory, a clock that is set by hand, records of what was emitted.
+"""For tests: connections in memory, a manual clock, peers, and records of what was emitted.
 
 For example::
 
@@ -26,6 +26,7 @@ from thor.testing.memory import (
     settle,
 )
 from thor.testing.network import MemoryNetwork
+from thor.testing.peer import Peer
 from thor.testing.records import Playbook, Recorder
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "MemoryPoller",
     "MemorySocket",
     "Pair",
+    "Peer",
     "Playbook",
     "Recorder",
     "advance",

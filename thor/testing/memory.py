@@ -182,7 +182,7 @@ class MemorySocket:
             return b""
         raise os_error(errno.EAGAIN)
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | bytearray | memoryview) -> int:
         self._begin("send")
         if code := self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise os_error(code)
@@ -292,6 +292,12 @@ def poller_of(loop: LoopBase) -> MemoryPoller:
     if not isinstance(loop._poller, MemoryPoller):
         raise TypeError(f"{loop!r} is not a memory loop: memory_loop() makes one")
     return loop._poller
+
+
+def is_in_memory(loop: LoopBase) -> bool:
+    """Whether a loop is a memory loop."""
+    loop._open()
+    return isinstance(loop._poller, MemoryPoller)
 
 
 class Pair(NamedTuple):

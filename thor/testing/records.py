@@ -6,13 +6,13 @@ Owns: recording events, comparing them with what was expected. Must not know soc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import ndiff
 from typing import Any, Self
 
 from thor.events import EventEmitter
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
-from thor.testing.memory import advance, settle
+from thor.testing.memory import advance
+from thor.testing.peer import Peer, difference, run_until
 
 
 class Recorder:
@@ -48,13 +48,14 @@ class Playbook(Recorder):
         play = Playbook(network.loop).peer("browser", network.connect("localhost", 80))
         play.send("browser", b"GET / HTTP/1.1...").expect(("browser", "data", ANY))
 
-    Each step is done at once, and the loop runs until nothing is left to do.
+    Each step is done at once. A memory loop then runs until nothing is left to do; a real loop runs
+    in `expect`, until what is expected has happened.
     """
 
     def __init__(self, loop: LoopBase) -> None:
         self.events = []
         self._loop = loop
-        self._peers: dict[str, TcpConnection] = {}
+        self._peers: dict[str, Peer | TcpConnection] = {}
         self._story: list[str] = []
 
     def watch(self, name: str, emitter: EventEmitter, *events: str) -> Self:
@@ -62,33 +63,44 @@ class Playbook(Recorder):
         self._record(emitter, events, name)
         return self
 
-    def peer(self, name: str, conn: TcpConnection) -> Self:
-        """Play the part of `conn`, which may half-close: record its `data`, `end`, `close`."""
-        self._peers[name] = conn
-        conn.allow_half_open = True
-        conn.pause(False)
-        return self.watch(name, conn, "data", "end", "close")
+    def peer(self, name: str, peer: Peer | TcpConnection) -> Self:
+        """Record `data`, `end` and `close` of a peer, or of a connection, which may half-close."""
+        self._peers[name] = peer
+        if isinstance(peer, TcpConnection):
+            peer.allow_half_open = True
+            peer.pause(False)
+        return self.watch(name, peer, "data", "end", "close")
 
-    def send(self, name: str, data: bytes) -> Self:
-        """The peer sends these bytes."""
-        return self._step(f"{name} sends {data!r}", self._peers[name].write, data)
+    def send(self, name: str, *pieces: bytes) -> Self:
+        """The peer sends these bytes, each piece as one segment."""
+        peer = self._peers[name]
+        send = peer.write if isinstance(peer, TcpConnection) else peer.send
+        for data in pieces:
+            self._step(f"{name} sends {data!r}", send, data)
+        return self
 
     def finish(self, name: str) -> Self:
         """The peer finishes sending (FIN); it still reads."""
-        return self._step(f"{name} finishes", self._peers[name].end_writing)
+        peer = self._peers[name]
+        end = peer.end_writing if isinstance(peer, TcpConnection) else peer.end
+        return self._step(f"{name} finishes", end)
 
-    def call(self, method: Callable[..., Any], *args: Any) -> Self:
+    def abort(self, name: str) -> Self:
+        """The peer resets its connection (RST)."""
+        return self._step(f"{name} aborts", self._peers[name].abort)
+
+    def call(self, method: Callable[..., object], *args: object) -> Self:
         """The program calls a method."""
         return self._step(f"{method.__qualname__}{args!r}", method, *args)
 
     def advance(self, seconds: float) -> Self:
-        """Time passes."""
+        """Time passes, on a memory loop."""
         return self._step(f"{seconds:g} s pass", advance, self._loop, seconds)
 
-    def _step(self, told: str, do: Callable[..., Any], *args: Any) -> Self:
+    def _step(self, told: str, do: Callable[..., object], *args: object) -> Self:
         self._story.append(told)
         do(*args)
-        settle(self._loop)
+        run_until(self._loop, lambda: True)
         return self
 
     def expect(self, *events: tuple[Any, ...]) -> Self:
@@ -96,12 +108,13 @@ class Playbook(Recorder):
 
         `unittest.mock.ANY` stands for any argument.
         """
-        settle(self._loop)
+        wanted = list(events)
+        run_until(self._loop, lambda: self.events == wanted)
         happened = self.take()
         self._story.extend(f"    {event!r}" for event in happened)
-        if happened != list(events):
+        if happened != wanted:
             # What ANY stands for is no difference.
-            wanted = [next((h for h in happened if h == event), event) for event in events]
-            diff = "\n".join(ndiff([*map(repr, wanted)], [*map(repr, happened)]))
-            raise AssertionError("\n".join([*self._story, "expected (-), happened (+):", diff]))
+            shown = [next((h for h in happened if h == event), event) for event in wanted]
+            diff = difference([*map(repr, shown)], [*map(repr, happened)])
+            raise AssertionError("\n".join([*self._story, diff]))
         return self

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from client_support import Feed, Stage
+from client_support import ClientHarness
 
 
 @pytest.fixture
-def make_stage() -> Iterator[Callable[..., Stage]]:
-    """`make_stage(**settings)`: a network with a client of these settings."""
-    made: list[Stage] = []
+def make_harness() -> Iterator[Callable[..., ClientHarness]]:
+    """`make_harness(**settings)`: a network with a client of these settings."""
+    made: list[ClientHarness] = []
 
-    def make(**settings: Any) -> Stage:
-        made.append(Stage(**settings))
+    def make(**settings: Any) -> ClientHarness:
+        made.append(ClientHarness(**settings))
         return made[-1]
 
     yield make
@@ -26,18 +26,6 @@ def make_stage() -> Iterator[Callable[..., Stage]]:
 
 
 @pytest.fixture
-def stage(make_stage: Callable[..., Stage]) -> Stage:
+def stage(make_harness: Callable[..., ClientHarness]) -> ClientHarness:
     """A network with a client of default settings."""
-    return make_stage()
-
-
-@pytest.fixture(params=["whole", "bytewise", "lines"])
-def feed(request: pytest.FixtureRequest) -> Feed:
-    """Ways to cut what the origin sends."""
-    if request.param == "whole":
-        return lambda peer, data: peer.send(data)
-    if request.param == "bytewise":
-        return lambda peer, data: peer.send_bytewise(data)
-    return lambda peer, data: [
-        peer.send(line) for line in data.splitlines(keepends=True) if not peer.closed
-    ]
+    return make_harness()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_support import HELLO, TERMINAL, Stage, Watched
+from client_support import HELLO, TERMINAL, ClientHarness, Watched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +52,9 @@ class Play:
     """Three exchanges over at most two connections, and what is done to them."""
 
     def __init__(self) -> None:
-        self.stage = Stage(max_server_conn=2, read_timeout=5, pool_timeout=20, retry_limit=1)
+        self.stage = ClientHarness(
+            max_server_conn=2, read_timeout=5, pool_timeout=20, retry_limit=1
+        )
         self.watched = [self._exchange() for _ in range(3)]
         self.tunnels: list[Any] = []
         self.unsent: dict[Any, bytes] = {}
@@ -90,22 +92,22 @@ class Play:
 
     def peer_step(self, name: str, number: int, *args: Any) -> None:
         """The origin does something on one of its connections."""
-        open_ones = [peer for peer in self.stage.peers if peer.conn.tcp_connected]
+        open_ones = [peer for peer in self.stage.peers if peer.sock.fileno() >= 0]
         if not open_ones:
             return
-        conn = open_ones[number % len(open_ones)].conn
+        peer = open_ones[number % len(open_ones)]
         if name == "send":
             response, kept = args
-            self.unsent[conn] = response[len(response) - kept :] if kept else b""
-            conn.write(response[: len(response) - kept])
+            self.unsent[peer] = response[len(response) - kept :] if kept else b""
+            peer.send(response[: len(response) - kept])
         elif name == "send rest":
-            conn.write(self.unsent.pop(conn, b""))
+            peer.send(self.unsent.pop(peer, b""))
         elif name == "finish":
-            conn.end_writing()
+            peer.end()
         elif name == "stop reading":
-            conn.pause(True)
+            peer.pause()
         else:
-            conn.abort()
+            peer.abort()
 
 
 @given(beginnings, steps)

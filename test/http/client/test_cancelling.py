@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from client_moments import HALF, MOMENTS, hanging
-from client_support import HELLO_EVENTS, Stage, Watched
+from client_support import HELLO_EVENTS, ClientHarness, Watched
 
 from thor.http.client import HttpClientExchange
 
@@ -25,7 +25,7 @@ def use_all(exchange: HttpClientExchange) -> None:
 
 @moments
 def test_cancelling_is_silent_at_every_moment(
-    stage: Stage, reach: Callable[[Stage, Watched], None]
+    stage: ClientHarness, reach: Callable[[ClientHarness, Watched], None]
 ) -> None:
     watched = stage.exchange()
     reach(stage, watched)
@@ -44,7 +44,7 @@ def test_cancelling_is_silent_at_every_moment(
 @pytest.mark.parametrize("how", ["cancel", "close", "abort"])
 @pytest.mark.parametrize("method", ["GET", "CONNECT"])
 def test_cancelling_between_the_response_and_the_upgrade(
-    stage: Stage, method: str, how: str
+    stage: ClientHarness, method: str, how: str
 ) -> None:
     watched = stage.request(
         method, "origin:80" if method == "CONNECT" else "http://origin/", upgrade="x"
@@ -59,13 +59,13 @@ def test_cancelling_between_the_response_and_the_upgrade(
     stage.peer.send(b"HTTP/1.1 %b Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" % status)
     assert len(watched.names) == 1
     watched.is_silent()
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert stage.open == 0
 
 
 @pytest.mark.parametrize("event", ["response_nonfinal", "response_start", "response_body"])
 @pytest.mark.parametrize("how", ["cancel", "close", "abort"])
-def test_cancelling_inside_a_listener(stage: Stage, event: str, how: str) -> None:
+def test_cancelling_inside_a_listener(stage: ClientHarness, event: str, how: str) -> None:
     watched = stage.request()
     conn = watched.exchange.conn
     assert conn is not None
@@ -76,14 +76,14 @@ def test_cancelling_inside_a_listener(stage: Stage, event: str, how: str) -> Non
     assert watched.names[-1] == event
     assert conn.tcp_conn is None
     assert watched.exchange.conn is None
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert stage.open == 0
 
 
 @moments
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_ending_the_connection_is_silent_at_every_moment(
-    stage: Stage, reach: Callable[[Stage, Watched], None], how: str
+    stage: ClientHarness, reach: Callable[[ClientHarness, Watched], None], how: str
 ) -> None:
     watched = stage.exchange()
     reach(stage, watched)
@@ -105,9 +105,9 @@ def test_ending_the_connection_is_silent_at_every_moment(
 
 
 @moments
-@pytest.mark.parametrize("how", ["finish", "reset"])
+@pytest.mark.parametrize("how", ["end", "abort"])
 def test_the_origins_end_is_terminal_once_at_every_moment(
-    stage: Stage, reach: Callable[[Stage, Watched], None], how: str
+    stage: ClientHarness, reach: Callable[[ClientHarness, Watched], None], how: str
 ) -> None:
     watched = stage.exchange()
     reach(stage, watched)
@@ -118,7 +118,7 @@ def test_the_origins_end_is_terminal_once_at_every_moment(
     for _ in range(8):
         stage.settle()
         for peer in list(stage.peers):
-            if not peer.closed:
+            if not peer.is_closed:
                 getattr(peer, how)()
         stage.advance(1)
     watched.ends_once()

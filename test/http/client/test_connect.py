@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO_EVENTS, Stage
+from client_support import HELLO_EVENTS, ClientHarness
 
 from thor.http import error as errors
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ MakeStage = Callable[..., Stage]
     ],
 )
 def test_how_connecting_fails(
-    stage: Stage, failure: Any, kind: type[errors.HttpError], attempts: int
+    stage: ClientHarness, failure: Any, kind: type[errors.HttpError], attempts: int
 ) -> None:
     stage.network.errors["gone", 80] = failure
     tried: list[Any] = []
@@ -50,7 +50,7 @@ def test_how_connecting_fails(
     assert tried == [("gone", 80, None)] * attempts
 
 
-def test_a_name_that_is_not_found_is_told_in_words(stage: Stage) -> None:
+def test_a_name_that_is_not_found_is_told_in_words(stage: ClientHarness) -> None:
     class Failing(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
         def connect(self, *args: Any) -> None:
             self.error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -66,7 +66,9 @@ def test_a_name_that_is_not_found_is_told_in_words(stage: Stage) -> None:
     ("kind", "found"),
     [(ssl.SSLError, errors.TlsError), (LookupError, errors.ConnectError)],
 )
-def test_errors_of_other_kinds(stage: Stage, kind: Any, found: type[errors.HttpError]) -> None:
+def test_errors_of_other_kinds(
+    stage: ClientHarness, kind: Any, found: type[errors.HttpError]
+) -> None:
     """A client class may report what it likes, such as a reason of TLS."""
 
     class Failing(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]
@@ -80,7 +82,7 @@ def test_errors_of_other_kinds(stage: Stage, kind: Any, found: type[errors.HttpE
     assert error.detail == "origin port 80: what it was"
 
 
-def test_an_address_that_is_refused(stage: Stage) -> None:
+def test_an_address_that_is_refused(stage: ClientHarness) -> None:
     asked: list[str] = []
     stage.client.check_ip = asked.append  # type: ignore[assignment]
     assert isinstance(stage.request().error, errors.AccessError)
@@ -88,7 +90,7 @@ def test_an_address_that_is_refused(stage: Stage) -> None:
     assert stage.peers == []
 
 
-def test_check_ip_that_is_coroutine_function_is_refused(stage: Stage) -> None:
+def test_check_ip_that_is_coroutine_function_is_refused(stage: ClientHarness) -> None:
     async def refuse(address: str) -> bool:  # what it returns would be true for each address
         return False
 
@@ -98,12 +100,12 @@ def test_check_ip_that_is_coroutine_function_is_refused(stage: Stage) -> None:
     assert stage.peers == []
 
 
-def test_an_address_that_is_allowed(stage: Stage) -> None:
+def test_an_address_that_is_allowed(stage: ClientHarness) -> None:
     stage.client.check_ip = lambda address: address == "origin"
     assert stage.answer(stage.request()).events == HELLO_EVENTS
 
 
-def test_a_check_that_raises_refuses(stage: Stage, expected_logs: Any) -> None:
+def test_a_check_that_raises_refuses(stage: ClientHarness, expected_logs: Any) -> None:
     stage.loop.on_exception = "log"
     stage.client.retry_limit = 0
 
@@ -123,7 +125,7 @@ def test_a_check_that_raises_refuses(stage: Stage, expected_logs: Any) -> None:
     assert isinstance(stage.request().error, errors.AccessError)
 
 
-def test_one_address_refused_and_the_other_out_of_order_is_no_refusal(stage: Stage) -> None:
+def test_one_address_refused_and_the_other_out_of_order_is_no_refusal(stage: ClientHarness) -> None:
     stage.client.retry_limit = 0
 
     class Trying(stage.network.tcp_client_class):  # type: ignore[misc, name-defined]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from client_moments import ENDS
-from client_support import EVENTS, HELLO, HELLO_EVENTS, Stage, Watched
+from client_support import EVENTS, HELLO, HELLO_EVENTS, ClientHarness, Watched
 
 from thor.http.error import ConnectError, IncompleteMessageError, OutputStateError
 from thor_support import left_to_the_collector
@@ -20,7 +20,7 @@ BIG = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 # -- pausing --------------------------------------------------------------------------------------
 
 
-def test_a_paused_response_is_held_back_and_the_origin_slowed_down(stage: Stage) -> None:
+def test_a_paused_response_is_held_back_and_the_origin_slowed_down(stage: ClientHarness) -> None:
     watched = stage.request()
     watched.exchange.pause(True)
     peer = stage.peer
@@ -28,14 +28,14 @@ def test_a_paused_response_is_held_back_and_the_origin_slowed_down(stage: Stage)
     assert watched.names == ["response_start"]
     reader = watched.exchange._conn._reader  # type: ignore[union-attr]
     assert reader.buffered < 300_000
-    assert peer.conn.write_buffer.size > 500_000
+    assert peer.unsent > 500_000
     watched.exchange.pause(False)
     assert watched.body() == b"x" * 1_000_000
     assert watched.names[-1] == "response_done"
     assert stage.idle == 1
 
 
-def test_pausing_holds_from_inside_a_listener(stage: Stage) -> None:
+def test_pausing_holds_from_inside_a_listener(stage: ClientHarness) -> None:
     watched = stage.request()
     watched.exchange.on("response_start", lambda *_: watched.exchange.pause(True))
     stage.peer.send(HELLO)
@@ -45,7 +45,7 @@ def test_pausing_holds_from_inside_a_listener(stage: Stage) -> None:
     assert watched.events == HELLO_EVENTS
 
 
-def test_pausing_again_before_it_has_resumed(stage: Stage) -> None:
+def test_pausing_again_before_it_has_resumed(stage: ClientHarness) -> None:
     watched = stage.request()
     watched.exchange.pause(True)
     stage.peer.send(HELLO)
@@ -56,8 +56,8 @@ def test_pausing_again_before_it_has_resumed(stage: Stage) -> None:
     assert watched.events == HELLO_EVENTS
 
 
-@pytest.mark.parametrize("how", ["finish", "reset"])
-def test_what_arrived_before_the_end_is_there_after_a_pause(stage: Stage, how: str) -> None:
+@pytest.mark.parametrize("how", ["end", "abort"])
+def test_what_arrived_before_the_end_is_there_after_a_pause(stage: ClientHarness, how: str) -> None:
     watched = stage.request()
     watched.exchange.pause(True)
     stage.peer.send(HELLO)
@@ -69,8 +69,8 @@ def test_what_arrived_before_the_end_is_there_after_a_pause(stage: Stage, how: s
     assert stage.open == 0
 
 
-@pytest.mark.parametrize("how", ["finish", "reset"])
-def test_a_truncation_is_told_after_a_pause(stage: Stage, how: str) -> None:
+@pytest.mark.parametrize("how", ["end", "abort"])
+def test_a_truncation_is_told_after_a_pause(stage: ClientHarness, how: str) -> None:
     watched = stage.request()
     watched.exchange.pause(True)
     stage.peer.send(HELLO[:-2])
@@ -83,7 +83,7 @@ def test_a_truncation_is_told_after_a_pause(stage: Stage, how: str) -> None:
 # -- attributes -----------------------------------------------------------------------------------
 
 
-def test_attributes_for_existing_users(stage: Stage) -> None:
+def test_attributes_for_existing_users(stage: ClientHarness) -> None:
     watched = stage.start(uri="http://origin/a")
     exchange = watched.exchange
     assert exchange.origin == ("http", "origin", 80)
@@ -94,13 +94,13 @@ def test_attributes_for_existing_users(stage: Stage) -> None:
     stage.settle()
     conn = exchange.conn
     assert conn is not None
-    assert conn.tcp_conn is stage.peer.client_side
+    assert conn.tcp_conn is stage.client_side(stage.peer)
     exchange.request_done([])
     seen: list[Any] = []
     head = b"HTTP/1.0 200 OK\r\nTransfer: x\r\n\r\n"
     exchange.on("response_body", lambda _: seen.append(exchange.input_transfer_length))
     exchange.on("response_done", lambda _: seen.append(exchange.conn))
-    stage.peer.send(head, b"abc", b"de").finish()
+    stage.peer.send(head, b"abc", b"de").end()
     assert seen == [3, 5, None]
     assert exchange.conn is conn.tcp_conn is None
     assert exchange.res_version == b"1.0"
@@ -108,7 +108,7 @@ def test_attributes_for_existing_users(stage: Stage) -> None:
     assert exchange.input_transfer_length == 5
 
 
-def test_lengths_count_what_was_transferred(stage: Stage) -> None:
+def test_lengths_count_what_was_transferred(stage: ClientHarness) -> None:
     watched = stage.request()
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"3;a=b\r\nabc\r\n0\r\nA: b\r\n\r\n"
@@ -120,14 +120,14 @@ def test_lengths_count_what_was_transferred(stage: Stage) -> None:
     assert again.exchange.input_transfer_length == 5
 
 
-def test_lengths_of_a_response_that_was_cut_off(stage: Stage) -> None:
+def test_lengths_of_a_response_that_was_cut_off(stage: ClientHarness) -> None:
     watched = stage.request()
-    stage.peer.send(HELLO[:-2]).finish()
+    stage.peer.send(HELLO[:-2]).end()
     assert isinstance(watched.error, IncompleteMessageError)
     assert watched.exchange.input_transfer_length == 3
 
 
-def test_repr_says_where_it_stands(stage: Stage) -> None:
+def test_repr_says_where_it_stands(stage: ClientHarness) -> None:
     watched = stage.start(uri="http://origin/a")
     expected = "<HttpClientExchange GET 'http://origin/a' request BODY, response HEAD>"
     assert repr(watched.exchange) == expected
@@ -137,7 +137,7 @@ def test_repr_says_where_it_stands(stage: Stage) -> None:
 # -- listeners ------------------------------------------------------------------------------------
 
 
-def test_a_sink_gets_the_events(stage: Stage) -> None:
+def test_a_sink_gets_the_events(stage: ClientHarness) -> None:
     heard: list[Any] = []
 
     class Sink:
@@ -155,7 +155,7 @@ def test_a_sink_gets_the_events(stage: Stage) -> None:
     assert heard == [b"200", ([],)]
 
 
-def test_the_next_request_in_response_done_gets_the_same_connection(stage: Stage) -> None:
+def test_the_next_request_in_response_done_gets_the_same_connection(stage: ClientHarness) -> None:
     watched = stage.request()
     following: list[Watched] = []
     watched.exchange.on("response_done", lambda _: following.append(stage.start()))
@@ -165,7 +165,7 @@ def test_the_next_request_in_response_done_gets_the_same_connection(stage: Stage
     assert len(stage.peers) == 1
 
 
-def test_a_thousand_requests_in_response_done_do_not_nest(stage: Stage) -> None:
+def test_a_thousand_requests_in_response_done_do_not_nest(stage: ClientHarness) -> None:
     left = 1000
 
     def following(*_: Any) -> None:
@@ -179,14 +179,14 @@ def test_a_thousand_requests_in_response_done_do_not_nest(stage: Stage) -> None:
 
     following()
     stage.settle()
-    stage.peer.conn.on("data", lambda _: stage.peers[0].conn.write(HELLO))
-    stage.peer.conn.write(HELLO)
+    stage.peer.on("data", lambda _: stage.peers[0].send(HELLO))
+    stage.peer.send(HELLO)
     stage.settle()
     assert left == 0
     assert len(stage.peers) == 1
 
 
-def test_an_error_that_nobody_hears_is_logged(stage: Stage, expected_logs: Any) -> None:
+def test_an_error_that_nobody_hears_is_logged(stage: ClientHarness, expected_logs: Any) -> None:
     exchange = stage.client.exchange()
     exchange.request_start("GET", "nonsense", [])
     stage.settle()
@@ -197,7 +197,7 @@ def test_an_error_that_nobody_hears_is_logged(stage: Stage, expected_logs: Any) 
 
 @pytest.mark.parametrize("event", ["response_start", "response_body"])
 def test_a_listener_that_raises_loses_its_exchange(
-    stage: Stage, event: str, expected_logs: Any
+    stage: ClientHarness, event: str, expected_logs: Any
 ) -> None:
     stage.loop.on_exception = "log"
     watched = stage.request()
@@ -208,7 +208,7 @@ def test_a_listener_that_raises_loses_its_exchange(
     assert stage.answer(stage.request()).events == HELLO_EVENTS
 
 
-def test_raising_in_response_done_harms_nobody(stage: Stage, expected_logs: Any) -> None:
+def test_raising_in_response_done_harms_nobody(stage: ClientHarness, expected_logs: Any) -> None:
     stage.loop.on_exception = "log"
     watched = stage.request()
     following: list[Watched] = []
@@ -227,7 +227,7 @@ def test_raising_in_response_done_harms_nobody(stage: Stage, expected_logs: Any)
 
 
 def test_raising_in_response_done_after_a_pause_leaves_the_connection_reading(
-    stage: Stage, expected_logs: Any
+    stage: ClientHarness, expected_logs: Any
 ) -> None:
     stage.loop.on_exception = "log"
     watched = stage.request()
@@ -240,7 +240,7 @@ def test_raising_in_response_done_after_a_pause_leaves_the_connection_reading(
     assert len(stage.peers) == 1
 
 
-def test_raising_in_error_harms_nobody(stage: Stage, expected_logs: Any) -> None:
+def test_raising_in_error_harms_nobody(stage: ClientHarness, expected_logs: Any) -> None:
     stage.loop.on_exception = "log"
     for uri in ("nonsense", "http://origin/"):
         watched = stage.request(uri=uri) if uri != "nonsense" else stage.start(uri=uri)
@@ -251,14 +251,14 @@ def test_raising_in_error_harms_nobody(stage: Stage, expected_logs: Any) -> None
     assert stage.answer(stage.request()).events == HELLO_EVENTS
 
 
-def test_raising_in_pause_ends_the_exchange(stage: Stage, expected_logs: Any) -> None:
+def test_raising_in_pause_ends_the_exchange(stage: ClientHarness, expected_logs: Any) -> None:
     stage.loop.on_exception = "log"
     watched = stage.start("POST")
-    stage.peer.conn.pause(True)
+    stage.peer.pause()
     watched.exchange.on("pause", lambda paused: paused or 1 / 0)
     watched.exchange.request_body(b"x" * 1_000_000)
     stage.settle()
-    stage.peer.conn.pause(False)
+    stage.peer.pause(False)
     assert isinstance(watched.error, OutputStateError)
     assert stage.open == 0
 
@@ -268,7 +268,7 @@ def test_raising_in_pause_ends_the_exchange(stage: Stage, expected_logs: Any) ->
 
 @pytest.mark.parametrize("reach", ENDS, ids=[e.__name__ for e in ENDS])
 def test_an_exchange_that_is_over_is_freed_without_the_collector(
-    stage: Stage, reach: Callable[[Stage, Watched], None]
+    stage: ClientHarness, reach: Callable[[ClientHarness, Watched], None]
 ) -> None:
     stage.answer(stage.request())  # what is made once is there
     stage.settle()
@@ -290,7 +290,7 @@ def test_an_exchange_that_is_over_is_freed_without_the_collector(
         gc.enable()
 
 
-def test_a_hundred_requests_leave_nothing_behind(stage: Stage) -> None:
+def test_a_hundred_requests_leave_nothing_behind(stage: ClientHarness) -> None:
     stage.answer(stage.request())
     gc.collect()
     before = len(gc.get_objects())

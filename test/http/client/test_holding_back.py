@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Stage
+from client_support import HELLO, HELLO_EVENTS, ClientHarness
 
 # -- expectations ---------------------------------------------------------------------------------
 
 EXPECT = [("Expect", "100-continue"), ("Content-Length", "2")]
 
 
-def expecting(stage: Stage, method: str = "POST", headers: Any = EXPECT) -> Any:
+def expecting(stage: ClientHarness, method: str = "POST", headers: Any = EXPECT) -> Any:
     watched = stage.start(method, headers=headers)
     watched.exchange.request_body("ok")
     watched.exchange.request_done([])
@@ -20,7 +20,7 @@ def expecting(stage: Stage, method: str = "POST", headers: Any = EXPECT) -> Any:
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new-connection", "pooled"])
-def test_a_body_that_is_expected_waits_for_100(stage: Stage, known: bool) -> None:
+def test_a_body_that_is_expected_waits_for_100(stage: ClientHarness, known: bool) -> None:
     if known:
         stage.answer(stage.request())
         stage.peer.take()
@@ -35,7 +35,7 @@ def test_a_body_that_is_expected_waits_for_100(stage: Stage, known: bool) -> Non
     assert stage.idle == 1
 
 
-def test_the_head_leaves_though_no_body_comes_before_the_100(stage: Stage) -> None:
+def test_the_head_leaves_though_no_body_comes_before_the_100(stage: ClientHarness) -> None:
     for method in ("POST", "GET"):
         watched = stage.start(method, headers=[("expect", "100-continue")])
         assert stage.peer.take().endswith(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -47,7 +47,7 @@ def test_the_head_leaves_though_no_body_comes_before_the_100(stage: Stage) -> No
         stage.answer(watched)
 
 
-def test_a_server_that_says_nothing_gets_the_body_after_a_second(stage: Stage) -> None:
+def test_a_server_that_says_nothing_gets_the_body_after_a_second(stage: ClientHarness) -> None:
     watched = expecting(stage)
     stage.advance(0.9)
     assert stage.peer.take().endswith(b"\r\n\r\n")
@@ -56,22 +56,24 @@ def test_a_server_that_says_nothing_gets_the_body_after_a_second(stage: Stage) -
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_final_response_in_place_of_the_100_ends_it_without_the_body(stage: Stage) -> None:
+def test_a_final_response_in_place_of_the_100_ends_it_without_the_body(
+    stage: ClientHarness,
+) -> None:
     watched = expecting(stage)
     stage.peer.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
     assert watched.names == ["response_start", "response_done"]
     assert stage.peer.take().endswith(b"Content-Length: 2\r\n\r\n")
-    assert stage.peer.closed  # whether the body comes is not clear to the server
+    assert stage.peer.is_closed  # whether the body comes is not clear to the server
     assert stage.open == 0
 
 
-def test_the_words_elsewhere_are_no_expectation(stage: Stage) -> None:
+def test_the_words_elsewhere_are_no_expectation(stage: ClientHarness) -> None:
     watched = expecting(stage, headers=[("X", "100-continue"), ("Content-Length", "2")])
     assert stage.peer.take().endswith(b"\r\n\r\nok")
     stage.answer(watched)
 
 
-def test_what_waits_for_the_100_is_bounded(stage: Stage) -> None:
+def test_what_waits_for_the_100_is_bounded(stage: ClientHarness) -> None:
     watched = stage.start("POST", headers=[("Expect", "100-continue")])
     assert not watched.exchange.request_body(b"x" * 300_000)
     assert watched.events == [("pause", True)]
@@ -86,7 +88,7 @@ def test_what_waits_for_the_100_is_bounded(stage: Stage) -> None:
 # -- more than the connection takes ---------------------------------------------------------------
 
 
-def test_a_body_before_the_connection_is_there_is_held_up_to_a_mark(stage: Stage) -> None:
+def test_a_body_before_the_connection_is_there_is_held_up_to_a_mark(stage: ClientHarness) -> None:
     watched = stage.start("POST")
     assert watched.exchange.request_body(b"x" * 200_000)
     assert not watched.exchange.request_body(b"x" * 100_000)
@@ -98,20 +100,20 @@ def test_a_body_before_the_connection_is_there_is_held_up_to_a_mark(stage: Stage
     stage.answer(watched)
 
 
-def test_an_origin_that_does_not_read_pauses_the_program(stage: Stage) -> None:
+def test_an_origin_that_does_not_read_pauses_the_program(stage: ClientHarness) -> None:
     watched = stage.start("POST")
-    stage.peer.conn.pause(True)
+    stage.peer.pause()
     while watched.exchange.request_body(b"x" * 50_000):
         stage.settle()
     assert watched.events == [("pause", True)]
-    stage.peer.conn.pause(False)
+    stage.peer.pause(False)
     assert watched.events == [("pause", True), ("pause", False)]
     watched.exchange.request_done([])
     stage.answer(watched, HELLO)
     assert watched.body() == b"hello"
 
 
-def test_the_request_survives_what_its_caller_does_to_the_list(stage: Stage) -> None:
+def test_the_request_survives_what_its_caller_does_to_the_list(stage: ClientHarness) -> None:
     headers = [("A", "b")]
     watched = stage.start("GET", headers=iter(headers))
     headers.clear()

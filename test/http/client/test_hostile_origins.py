@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Stage, Watched, ok
+from client_support import HELLO, HELLO_EVENTS, ClientHarness, Watched, ok
 
 from thor.http import error as errors
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 #: What is read of a connection beyond a bound before the bound is noticed: one `recv`.
 PIECE = 64 * 1024
@@ -46,29 +46,29 @@ CHUNKED = ok("Transfer-Encoding: chunked")
     ],
 )
 def test_what_has_no_end_is_an_error_before_it_fills_the_memory(
-    stage: Stage, head: bytes, again: bytes, kind: type[errors.HttpError]
+    stage: ClientHarness, head: bytes, again: bytes, kind: type[errors.HttpError]
 ) -> None:
     watched = stage.request()
-    near = stage.peer.client_side
+    near = stage.client_side(stage.peer)
     stage.peer.send(head)
     again *= 1 + PIECE // len(again)
     for _ in range(100):
-        if not stage.peer.closed:
+        if not stage.peer.is_closed:
             stage.peer.send(again)
     assert isinstance(watched.error, kind)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert near.bytes_read < 17 * 20_100 + 2 * PIECE
     assert stage.open == 0
 
 
-def test_a_body_in_chunks_of_one_byte_is_a_body(stage: Stage) -> None:
+def test_a_body_in_chunks_of_one_byte_is_a_body(stage: ClientHarness) -> None:
     watched = stage.request()
     stage.peer.send(CHUNKED + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
     assert watched.body() == b"x" * 100_000
     assert watched.events[-1] == ("response_done", [])
 
 
-def test_a_piece_of_no_length_does_not_end_a_request(stage: Stage) -> None:
+def test_a_piece_of_no_length_does_not_end_a_request(stage: ClientHarness) -> None:
     watched = stage.start("POST", headers=[("Transfer-Encoding", "chunked")])
     for piece in (b"", "", bytearray(), b"x", b""):
         watched.exchange.request_body(piece)
@@ -78,9 +78,9 @@ def test_a_piece_of_no_length_does_not_end_a_request(stage: Stage) -> None:
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_an_endless_body_waits_for_a_program_that_has_paused(stage: Stage) -> None:
+def test_an_endless_body_waits_for_a_program_that_has_paused(stage: ClientHarness) -> None:
     watched = stage.request()
-    near = stage.peer.client_side
+    near = stage.client_side(stage.peer)
     watched.exchange.pause(True)
     stage.peer.send(CHUNKED)
     for _ in range(100):
@@ -101,9 +101,9 @@ def test_an_endless_body_waits_for_a_program_that_has_paused(stage: Stage) -> No
     ],
 )
 def test_what_dribbles_in_has_a_limit_for_all_of_it(
-    make_stage: MakeStage, begins: bytes, dribbles: bytes
+    make_harness: MakeHarness, begins: bytes, dribbles: bytes
 ) -> None:
-    stage = make_stage(read_timeout=5, exchange_timeout=60)
+    stage = make_harness(read_timeout=5, exchange_timeout=60)
     watched = stage.request()
     stage.peer.send(begins)
     for second in range(59):
@@ -114,7 +114,7 @@ def test_what_dribbles_in_has_a_limit_for_all_of_it(
     assert isinstance(watched.error, errors.ExchangeTimeoutError)
 
 
-@pytest.mark.parametrize("how", ["finish", "reset"])
+@pytest.mark.parametrize("how", ["end", "abort"])
 @pytest.mark.parametrize(
     "response",
     [
@@ -123,10 +123,10 @@ def test_what_dribbles_in_has_a_limit_for_all_of_it(
     ],
 )
 def test_an_origin_may_vanish_after_any_byte(
-    make_stage: MakeStage, response: bytes, how: str
+    make_harness: MakeHarness, response: bytes, how: str
 ) -> None:
     for size in range(len(response) + 1):
-        stage = make_stage(retry_limit=0)
+        stage = make_harness(retry_limit=0)
         watched = stage.request()
         stage.peer.send(response[:size])
         getattr(stage.peer, how)()
@@ -136,7 +136,7 @@ def test_an_origin_may_vanish_after_any_byte(
         assert stage.open == 0, size
 
 
-def test_answers_to_nothing_are_answers_to_nobody(stage: Stage) -> None:
+def test_answers_to_nothing_are_answers_to_nobody(stage: ClientHarness) -> None:
     for _ in range(20):
         watched = stage.request()
         stage.answer(watched, HELLO + HELLO)
@@ -144,10 +144,10 @@ def test_answers_to_nothing_are_answers_to_nobody(stage: Stage) -> None:
         assert stage.open == 0
 
 
-def one_behind_the_other(stage: Stage) -> tuple[Watched, Watched]:
+def one_behind_the_other(stage: ClientHarness) -> tuple[Watched, Watched]:
     """Two requests, the second of which begins when the first is answered, in the same turn."""
     first, second = stage.request(), stage.exchange()
-    kernel: Any = stage.peer.client_side.socket
+    kernel: Any = stage.client_side(stage.peer).socket
     kernel.buffer_bytes = 10 * PIECE
 
     def ask(trailers: object) -> None:
@@ -162,15 +162,15 @@ def one_behind_the_other(stage: Stage) -> tuple[Watched, Watched]:
 @pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_what_waits_behind_a_full_piece_is_an_answer_to_nobody(
-    stage: Stage, pieces: int, ended: bool, begun: bytes
+    stage: ClientHarness, pieces: int, ended: bool, begun: bytes
 ) -> None:
     first, second = one_behind_the_other(stage)
     peer = stage.peer
     size = pieces * PIECE - len(ok("Content-Length: 123456"))
     body = b"x" * size
-    peer.conn.write(ok(f"Content-Length: {size:06}") + body + begun)
+    peer.send(ok(f"Content-Length: {size:06}") + body + begun)
     if ended:
-        peer.conn.end_writing()
+        peer.end()
     assert first.body() == body
     assert second.events == []
     assert (stage.peer is peer) == (not begun and not ended)
@@ -178,13 +178,13 @@ def test_what_waits_behind_a_full_piece_is_an_answer_to_nobody(
     assert second.events == HELLO_EVENTS
 
 
-def test_what_came_while_nobody_read_is_an_answer_to_nobody(stage: Stage) -> None:
+def test_what_came_while_nobody_read_is_an_answer_to_nobody(stage: ClientHarness) -> None:
     first, second = one_behind_the_other(stage)
     peer = stage.peer
     first.exchange.pause(True)
     size = 2 * PIECE - len(ok("Content-Length: 123456")) - 1
     peer.send(ok(f"Content-Length: {size:06}"), b"x" * size)
-    assert peer.client_side.read_paused
+    assert stage.client_side(peer).read_paused
     peer.send(HELLO)
     first.exchange.pause(False)
     assert first.body() == b"x" * size

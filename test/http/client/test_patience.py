@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Stage
+from client_support import HELLO, HELLO_EVENTS, ClientHarness
 
 from thor.http.error import ConnectTimeoutError, ExchangeTimeoutError, ReadTimeoutError
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 
-def test_by_default_a_server_may_take_all_its_time(stage: Stage) -> None:
+def test_by_default_a_server_may_take_all_its_time(stage: ClientHarness) -> None:
     watched = stage.request()
     stage.advance(1_000_000)
     stage.peer.send(HELLO[:50])
@@ -22,8 +22,8 @@ def test_by_default_a_server_may_take_all_its_time(stage: Stage) -> None:
     assert watched.events == HELLO_EVENTS
 
 
-def test_a_connection_that_is_not_made_in_time(make_stage: MakeStage) -> None:
-    stage = make_stage(connect_timeout=3)
+def test_a_connection_that_is_not_made_in_time(make_harness: MakeHarness) -> None:
+    stage = make_harness(connect_timeout=3)
     stage.network.errors["hangs", 80] = None
     watched = stage.request(uri="http://hangs/")
     stage.advance(2.9)
@@ -34,8 +34,8 @@ def test_a_connection_that_is_not_made_in_time(make_stage: MakeStage) -> None:
 
 @pytest.mark.parametrize("said", [b"", HELLO[:10], HELLO[:-2]], ids=["nothing", "head", "body"])
 @pytest.mark.parametrize("pooled", [False, True], ids=["new", "pooled"])
-def test_a_server_that_goes_silent(make_stage: MakeStage, said: bytes, pooled: bool) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_server_that_goes_silent(make_harness: MakeHarness, said: bytes, pooled: bool) -> None:
+    stage = make_harness(read_timeout=5)
     if pooled:
         stage.answer(stage.request())
         stage.advance(50)
@@ -46,12 +46,12 @@ def test_a_server_that_goes_silent(make_stage: MakeStage, said: bytes, pooled: b
     watched.is_silent()
     stage.advance(0.2)
     assert isinstance(watched.error, ReadTimeoutError)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert len(stage.peers) == 1
 
 
-def test_a_server_that_is_slow_but_steady(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_server_that_is_slow_but_steady(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     watched = stage.request()
     for index in range(len(HELLO)):
         stage.advance(4.9)
@@ -61,8 +61,8 @@ def test_a_server_that_is_slow_but_steady(make_stage: MakeStage) -> None:
     assert stage.idle == 1  # the timeout was the exchange's, not the connection's
 
 
-def test_a_head_that_dribbles_in(make_stage: MakeStage) -> None:
-    stage = make_stage(response_timeout=10, read_timeout=5)
+def test_a_head_that_dribbles_in(make_harness: MakeHarness) -> None:
+    stage = make_harness(response_timeout=10, read_timeout=5)
     watched = stage.request()
     for index in range(3):
         stage.advance(3)
@@ -73,8 +73,8 @@ def test_a_head_that_dribbles_in(make_stage: MakeStage) -> None:
     assert isinstance(watched.error, ReadTimeoutError)
 
 
-def test_the_time_for_the_head_is_not_the_bodys(make_stage: MakeStage) -> None:
-    stage = make_stage(response_timeout=10)
+def test_the_time_for_the_head_is_not_the_bodys(make_harness: MakeHarness) -> None:
+    stage = make_harness(response_timeout=10)
     watched = stage.request()
     stage.advance(9)
     stage.peer.send(HELLO[:-1])
@@ -83,8 +83,8 @@ def test_the_time_for_the_head_is_not_the_bodys(make_stage: MakeStage) -> None:
     assert watched.body() == b"hello"
 
 
-def test_time_while_the_program_sends_counts_against_nobody(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5, response_timeout=5)
+def test_time_while_the_program_sends_counts_against_nobody(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5, response_timeout=5)
     watched = stage.start("POST")
     stage.advance(100)
     watched.exchange.request_body("x")
@@ -98,9 +98,9 @@ def test_time_while_the_program_sends_counts_against_nobody(make_stage: MakeStag
 
 @pytest.mark.parametrize("said", [b"", HELLO[:-2], HELLO], ids=["nothing", "part", "all"])
 def test_time_while_the_program_has_paused_counts_against_nobody(
-    make_stage: MakeStage, said: bytes
+    make_harness: MakeHarness, said: bytes
 ) -> None:
-    stage = make_stage(read_timeout=5)
+    stage = make_harness(read_timeout=5)
     watched = stage.request()
     watched.exchange.pause(True)
     stage.peer.send(said)
@@ -114,10 +114,10 @@ def test_time_while_the_program_has_paused_counts_against_nobody(
     watched.ends_once()
 
 
-def test_a_server_that_does_not_read_the_request(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_server_that_does_not_read_the_request(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     watched = stage.start("POST")
-    stage.peer.conn.pause(True)
+    stage.peer.pause()
     watched.exchange.request_body(b"x" * 500_000)
     watched.exchange.request_done([])
     stage.advance(4.9)
@@ -127,29 +127,27 @@ def test_a_server_that_does_not_read_the_request(make_stage: MakeStage) -> None:
     assert watched.error.detail == "while sending"
 
 
-def test_a_server_that_reads_slowly(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_server_that_reads_slowly(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     watched = stage.start("POST")
     peer = stage.peer
-    peer.conn.pause(True)
+    peer.pause()
     watched.exchange.request_body(b"x" * 1_000_000)
     watched.exchange.request_done([])
     total = 0
     while b"0\r\n\r\n" not in peer.received:
         stage.advance(4)
-        peer.conn.pause(False)
-        stage.loop.run_once()
-        peer.conn.pause(True)
+        peer.read(100_000)
         total += 4
     assert total > 30
     watched.is_silent()
-    peer.conn.pause(False)
+    peer.pause(False)
     stage.advance(0.5)
     assert stage.answer(watched, HELLO).body() == b"hello"
 
 
-def test_a_server_that_goes_silent_after_it_said_close(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_server_that_goes_silent_after_it_said_close(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     watched = stage.start("POST")
     watched.exchange.request_body("x")
     stage.peer.send(b"HTTP/1.1 400 No\r\nConnection: close\r\n\r\n")
@@ -160,15 +158,15 @@ def test_a_server_that_goes_silent_after_it_said_close(make_stage: MakeStage) ->
 
 
 @pytest.mark.parametrize("setting", ["read_timeout", "response_timeout", "exchange_timeout"])
-def test_zero_is_no_limit(make_stage: MakeStage, setting: str) -> None:
-    stage = make_stage(connect_timeout=0, **{setting: 0})
+def test_zero_is_no_limit(make_harness: MakeHarness, setting: str) -> None:
+    stage = make_harness(connect_timeout=0, **{setting: 0})
     watched = stage.request()
     stage.advance(1000)
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_an_exchange_may_take_so_long_in_all(make_stage: MakeStage) -> None:
-    stage = make_stage(exchange_timeout=10)
+def test_an_exchange_may_take_so_long_in_all(make_harness: MakeHarness) -> None:
+    stage = make_harness(exchange_timeout=10)
     watched = stage.request()
     for _ in range(3):
         stage.advance(3)
@@ -177,12 +175,12 @@ def test_an_exchange_may_take_so_long_in_all(make_stage: MakeStage) -> None:
     watched.is_silent()
     stage.advance(0.2)
     assert isinstance(watched.error, ExchangeTimeoutError)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
 
 
 @pytest.mark.parametrize("state", ["connecting", "queued", "retrying", "sending", "paused"])
-def test_the_limit_in_all_holds_in_every_state(make_stage: MakeStage, state: str) -> None:
-    stage = make_stage(exchange_timeout=10, retry_delay=100, max_server_conn=1)
+def test_the_limit_in_all_holds_in_every_state(make_harness: MakeHarness, state: str) -> None:
+    stage = make_harness(exchange_timeout=10, retry_delay=100, max_server_conn=1)
     other = None
     if state == "connecting":
         stage.network.errors["hangs", 80] = None
@@ -207,8 +205,8 @@ def test_the_limit_in_all_holds_in_every_state(make_stage: MakeStage, state: str
         assert stage.answer(other).events == HELLO_EVENTS
 
 
-def test_an_exchange_that_ends_in_time_leaves_no_timer(make_stage: MakeStage) -> None:
-    stage = make_stage(exchange_timeout=10, read_timeout=5, response_timeout=5, pool_timeout=1)
+def test_an_exchange_that_ends_in_time_leaves_no_timer(make_harness: MakeHarness) -> None:
+    stage = make_harness(exchange_timeout=10, read_timeout=5, response_timeout=5, pool_timeout=1)
     stage.client.max_server_conn = 1
     first, second = stage.request(), stage.request()
     assert stage.answer(first).events == stage.answer(second).events == HELLO_EVENTS
@@ -217,8 +215,8 @@ def test_an_exchange_that_ends_in_time_leaves_no_timer(make_stage: MakeStage) ->
     assert stage.idle == 1
 
 
-def test_each_request_of_a_connection_has_its_own_time(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5, exchange_timeout=8)
+def test_each_request_of_a_connection_has_its_own_time(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5, exchange_timeout=8)
     for _ in range(10):
         watched = stage.request()
         stage.advance(4)
@@ -227,15 +225,15 @@ def test_each_request_of_a_connection_has_its_own_time(make_stage: MakeStage) ->
     assert len(stage.peers) == 1
 
 
-def test_time_outs_do_not_need_a_timer_for_each_request(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_time_outs_do_not_need_a_timer_for_each_request(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     for _ in range(100):
         stage.answer(stage.request())
     assert len(stage.loop.deadlines._heap) <= 3
 
 
-def test_a_continue_that_comes_late_is_no_harm(make_stage: MakeStage) -> None:
-    stage = make_stage(read_timeout=5)
+def test_a_continue_that_comes_late_is_no_harm(make_harness: MakeHarness) -> None:
+    stage = make_harness(read_timeout=5)
     headers: Any = [("Expect", "100-continue")]
     watched = stage.request("POST", headers=headers, body=b"x")
     stage.advance(1.5)

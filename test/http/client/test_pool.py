@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Stage, Watched
+from client_support import HELLO, HELLO_EVENTS, ClientHarness, Watched
 
 from thor.http.client import HttpClient
 from thor.http.client import pool as pool_module
@@ -18,10 +18,12 @@ from thor.http.client.pool import pool_of
 from thor.http.error import AccessError, ConnectError, PoolFullError
 from thor.testing import MemoryNetwork
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 
-def get(stage: Stage, uri: str = "http://origin/", client: HttpClient | None = None) -> Watched:
+def get(
+    stage: ClientHarness, uri: str = "http://origin/", client: HttpClient | None = None
+) -> Watched:
     """A request that is answered."""
     watched = stage.request(uri=uri, client=client)
     assert stage.answer(watched).events == HELLO_EVENTS
@@ -31,13 +33,13 @@ def get(stage: Stage, uri: str = "http://origin/", client: HttpClient | None = N
 # -- reuse ----------------------------------------------------------------------------------------
 
 
-def test_requests_one_after_the_other_share_a_connection(stage: Stage) -> None:
+def test_requests_one_after_the_other_share_a_connection(stage: ClientHarness) -> None:
     for _ in range(5):
         get(stage)
     assert (len(stage.peers), stage.idle) == (1, 1)
 
 
-def test_requests_at_the_same_time_do_not(stage: Stage) -> None:
+def test_requests_at_the_same_time_do_not(stage: ClientHarness) -> None:
     first, second = stage.request(), stage.request()
     assert len(stage.peers) == 2
     for peer in stage.peers:
@@ -46,7 +48,7 @@ def test_requests_at_the_same_time_do_not(stage: Stage) -> None:
     assert stage.idle == 2
 
 
-def test_the_connection_that_was_used_last_is_used_first(stage: Stage) -> None:
+def test_the_connection_that_was_used_last_is_used_first(stage: ClientHarness) -> None:
     for _ in range(3):
         stage.request()
     for index in (1, 0, 2):
@@ -60,7 +62,7 @@ def test_the_connection_that_was_used_last_is_used_first(stage: Stage) -> None:
         peer.send(HELLO)
 
 
-def test_clients_of_a_loop_share_the_pool(stage: Stage) -> None:
+def test_clients_of_a_loop_share_the_pool(stage: ClientHarness) -> None:
     get(stage)
     get(stage, client=stage.make_client(read_timeout=5, retry_limit=7))
     assert len(stage.peers) == 1
@@ -69,7 +71,7 @@ def test_clients_of_a_loop_share_the_pool(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "uri", ["http://ORIGIN/x?y", "http://origin:80", "http://origin:/", "HTTP://origin?a"]
 )
-def test_spellings_of_an_origin_share_a_connection(stage: Stage, uri: str) -> None:
+def test_spellings_of_an_origin_share_a_connection(stage: ClientHarness, uri: str) -> None:
     get(stage)
     get(stage, uri)
     get(stage, uri)
@@ -77,7 +79,7 @@ def test_spellings_of_an_origin_share_a_connection(stage: Stage, uri: str) -> No
     assert len(stage.groups) == 1
 
 
-def test_other_origins_do_not(stage: Stage) -> None:
+def test_other_origins_do_not(stage: ClientHarness) -> None:
     stage.listen("origin", 81)
     stage.listen("other")
     for uri in ("http://origin/", "http://origin:81/", "http://other/"):
@@ -85,7 +87,9 @@ def test_other_origins_do_not(stage: Stage) -> None:
     assert len(stage.peers) == 3
 
 
-def test_a_client_gets_no_connection_that_its_settings_would_have_refused(stage: Stage) -> None:
+def test_a_client_gets_no_connection_that_its_settings_would_have_refused(
+    stage: ClientHarness,
+) -> None:
     get(stage)
     strict = stage.make_client(check_ip=lambda address: False)
     assert isinstance(stage.request(client=strict).error, AccessError)
@@ -111,7 +115,7 @@ def test_a_client_gets_no_connection_that_its_settings_would_have_refused(stage:
     ],
 )
 def test_settings_that_decide_have_connections_of_their_own(
-    stage: Stage, setting: str, value: Any
+    stage: ClientHarness, setting: str, value: Any
 ) -> None:
     before = getattr(stage.client, setting)
     get(stage)
@@ -125,7 +129,7 @@ def test_settings_that_decide_have_connections_of_their_own(
     assert watched.events == HELLO_EVENTS
 
 
-def test_other_settings_do_not(stage: Stage) -> None:
+def test_other_settings_do_not(stage: ClientHarness) -> None:
     get(stage)
     stage.client.read_timeout = 5
     stage.client.careful = False
@@ -133,7 +137,7 @@ def test_other_settings_do_not(stage: Stage) -> None:
     assert len(stage.peers) == 1
 
 
-def test_a_setting_that_is_taken_back_is_the_class_s_again(stage: Stage) -> None:
+def test_a_setting_that_is_taken_back_is_the_class_s_again(stage: ClientHarness) -> None:
     get(stage)
     stage.client.verify = False
     get(stage)
@@ -144,7 +148,9 @@ def test_a_setting_that_is_taken_back_is_the_class_s_again(stage: Stage) -> None
     assert watched.events == HELLO_EVENTS
 
 
-def test_a_setting_of_the_class_holds_from_when_a_client_is_first_used(stage: Stage) -> None:
+def test_a_setting_of_the_class_holds_from_when_a_client_is_first_used(
+    stage: ClientHarness,
+) -> None:
     class Client(HttpClient):
         pass
 
@@ -165,17 +171,17 @@ def test_a_setting_of_the_class_holds_from_when_a_client_is_first_used(stage: St
     assert len(stage.peers) == 2
 
 
-def test_a_request_that_is_tried_again_goes_the_way_it_went(make_stage: MakeStage) -> None:
-    stage = make_stage(retry_limit=1)
+def test_a_request_that_is_tried_again_goes_the_way_it_went(make_harness: MakeHarness) -> None:
+    stage = make_harness(retry_limit=1)
     watched = stage.request()
-    stage.peer.finish()
+    stage.peer.end()
     stage.client.proxy = "http://other"  # whose form of target is another one
     stage.advance(0.6)
     assert stage.peer.take().startswith(b"GET / HTTP/1.1\r\n")
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_client_classes_have_connections_of_their_own(stage: Stage) -> None:
+def test_client_classes_have_connections_of_their_own(stage: ClientHarness) -> None:
     get(stage)
     other = stage.make_client()
     other.tcp_client_class = type("Other", (stage.network.tcp_client_class,), {})
@@ -183,7 +189,7 @@ def test_client_classes_have_connections_of_their_own(stage: Stage) -> None:
     assert len(stage.peers) == 2
 
 
-def test_a_unix_socket_has_connections_of_its_own(stage: Stage) -> None:
+def test_a_unix_socket_has_connections_of_its_own(stage: ClientHarness) -> None:
     get(stage)
     watched = stage.request(client=stage.make_client(unix_path="/nothing", retry_limit=0))
     assert isinstance(watched.error, ConnectError)
@@ -191,17 +197,17 @@ def test_a_unix_socket_has_connections_of_its_own(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("idle_timeout", [None, 0])
-def test_no_idle_timeout_is_no_reuse(make_stage: MakeStage, idle_timeout: Any) -> None:
-    stage = make_stage(idle_timeout=idle_timeout)
+def test_no_idle_timeout_is_no_reuse(make_harness: MakeHarness, idle_timeout: Any) -> None:
+    stage = make_harness(idle_timeout=idle_timeout)
     get(stage)
-    assert stage.peer.closed
+    assert stage.peer.is_closed
     get(stage)
     assert len(stage.peers) == 2
     assert stage.open == 0
 
 
-def test_an_idle_connection_is_closed_after_a_while(make_stage: MakeStage) -> None:
-    stage = make_stage(idle_timeout=10)
+def test_an_idle_connection_is_closed_after_a_while(make_harness: MakeHarness) -> None:
+    stage = make_harness(idle_timeout=10)
     get(stage)
     stage.advance(6)
     get(stage)  # its time begins anew
@@ -209,11 +215,11 @@ def test_an_idle_connection_is_closed_after_a_while(make_stage: MakeStage) -> No
     assert stage.idle == 1
     stage.advance(0.2)
     assert (stage.idle, stage.open) == (0, 0)
-    assert stage.peer.closed
+    assert stage.peer.is_closed
 
 
-def test_an_idle_connection_that_ends_is_closed_at_once(stage: Stage) -> None:
-    for how in ("finish", "reset"):
+def test_an_idle_connection_that_ends_is_closed_at_once(stage: ClientHarness) -> None:
+    for how in ("end", "abort"):
         get(stage)
         getattr(stage.peer, how)()
         assert (stage.idle, stage.open) == (0, 0)
@@ -222,17 +228,19 @@ def test_an_idle_connection_that_ends_is_closed_at_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x", HELLO, b"HTTP/1.1 408 Timeout\r\n\r\n"])
-def test_unsolicited_bytes_are_never_the_next_response(stage: Stage, data: bytes) -> None:
+def test_unsolicited_bytes_are_never_the_next_response(stage: ClientHarness, data: bytes) -> None:
     get(stage)
     stage.peer.send(data)
-    assert stage.peer.closed
+    assert stage.peer.is_closed
     assert stage.open == 0
     get(stage)
     assert len(stage.peers) == 2
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-def test_a_connection_that_its_last_program_closed_is_not_used(stage: Stage, how: str) -> None:
+def test_a_connection_that_its_last_program_closed_is_not_used(
+    stage: ClientHarness, how: str
+) -> None:
     watched = stage.start()
     stage.settle()
     conn = watched.exchange.conn
@@ -249,8 +257,8 @@ def test_a_connection_that_its_last_program_closed_is_not_used(stage: Stage, how
 # -- how many -------------------------------------------------------------------------------------
 
 
-def test_the_number_of_connections_to_a_server_is_bounded(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=2)
+def test_the_number_of_connections_to_a_server_is_bounded(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=2)
     watched = [stage.request() for _ in range(5)]
     assert len(stage.peers) == 2
     while not all(one.events for one in watched):
@@ -261,8 +269,8 @@ def test_the_number_of_connections_to_a_server_is_bounded(make_stage: MakeStage)
     assert (len(stage.peers), stage.idle) == (2, 2)
 
 
-def test_they_are_served_in_order(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_they_are_served_in_order(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1)
     for name in "abc":
         stage.request(uri=f"http://origin/{name}")
     paths = []
@@ -272,8 +280,8 @@ def test_they_are_served_in_order(make_stage: MakeStage) -> None:
     assert paths == [b"a", b"b", b"c"]
 
 
-def test_the_bound_is_per_server(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_the_bound_is_per_server(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1)
     stage.listen("other")
     stage.request()
     stage.request(uri="http://other/")
@@ -283,8 +291,8 @@ def test_the_bound_is_per_server(make_stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "cancel", "error"])
-def test_a_connection_that_goes_makes_room(make_stage: MakeStage, how: str) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_a_connection_that_goes_makes_room(make_harness: MakeHarness, how: str) -> None:
+    stage = make_harness(max_server_conn=1)
     first, second = stage.request("POST"), stage.request()
     assert len(stage.peers) == 1
     if how == "close":
@@ -293,15 +301,15 @@ def test_a_connection_that_goes_makes_room(make_stage: MakeStage, how: str) -> N
     elif how == "cancel":
         first.exchange.cancel()
     else:
-        stage.peer.finish()
+        stage.peer.end()
         assert isinstance(first.error, ConnectError)
     stage.settle()
     assert len(stage.peers) == 2
     assert stage.answer(second).events == HELLO_EVENTS
 
 
-def test_a_connection_attempt_that_fails_makes_room(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1, retry_limit=0)
+def test_a_connection_attempt_that_fails_makes_room(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1, retry_limit=0)
     stage.network.errors["gone", 80] = None
     first, second = stage.request(uri="http://gone/"), stage.request(uri="http://gone/")
     stage.network.errors["gone", 80] = (ConnectionRefusedError, 111)
@@ -309,8 +317,8 @@ def test_a_connection_attempt_that_fails_makes_room(make_stage: MakeStage) -> No
     assert isinstance(second.error, ConnectError)
 
 
-def test_the_queue_is_bounded(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1, max_waiting=2)
+def test_the_queue_is_bounded(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1, max_waiting=2)
     first = stage.request()
     waiting = [stage.request(), stage.request()]
     refused = stage.start()
@@ -322,8 +330,8 @@ def test_the_queue_is_bounded(make_stage: MakeStage) -> None:
         assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_waiting_in_the_queue_is_bounded(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1, pool_timeout=3)
+def test_waiting_in_the_queue_is_bounded(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1, pool_timeout=3)
     first, second = stage.request(), stage.request()
     stage.advance(2.9)
     assert second.events == []
@@ -332,28 +340,28 @@ def test_waiting_in_the_queue_is_bounded(make_stage: MakeStage) -> None:
     assert stage.answer(first).events == HELLO_EVENTS
 
 
-def test_who_got_a_connection_is_not_timed_out_by_the_queue(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1, pool_timeout=3)
+def test_who_got_a_connection_is_not_timed_out_by_the_queue(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1, pool_timeout=3)
     first, second = stage.request(), stage.request()
     stage.answer(first)
     stage.advance(10)
     assert stage.answer(second).events == HELLO_EVENTS
 
 
-def test_a_retry_at_the_bound_makes_itself_room(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_a_retry_at_the_bound_makes_itself_room(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1)
     watched = stage.request()
-    stage.peer.finish()
+    stage.peer.end()
     get(stage)  # while it waits, another request gets the one connection
     other = stage.peer
     stage.advance(0.5)
-    assert other.closed
+    assert other.is_closed
     assert stage.answer(watched).events == HELLO_EVENTS
     assert stage.open == 1
 
 
-def test_room_for_one_is_not_room_for_all(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_room_for_one_is_not_room_for_all(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1)
     first, *waiting = [stage.request() for _ in range(3)]
     first.exchange.cancel()
     for watched in waiting:
@@ -362,18 +370,18 @@ def test_room_for_one_is_not_room_for_all(make_stage: MakeStage) -> None:
     assert len(stage.peers) == 2
 
 
-def test_a_retry_finds_the_queue_full(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1, max_waiting=0)
+def test_a_retry_finds_the_queue_full(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1, max_waiting=0)
     first = stage.request()
-    stage.peer.finish()
+    stage.peer.end()
     second = stage.request()
     stage.advance(0.5)
     assert isinstance(first.error, PoolFullError)
     assert stage.answer(second).events == HELLO_EVENTS
 
 
-def test_a_request_that_was_held_is_sent_when_its_turn_comes(make_stage: MakeStage) -> None:
-    stage = make_stage(max_server_conn=1)
+def test_a_request_that_was_held_is_sent_when_its_turn_comes(make_harness: MakeHarness) -> None:
+    stage = make_harness(max_server_conn=1)
     first = stage.request()
     second = stage.start("POST")
     assert not second.exchange.request_body(b"x" * 300_000)
@@ -388,7 +396,9 @@ def test_a_request_that_was_held_is_sent_when_its_turn_comes(make_stage: MakeSta
 # -- the pool itself ------------------------------------------------------------------------------
 
 
-def test_many_origins_do_not_fill_the_memory(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_origins_do_not_fill_the_memory(
+    stage: ClientHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pool_module, "MAX_GROUPS", 10)
     monkeypatch.setattr(pool_module, "MAX_ROUTES", 20)
     get(stage)
@@ -403,7 +413,7 @@ def test_many_origins_do_not_fill_the_memory(stage: Stage, monkeypatch: pytest.M
 
 
 def test_many_settings_do_not_fill_the_memory(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: ClientHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "MAX_SETTINGS", 10)
     get(stage)
@@ -423,7 +433,7 @@ def test_many_settings_do_not_fill_the_memory(
 
 
 def test_clients_go_on_when_what_they_knew_was_dropped(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: ClientHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "MAX_ROUTES", 2)
     other = stage.make_client()
@@ -435,7 +445,7 @@ def test_clients_go_on_when_what_they_knew_was_dropped(
     assert len(stage.peers) == 1
 
 
-def test_a_stopped_loop_forgets_the_pool(stage: Stage) -> None:
+def test_a_stopped_loop_forgets_the_pool(stage: ClientHarness) -> None:
     get(stage)
     stage.client.max_server_conn = 1
     busy, queued = stage.request(), stage.request()
@@ -450,7 +460,7 @@ def test_a_stopped_loop_forgets_the_pool(stage: Stage) -> None:
     assert stage.idle == 1
 
 
-def test_an_exchange_over_a_stopped_loop_can_be_written_to(stage: Stage) -> None:
+def test_an_exchange_over_a_stopped_loop_can_be_written_to(stage: ClientHarness) -> None:
     watched = stage.start("POST")
     stage.settle()
     stage.loop.stop()

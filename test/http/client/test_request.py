@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO_EVENTS, Stage
+from client_support import HELLO_EVENTS, ClientHarness
 
 from thor.http.error import OutputStateError, OutputSyntaxError, UrlError
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 
 # -- framing --------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ MakeStage = Callable[..., Stage]
     ],
 )
 def test_framing_of_requests(
-    stage: Stage, method: str, headers: Any, chunks: list[Any], sent: bytes
+    stage: ClientHarness, method: str, headers: Any, chunks: list[Any], sent: bytes
 ) -> None:
     watched = stage.start(method, "http://origin/x", headers)
     for chunk in chunks:
@@ -87,7 +87,9 @@ def test_framing_of_requests(
     assert watched.names == ["response_start", "response_done"]
 
 
-def test_a_request_with_content_leaves_before_its_first_chunk_is_there(stage: Stage) -> None:
+def test_a_request_with_content_leaves_before_its_first_chunk_is_there(
+    stage: ClientHarness,
+) -> None:
     watched = stage.start("POST", headers=[("Content-Length", "2")])
     assert stage.peer.take() == b"POST / HTTP/1.1\r\nHost: origin\r\nContent-Length: 2\r\n\r\n"
     watched.exchange.request_body("o")
@@ -98,7 +100,9 @@ def test_a_request_with_content_leaves_before_its_first_chunk_is_there(stage: St
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_post_of_unknown_length_leaves_chunked_when_its_callback_is_over(stage: Stage) -> None:
+def test_a_post_of_unknown_length_leaves_chunked_when_its_callback_is_over(
+    stage: ClientHarness,
+) -> None:
     watched = stage.start("POST")
     assert stage.peer.take().endswith(b"Transfer-Encoding: chunked\r\n\r\n")
     watched.exchange.request_done([])
@@ -106,7 +110,7 @@ def test_a_post_of_unknown_length_leaves_chunked_when_its_callback_is_over(stage
     stage.answer(watched)
 
 
-def test_a_get_waits_for_request_done(stage: Stage) -> None:
+def test_a_get_waits_for_request_done(stage: ClientHarness) -> None:
     watched = stage.start("GET")
     assert stage.peer.take() == b""
     watched.exchange.request_done([])
@@ -114,22 +118,22 @@ def test_a_get_waits_for_request_done(stage: Stage) -> None:
     stage.answer(watched)
 
 
-def test_head_body_and_end_leave_in_one_segment(stage: Stage) -> None:
+def test_head_body_and_end_leave_in_one_segment(stage: ClientHarness) -> None:
     stage.answer(stage.request())
-    sends = stage.peer.client_side.socket.calls["send"]  # type: ignore[attr-defined]
+    sends = stage.client_side(stage.peer).socket.calls["send"]  # type: ignore[attr-defined]
     watched = stage.request("POST", body=b"abc")
-    assert stage.peer.client_side.socket.calls["send"] == sends + 1  # type: ignore[attr-defined]
+    assert stage.client_side(stage.peer).socket.calls["send"] == sends + 1  # type: ignore[attr-defined]
     stage.answer(watched)
 
 
-def test_a_large_chunk_is_framed_without_being_joined(stage: Stage) -> None:
+def test_a_large_chunk_is_framed_without_being_joined(stage: ClientHarness) -> None:
     body = b"x" * 40_000
     watched = stage.request("POST", body=body)
     assert stage.peer.take().endswith(b"\r\n\r\n9c40\r\n" + body + b"\r\n0\r\n\r\n")
     stage.answer(watched)
 
 
-def test_trailers_follow_a_chunked_body(stage: Stage) -> None:
+def test_trailers_follow_a_chunked_body(stage: ClientHarness) -> None:
     watched = stage.start("POST")
     watched.exchange.request_body("x")
     watched.exchange.request_done([("Checksum", "1"), ("Content-Length", "9")])
@@ -137,7 +141,7 @@ def test_trailers_follow_a_chunked_body(stage: Stage) -> None:
     stage.answer(watched)
 
 
-def test_str_is_latin_1_in_the_head_and_utf_8_in_the_body(stage: Stage) -> None:
+def test_str_is_latin_1_in_the_head_and_utf_8_in_the_body(stage: ClientHarness) -> None:
     watched = stage.start("POST", headers=[("X", "\xe9"), (b"Y", b"\xe9")])
     watched.exchange.request_body("\xe9")
     watched.exchange.request_done([])
@@ -169,13 +173,13 @@ def test_str_is_latin_1_in_the_head_and_utf_8_in_the_body(stage: Stage) -> None:
         pytest.param([("Connection", "host"), ("A", "b")], b"A: b", id="host-not-nominated"),
     ],
 )
-def test_fields_of_a_request(stage: Stage, headers: Any, sent: bytes) -> None:
+def test_fields_of_a_request(stage: ClientHarness, headers: Any, sent: bytes) -> None:
     watched = stage.request(headers=headers)
     assert stage.peer.take() == b"GET / HTTP/1.1\r\nHost: origin\r\n" + sent + b"\r\n\r\n"
     stage.answer(watched)
 
 
-def test_a_host_that_is_passed_is_sent_first_in_place_of_the_uris(stage: Stage) -> None:
+def test_a_host_that_is_passed_is_sent_first_in_place_of_the_uris(stage: ClientHarness) -> None:
     watched = stage.request(headers=[("A", "b"), ("host", "Other.example:8080")])
     assert stage.peer.take().startswith(
         b"GET / HTTP/1.1\r\nHost: Other.example:8080\r\nA: b\r\n\r\n"
@@ -184,7 +188,7 @@ def test_a_host_that_is_passed_is_sent_first_in_place_of_the_uris(stage: Stage) 
     stage.answer(watched)
 
 
-def test_what_asks_for_another_protocol(stage: Stage) -> None:
+def test_what_asks_for_another_protocol(stage: ClientHarness) -> None:
     watched = stage.request(upgrade=b"websocket", te_trailers=True)
     assert stage.peer.take() == (
         b"GET / HTTP/1.1\r\nHost: origin\r\n"
@@ -194,12 +198,12 @@ def test_what_asks_for_another_protocol(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("idle_timeout", [None, 0])
-def test_without_reuse_the_request_says_close(make_stage: MakeStage, idle_timeout: Any) -> None:
-    stage = make_stage(idle_timeout=idle_timeout)
+def test_without_reuse_the_request_says_close(make_harness: MakeHarness, idle_timeout: Any) -> None:
+    stage = make_harness(idle_timeout=idle_timeout)
     watched = stage.request()
     assert b"\r\nConnection: close\r\n" in stage.peer.take()
     assert stage.answer(watched).events == HELLO_EVENTS
-    assert stage.peer.closed
+    assert stage.peer.is_closed
     assert stage.open == 0
 
 
@@ -230,7 +234,9 @@ def test_without_reuse_the_request_says_close(make_stage: MakeStage, idle_timeou
     ],
 )
 @pytest.mark.parametrize("kind", [str, bytes])
-def test_request_targets(stage: Stage, method: str, uri: str, start: bytes, kind: type) -> None:
+def test_request_targets(
+    stage: ClientHarness, method: str, uri: str, start: bytes, kind: type
+) -> None:
     watched = stage.exchange()
     as_kind = (lambda text: text.encode()) if kind is bytes else str
     for _ in range(2):  # the second time from what the pool remembers
@@ -262,7 +268,7 @@ def test_request_targets(stage: Stage, method: str, uri: str, start: bytes, kind
         pytest.param("CONNECT", "origin:80/x", id="connect-with-path"),
     ],
 )
-def test_a_bad_uri_is_an_error_event(stage: Stage, method: str, uri: str) -> None:
+def test_a_bad_uri_is_an_error_event(stage: ClientHarness, method: str, uri: str) -> None:
     stage.answer(stage.request())  # the origin is known, and its connection idle
     watched = stage.start(method, uri)
     assert watched.heard.events == []  # a method never emits
@@ -279,7 +285,7 @@ def test_a_bad_uri_is_an_error_event(stage: Stage, method: str, uri: str) -> Non
         pytest.param("CONNECT", "u:secret@origin:80", id="connect"),
     ],
 )
-def test_no_password_is_shown(stage: Stage, method: str, uri: str) -> None:
+def test_no_password_is_shown(stage: ClientHarness, method: str, uri: str) -> None:
     watched = stage.start(method, uri)
     watched.exchange.request_done([])
     assert isinstance(watched.error, UrlError)
@@ -315,7 +321,7 @@ def test_no_password_is_shown(stage: Stage, method: str, uri: str) -> None:
     ],
 )
 def test_a_bad_head_is_an_error_event(
-    stage: Stage, method: str, headers: Any, options: dict[str, Any]
+    stage: ClientHarness, method: str, headers: Any, options: dict[str, Any]
 ) -> None:
     stage.answer(stage.request())
     taken = stage.peer.take()
@@ -329,7 +335,7 @@ def test_a_bad_head_is_an_error_event(
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_bad_trailer_is_an_error_event(stage: Stage, method: str) -> None:
+def test_a_bad_trailer_is_an_error_event(stage: ClientHarness, method: str) -> None:
     watched = stage.start(method)
     watched.exchange.request_done([("A", "b\r\n\r\nGET / HTTP/1.1")])
     assert isinstance(watched.error, OutputSyntaxError)
@@ -347,7 +353,7 @@ def test_a_bad_trailer_is_an_error_event(stage: Stage, method: str) -> None:
     ],
 )
 def test_a_body_of_another_length_is_an_error_before_it_leaves(
-    stage: Stage, method: str, length: str, chunks: list[str]
+    stage: ClientHarness, method: str, length: str, chunks: list[str]
 ) -> None:
     watched = stage.start(method, headers=[("Content-Length", length)])
     for chunk in chunks:
@@ -357,19 +363,19 @@ def test_a_body_of_another_length_is_an_error_before_it_leaves(
     assert all(peer.take() == b"" for peer in stage.peers)
 
 
-def test_a_body_that_turns_out_too_long_ends_the_connection(stage: Stage) -> None:
+def test_a_body_that_turns_out_too_long_ends_the_connection(stage: ClientHarness) -> None:
     watched = stage.start("POST", headers=[("Content-Length", "2")])
     watched.exchange.request_body("a")
     assert stage.peer.take().endswith(b"\r\n\r\na")
     watched.exchange.request_body("bc")
     assert isinstance(watched.error, OutputStateError)
     assert stage.peer.take() == b""
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert stage.open == 0
 
 
 @pytest.mark.parametrize("headers", [[], [("Expect", "100-continue")]])
-def test_connect_with_content_is_an_error(stage: Stage, headers: Any) -> None:
+def test_connect_with_content_is_an_error(stage: ClientHarness, headers: Any) -> None:
     watched = stage.start("CONNECT", "origin:80", headers)
     watched.exchange.request_body("x")
     assert isinstance(watched.error, OutputSyntaxError)
@@ -385,7 +391,7 @@ def test_connect_with_content_is_an_error(stage: Stage, headers: Any) -> None:
         pytest.param(["request_start", "request_done", "request_done"], id="done-twice"),
     ],
 )
-def test_calls_out_of_order_are_an_error_event(stage: Stage, calls: list[str]) -> None:
+def test_calls_out_of_order_are_an_error_event(stage: ClientHarness, calls: list[str]) -> None:
     watched = stage.exchange()
     arguments: dict[str, tuple[Any, ...]] = {
         "request_start": ("GET", "http://origin/", []),
@@ -412,7 +418,7 @@ def test_calls_out_of_order_are_an_error_event(stage: Stage, calls: list[str]) -
         pytest.param("request_body", (1,), id="body"),
     ],
 )
-def test_wrong_types_raise(stage: Stage, call: str, arguments: tuple[Any, ...]) -> None:
+def test_wrong_types_raise(stage: ClientHarness, call: str, arguments: tuple[Any, ...]) -> None:
     watched = stage.exchange()
     if call != "request_start":
         watched.exchange.request_start("POST", "http://origin/", [])

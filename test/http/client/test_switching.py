@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from client_support import HELLO_EVENTS, Feed, Stage, ok
+from client_support import HELLO_EVENTS, ClientHarness, ok
 
 from thor.http import error as errors
 
 SWITCH = ok("Upgrade: WebSocket", "Connection: upgrade", start="HTTP/1.1 101 Switching")
 
 
-def test_a_switch_hands_the_connection_over(stage: Stage, feed: Feed) -> None:
+def test_a_switch_hands_the_connection_over(stage: ClientHarness) -> None:
     watched = stage.request(upgrade="websocket")
-    feed(stage.peer, SWITCH)
+    stage.peer.send(SWITCH)
     assert watched.names == ["response_nonfinal", "upgrade"]
     watched.ends_once()
     conn = watched.events[-1][1]
-    assert conn is stage.peer.client_side
+    assert conn is stage.client_side(stage.peer)
     assert watched.exchange.conn is None
     assert stage.open == 0
     stage.peer.take()
@@ -35,7 +36,7 @@ def test_a_switch_hands_the_connection_over(stage: Stage, feed: Feed) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "CONNECT"])
-def test_what_came_behind_the_switch_is_the_first_data(stage: Stage, method: str) -> None:
+def test_what_came_behind_the_switch_is_the_first_data(stage: ClientHarness, method: str) -> None:
     if method == "GET":
         watched = stage.request(upgrade="websocket")
         stage.peer.send(SWITCH + b"first")
@@ -53,42 +54,42 @@ def test_what_came_behind_the_switch_is_the_first_data(stage: Stage, method: str
     conn.close()
 
 
-def test_a_connect_that_is_refused_is_answered(stage: Stage) -> None:
+def test_a_connect_that_is_refused_is_answered(stage: ClientHarness) -> None:
     watched = stage.request("CONNECT", "origin:80")
     stage.peer.send(ok("Content-Length: 2", body=b"no", start="HTTP/1.1 403 No"))
     assert watched.names == ["response_start", "response_body", "response_done"]
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket2"])
-def test_a_switch_to_another_protocol_is_an_error(stage: Stage, protocol: str) -> None:
+def test_a_switch_to_another_protocol_is_an_error(stage: ClientHarness, protocol: str) -> None:
     watched = stage.request(upgrade=protocol)
     stage.peer.send(SWITCH)
     assert isinstance(watched.error, errors.UpgradeError)
 
 
-def test_a_switch_before_the_request_is_complete_is_an_error(stage: Stage) -> None:
+def test_a_switch_before_the_request_is_complete_is_an_error(stage: ClientHarness) -> None:
     watched = stage.start("POST", upgrade="websocket")
     stage.peer.send(SWITCH)
     assert isinstance(watched.error, errors.UpgradeError)
 
 
-def test_a_server_may_ignore_the_wish(stage: Stage) -> None:
+def test_a_server_may_ignore_the_wish(stage: ClientHarness) -> None:
     watched = stage.request(upgrade="websocket")
     assert stage.answer(watched).events == HELLO_EVENTS
     assert stage.idle == 1
 
 
-def test_a_connection_that_nobody_takes_is_closed(stage: Stage) -> None:
+def test_a_connection_that_nobody_takes_is_closed(stage: ClientHarness) -> None:
     exchange = stage.client.exchange()
     exchange.request_start("GET", "http://origin/", [], upgrade="websocket")
     exchange.request_done([])
     stage.peer.send(SWITCH)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt, RuntimeError])
 def test_a_connection_whose_listener_raises_is_reset(
-    stage: Stage, exc: type[BaseException], caplog: Any
+    stage: ClientHarness, exc: type[BaseException], caplog: Any
 ) -> None:
     stage.loop.on_exception = "log"
     watched = stage.request(upgrade="websocket")
@@ -99,11 +100,8 @@ def test_a_connection_whose_listener_raises_is_reset(
         raise exc
 
     watched.exchange.on("upgrade", fail)
-    stage.peer.conn.write(SWITCH)
-    try:
-        stage.settle()
-    except KeyboardInterrupt:
-        pass
+    with suppress(KeyboardInterrupt):
+        stage.peer.send(SWITCH)
     stage.settle()
     assert not conns[0].tcp_connected
-    assert stage.peer.lost
+    assert stage.peer.is_reset

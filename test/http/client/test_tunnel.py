@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client_support import HELLO, HELLO_EVENTS, Feed, Peer, Stage, Watched, ok
+from client_support import HELLO, HELLO_EVENTS, ClientHarness, Watched, ok
 
 from thor.http.error import (
     AccessError,
@@ -21,8 +21,9 @@ from thor.http.error import (
     TlsError,
     UrlError,
 )
+from thor.testing import Peer
 
-MakeStage = Callable[..., Stage]
+MakeHarness = Callable[..., ClientHarness]
 
 PROXY = "http://proxy:3128"
 CONNECT = b"CONNECT origin:443 HTTP/1.1\r\nHost: origin:443\r\n\r\n"
@@ -30,18 +31,18 @@ OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 @pytest.fixture
-def proxied(make_stage: MakeStage) -> Callable[..., Stage]:
+def proxied(make_harness: MakeHarness) -> Callable[..., ClientHarness]:
     """`proxied(**settings)`: a stage with a client that has a proxy, which is its only peer."""
 
-    def make(**settings: Any) -> Stage:
-        stage = make_stage(proxy=PROXY, retry_limit=0, **settings)
+    def make(**settings: Any) -> ClientHarness:
+        stage = make_harness(proxy=PROXY, retry_limit=0, **settings)
         stage.listen("proxy", 3128)
         return stage
 
     return make
 
 
-def through(stage: Stage, uri: str = "https://origin/x") -> tuple[Watched, Peer]:
+def through(stage: ClientHarness, uri: str = "https://origin/x") -> tuple[Watched, Peer]:
     """A request whose tunnel is open."""
     watched = stage.request(uri=uri)
     assert stage.peer.take() == CONNECT
@@ -51,7 +52,7 @@ def through(stage: Stage, uri: str = "https://origin/x") -> tuple[Watched, Peer]
 # -- http, in absolute form -----------------------------------------------------------------------
 
 
-def test_http_goes_in_absolute_form(proxied: MakeStage) -> None:
+def test_http_goes_in_absolute_form(proxied: MakeHarness) -> None:
     stage = proxied()
     watched = stage.request(uri="http://Origin:81/a?b#c")
     assert stage.peer.take() == b"GET http://Origin:81/a?b HTTP/1.1\r\nHost: Origin:81\r\n\r\n"
@@ -74,14 +75,14 @@ def test_http_goes_in_absolute_form(proxied: MakeStage) -> None:
         ("CONNECT", "a:1", b"a:1"),
     ],
 )
-def test_targets(proxied: MakeStage, method: str, uri: str, target: bytes) -> None:
+def test_targets(proxied: MakeHarness, method: str, uri: str, target: bytes) -> None:
     stage = proxied()
     watched = stage.request(method, uri)
     assert stage.peer.take().split(b" ")[1] == target
     watched.exchange.cancel()
 
 
-def test_origins_behind_a_proxy_share_its_connections(proxied: MakeStage) -> None:
+def test_origins_behind_a_proxy_share_its_connections(proxied: MakeHarness) -> None:
     stage = proxied()
     for host in ("a", "b", "c"):
         watched = stage.request(uri=f"http://{host}/")
@@ -90,7 +91,7 @@ def test_origins_behind_a_proxy_share_its_connections(proxied: MakeStage) -> Non
     assert (len(stage.peers), len(stage.groups)) == (1, 1)
 
 
-def test_a_proxy_that_says_no_is_an_answer_like_any_other(proxied: MakeStage) -> None:
+def test_a_proxy_that_says_no_is_an_answer_like_any_other(proxied: MakeHarness) -> None:
     stage = proxied()
     refusal = ok("Content-Length: 0", start="HTTP/1.1 407 Proxy Authentication Required")
     watched = stage.answer(stage.request(uri="http://origin/"), refusal)
@@ -98,8 +99,8 @@ def test_a_proxy_that_says_no_is_an_answer_like_any_other(proxied: MakeStage) ->
     assert watched.names[-1] == "response_done"
 
 
-def test_credentials_go_to_the_proxy(make_stage: MakeStage) -> None:
-    stage = make_stage(proxy="http://user:pass@proxy:3128")
+def test_credentials_go_to_the_proxy(make_harness: MakeHarness) -> None:
+    stage = make_harness(proxy="http://user:pass@proxy:3128")
     stage.listen("proxy", 3128)
     credentials = b"\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n"
     watched = stage.request(uri="http://origin/", headers=[("A", "b")])
@@ -120,8 +121,8 @@ def test_credentials_go_to_the_proxy(make_stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("name", ["proxy-authorization", b"Proxy-Authorization"])
-def test_credentials_of_the_program_s_own_are_kept(make_stage: MakeStage, name: Any) -> None:
-    stage = make_stage(proxy="http://user:pass@proxy:3128")
+def test_credentials_of_the_program_s_own_are_kept(make_harness: MakeHarness, name: Any) -> None:
+    stage = make_harness(proxy="http://user:pass@proxy:3128")
     stage.listen("proxy", 3128)
     watched = stage.request(uri="http://origin/", headers=[(name, "Bearer x")])
     got = stage.peer.take()
@@ -130,8 +131,8 @@ def test_credentials_of_the_program_s_own_are_kept(make_stage: MakeStage, name: 
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_proxy_that_is_none_is_an_error_event(make_stage: MakeStage) -> None:
-    stage = make_stage(proxy="proxy:3128")
+def test_a_proxy_that_is_none_is_an_error_event(make_harness: MakeHarness) -> None:
+    stage = make_harness(proxy="proxy:3128")
     error = stage.request().error
     assert isinstance(error, UrlError)
     assert "http://[USER:PASSWORD@]HOST[:PORT]" in str(error)
@@ -142,17 +143,17 @@ def test_a_proxy_that_is_none_is_an_error_event(make_stage: MakeStage) -> None:
 # -- https, through a tunnel ----------------------------------------------------------------------
 
 
-def test_https_goes_through_a_tunnel(proxied: MakeStage) -> None:
+def test_https_goes_through_a_tunnel(proxied: MakeHarness) -> None:
     stage = proxied()
     watched, peer = through(stage)
     (tls,) = stage.tls
-    assert (tls.server_name, tls.conn) == ("origin", peer.client_side)
+    assert (tls.server_name, tls.conn) == ("origin", stage.client_side(peer))
     assert peer.take() == b"GET /x HTTP/1.1\r\nHost: origin\r\n\r\n"
     assert stage.answer(watched).events == HELLO_EVENTS
     assert watched.exchange.origin == ("https", "origin", 443)
 
 
-def test_a_tunnel_is_used_again_for_its_own_origin_only(proxied: MakeStage) -> None:
+def test_a_tunnel_is_used_again_for_its_own_origin_only(proxied: MakeHarness) -> None:
     stage = proxied()
     for path in ("/x", "/y"):
         watched = stage.request(uri=f"https://origin{path}")
@@ -178,10 +179,10 @@ def test_a_tunnel_is_used_again_for_its_own_origin_only(proxied: MakeStage) -> N
         pytest.param(b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\nA: b\r\n\r\n" + OPEN, id="1xx"),
     ],
 )
-def test_any_2xx_opens_it(proxied: MakeStage, feed: Feed, answer: bytes) -> None:
+def test_any_2xx_opens_it(proxied: MakeHarness, answer: bytes) -> None:
     stage = proxied()
     watched = stage.request(uri="https://origin/")
-    feed(stage.peer, answer)
+    stage.peer.send(answer)
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
@@ -206,7 +207,7 @@ def test_any_2xx_opens_it(proxied: MakeStage, feed: Feed, answer: bytes) -> None
     ],
 )
 def test_a_tunnel_that_is_refused_says_what_the_proxy_answered(
-    proxied: MakeStage, answer: bytes, says: str
+    proxied: MakeHarness, answer: bytes, says: str
 ) -> None:
     stage = proxied()
     stage.client.retry_limit = 2  # it would say the same again
@@ -216,12 +217,12 @@ def test_a_tunnel_that_is_refused_says_what_the_proxy_answered(
     assert error.__class__ is ProxyError
     assert says in str(error)
     assert "proxy proxy port 3128: " in str(error)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
     assert stage.tls == []
 
 
-@pytest.mark.parametrize("how", ["finish", "reset"])
-def test_a_proxy_that_goes_away(proxied: MakeStage, how: str) -> None:
+@pytest.mark.parametrize("how", ["end", "abort"])
+def test_a_proxy_that_goes_away(proxied: MakeHarness, how: str) -> None:
     stage = proxied()
     stage.client.retry_limit = 1
     watched = stage.request(uri="https://origin/")
@@ -235,13 +236,13 @@ def test_a_proxy_that_goes_away(proxied: MakeStage, how: str) -> None:
     assert "proxy proxy port 3128: " in str(error)
 
 
-def test_a_proxy_that_is_not_there(make_stage: MakeStage) -> None:
-    stage = make_stage(proxy=PROXY, retry_limit=0)
+def test_a_proxy_that_is_not_there(make_harness: MakeHarness) -> None:
+    stage = make_harness(proxy=PROXY, retry_limit=0)
     for uri in ("http://origin/", "https://origin/"):
         assert "proxy port 3128: Connection refused" in str(stage.request(uri=uri).error)
 
 
-def test_a_proxy_in_the_way_of_what_is_allowed(proxied: MakeStage) -> None:
+def test_a_proxy_in_the_way_of_what_is_allowed(proxied: MakeHarness) -> None:
     stage = proxied(check_ip=lambda address: False)
     for uri in ("http://origin/", "https://origin/"):
         assert isinstance(stage.request(uri=uri).error, AccessError)
@@ -250,8 +251,8 @@ def test_a_proxy_in_the_way_of_what_is_allowed(proxied: MakeStage) -> None:
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_proxy_that_is_spoken_to_with_tls(make_stage: MakeStage) -> None:
-    stage = make_stage(proxy="https://proxy:3128")
+def test_a_proxy_that_is_spoken_to_with_tls(make_harness: MakeHarness) -> None:
+    stage = make_harness(proxy="https://proxy:3128")
     stage.listen("proxy", 3128)
     watched = stage.request(uri="http://origin/a")
     assert stage.peer.take().startswith(b"GET http://origin/a HTTP/1.1\r\n")
@@ -260,13 +261,13 @@ def test_a_proxy_that_is_spoken_to_with_tls(make_stage: MakeStage) -> None:
     assert [(tls.server_name, tls.conn) for tls in stage.tls] == [
         ("proxy", None),
         ("proxy", None),
-        ("origin", peer.client_side),
+        ("origin", stage.client_side(peer)),
     ]
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_proxy_whose_certificate_is_not_accepted(make_stage: MakeStage) -> None:
-    stage = make_stage(proxy="https://proxy:3128", retry_limit=0)
+def test_a_proxy_whose_certificate_is_not_accepted(make_harness: MakeHarness) -> None:
+    stage = make_harness(proxy="https://proxy:3128", retry_limit=0)
     stage.listen("proxy", 3128)
     stage.tls_failure = (ssl.SSLCertVerificationError(1, "x"), "it has expired")
     error = stage.request(uri="https://origin/").error
@@ -277,8 +278,8 @@ def test_a_proxy_whose_certificate_is_not_accepted(make_stage: MakeStage) -> Non
 # -- TLS ------------------------------------------------------------------------------------------
 
 
-def test_https_has_a_tls_client_of_its_settings(make_stage: MakeStage) -> None:
-    stage = make_stage()
+def test_https_has_a_tls_client_of_its_settings(make_harness: MakeHarness) -> None:
+    stage = make_harness()
     stage.listen("origin", 443)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     assert stage.answer(stage.request(uri="https://origin/")).events == HELLO_EVENTS
@@ -295,8 +296,8 @@ def test_https_has_a_tls_client_of_its_settings(make_stage: MakeStage) -> None:
     assert len(stage.peers) == 3
 
 
-def test_https_and_http_never_share_a_connection(make_stage: MakeStage) -> None:
-    stage = make_stage()
+def test_https_and_http_never_share_a_connection(make_harness: MakeHarness) -> None:
+    stage = make_harness()
     stage.listen("origin", 443)
     for uri, number in (
         ("https://origin/", 0),
@@ -323,7 +324,7 @@ def test_https_and_http_never_share_a_connection(make_stage: MakeStage) -> None:
 )
 @pytest.mark.parametrize("proxy", [None, PROXY], ids=["direct", "tunnel"])
 def test_a_hand_shake_that_fails_says_why_and_is_not_tried_again(
-    proxied: MakeStage, proxy: Any, failure: Any, kind: type[Exception]
+    proxied: MakeHarness, proxy: Any, failure: Any, kind: type[Exception]
 ) -> None:
     stage = proxied()
     stage.listen("origin", 443)
@@ -338,24 +339,26 @@ def test_a_hand_shake_that_fails_says_why_and_is_not_tried_again(
     assert str(error).endswith(failure[1])
     assert ("origin:443 through proxy proxy port 3128" in str(error)) is (proxy is not None)
     assert ("origin port 443: " in str(error)) is (proxy is None)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
 
 
 @pytest.mark.parametrize("agreed", ["h2", "spdy/3"])
-def test_a_protocol_that_is_not_spoken_here_is_an_error(make_stage: MakeStage, agreed: str) -> None:
+def test_a_protocol_that_is_not_spoken_here_is_an_error(
+    make_harness: MakeHarness, agreed: str
+) -> None:
     """A context of the program's own may offer what it likes."""
-    stage = make_stage(retry_limit=2)
+    stage = make_harness(retry_limit=2)
     stage.listen("origin", 443)
     stage.tls_alpn = agreed
     error = stage.request(uri="https://origin/").error
     assert error.__class__ is TlsError
     assert f"'{agreed}'" in str(error)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
 
 
 @pytest.mark.parametrize("agreed", [None, "http/1.1", "http/1.0"])
-def test_a_protocol_that_is_spoken_here(make_stage: MakeStage, agreed: Any) -> None:
-    stage = make_stage()
+def test_a_protocol_that_is_spoken_here(make_harness: MakeHarness, agreed: Any) -> None:
+    stage = make_harness()
     stage.listen("origin", 443)
     stage.tls_alpn = agreed
     assert stage.answer(stage.request(uri="https://origin/")).events == HELLO_EVENTS
@@ -364,7 +367,7 @@ def test_a_protocol_that_is_spoken_here(make_stage: MakeStage, agreed: Any) -> N
 # -- time, and giving up --------------------------------------------------------------------------
 
 
-def test_the_time_to_connect_is_one_for_all_steps(proxied: MakeStage) -> None:
+def test_the_time_to_connect_is_one_for_all_steps(proxied: MakeHarness) -> None:
     stage = proxied(connect_timeout=10)
     watched = stage.request(uri="https://origin/")
     stage.advance(9)
@@ -375,7 +378,7 @@ def test_the_time_to_connect_is_one_for_all_steps(proxied: MakeStage) -> None:
     assert stage.answer(watched).events == HELLO_EVENTS
 
 
-def test_a_proxy_that_does_not_answer(proxied: MakeStage) -> None:
+def test_a_proxy_that_does_not_answer(proxied: MakeHarness) -> None:
     stage = proxied(connect_timeout=10)
     watched = stage.request(uri="https://origin/")
     stage.advance(9.9)
@@ -384,21 +387,21 @@ def test_a_proxy_that_does_not_answer(proxied: MakeStage) -> None:
     error = watched.error
     assert error.__class__ is ConnectTimeoutError
     assert "opening a tunnel" in str(error)
-    assert stage.peer.lost
+    assert stage.peer.is_reset
 
 
-def test_a_hand_shake_that_does_not_end(proxied: MakeStage) -> None:
+def test_a_hand_shake_that_does_not_end(proxied: MakeHarness) -> None:
     stage = proxied(connect_timeout=10)
     stage.tls_failure = "hangs"
     watched, peer = through(stage)
     stage.advance(10.1)
     assert watched.error.__class__ is ConnectTimeoutError
-    assert peer.lost
+    assert peer.is_reset
 
 
 @pytest.mark.parametrize("step", ["connecting", "tunnel", "handshake", "direct"])
 @pytest.mark.parametrize("how", ["cancel", "exchange_timeout"])
-def test_a_connection_that_nobody_wants_any_more(proxied: MakeStage, step: str, how: str) -> None:
+def test_a_connection_that_nobody_wants_any_more(proxied: MakeHarness, step: str, how: str) -> None:
     stage = proxied(exchange_timeout=5, connect_timeout=50)
     if step == "connecting":
         stage.network.errors["proxy", 3128] = None
@@ -416,12 +419,12 @@ def test_a_connection_that_nobody_wants_any_more(proxied: MakeStage, step: str, 
     else:
         stage.advance(5.1)
         assert isinstance(watched.error, ExchangeTimeoutError)
-    assert step == "connecting" or stage.peer.lost
+    assert step == "connecting" or stage.peer.is_reset
     stage.advance(60)
     assert (stage.open, stage.groups[-1].connecting) == (0, {})
 
 
-def test_a_stopped_loop_forgets_a_tunnel(proxied: MakeStage) -> None:
+def test_a_stopped_loop_forgets_a_tunnel(proxied: MakeHarness) -> None:
     stage = proxied(connect_timeout=10)
     watched = stage.request(uri="https://origin/")
     stage.loop.stop()
@@ -437,9 +440,9 @@ def test_a_stopped_loop_forgets_a_tunnel(proxied: MakeStage) -> None:
 @pytest.mark.parametrize("uri", ["http://origin/", "https://origin/"])
 @pytest.mark.parametrize("proxy", [None, PROXY], ids=["direct", "proxy"])
 def test_what_this_side_lacks_is_not_the_server_s_fault(
-    make_stage: MakeStage, code: int, uri: str, proxy: Any
+    make_harness: MakeHarness, code: int, uri: str, proxy: Any
 ) -> None:
-    stage = make_stage(proxy=proxy)
+    stage = make_harness(proxy=proxy)
     port = 3128 if proxy else 80 if uri.startswith("http:") else 443
     host = "proxy" if proxy else "origin"
     stage.network.errors[host, port] = (OSError, code)
@@ -448,7 +451,7 @@ def test_what_this_side_lacks_is_not_the_server_s_fault(
     assert f"{host} port {port}" in str(error)
 
 
-def test_bytes_of_a_response_behind_the_tunnel_are_counted(proxied: MakeStage) -> None:
+def test_bytes_of_a_response_behind_the_tunnel_are_counted(proxied: MakeHarness) -> None:
     stage = proxied()
     watched, _ = through(stage)
     stage.answer(watched, HELLO)

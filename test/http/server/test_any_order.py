@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from server_support import CHUNKED, Client, Stage, chunks, request
+from server_support import CHUNKED, ServerHarness, chunks, request
 
 from thor.http.error import OutputStateError
 from thor.http.server import HttpServerExchange
@@ -21,6 +21,7 @@ from thor.http.wire.framing import LENGTH
 from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import ResponseReader
+from thor.testing import Peer
 
 #: Values that a setting takes in turn.
 SETTINGS: dict[str, list[Any]] = {
@@ -61,14 +62,14 @@ class Life:
     def __init__(self, seed: int) -> None:
         self.random = pick = random.Random(seed)
         settings = {name: pick.choice(values) for name, values in SETTINGS.items()}
-        self.stage = Stage(self.meet, **settings)
+        self.stage = ServerHarness(self.meet, **settings)
         self.stage.loop.on_exception = "log"
         self.stage.loop.on("error", self.raised)
         self.wrong: list[BaseException] = []
         self.eager = pick.random()
         self.clumsy = pick.random() < 0.2
-        self.clients: list[Client] = []
-        self.unsent: dict[Client, bytes] = {}
+        self.clients: list[Peer] = []
+        self.unsent: dict[Peer, bytes] = {}
 
     def raised(self, exc: BaseException) -> None:
         if not isinstance(exc, Boom):
@@ -131,11 +132,11 @@ class Life:
             self.send(self.random.choice(self.clients))
         elif way < 0.55:
             client = self.random.choice(self.clients)
-            self.random.choice([client.finish, client.reset, client.close])()
+            self.random.choice([client.end, client.abort, client.close])()
         elif way < 0.6:
-            self.random.choice(self.clients).stop_reading()
+            self.random.choice(self.clients).pause()
         elif way < 0.7:
-            self.random.choice(self.clients).read_on()
+            self.random.choice(self.clients).pause(False)
         elif way < 0.8:
             self.stage.advance(self.random.choice([0.1, 1, 5, 12]))
         elif self.stage.exchanges:
@@ -146,13 +147,13 @@ class Life:
             if self.random.random() < 0.7:
                 self.stage.settle()
 
-    def send(self, client: Client) -> None:
+    def send(self, client: Peer) -> None:
         data = self.unsent.get(client, b"")
         if not data:
             data = b"".join(self.random.choice(REQUESTS)(self.random) for _ in range(3))
         size = self.random.choice([1, 10, 100, 100_000])
         self.unsent[client] = data[size:]
-        if client.conn.tcp_connected and not client.closed:
+        if not client.is_closed:
             client.send(data[:size])
 
     def live(self) -> None:
@@ -163,18 +164,18 @@ class Life:
             server.graceful_shutdown()
             self.stage.advance(1)
         for client in self.clients:
-            client.read_on()
+            client.pause(False)
 
     def end(self) -> None:
         for client in self.clients:
-            client.reset()
+            client.abort()
         self.stage.server.shutdown()
         self.stage.advance(200)
 
 
-def answers(client: Client, stage: Stage) -> int:
+def answers(client: Peer, stage: ServerHarness) -> int:
     """How many final responses a client got. Raises: HttpError if they are not well-formed."""
-    address = client.server_side.address
+    address = stage.server_side(client).address
     methods = [e.method for e in stage.exchanges if e.http_conn.address == address]
     reader = ResponseReader(Limits())
     data = client.received

@@ -11,7 +11,7 @@ from server_support import (
     CHUNKED,
     HELLO,
     HELLO_CLOSE,
-    Stage,
+    ServerHarness,
     answer,
     answering,
     answering_done,
@@ -29,7 +29,7 @@ PART = b"GET / HTTP/1.1\r\nHost: ori"
 STOPPED = [("start",), ("stop",)]
 
 
-def draining(stage: Stage) -> Stage:
+def draining(stage: ServerHarness) -> ServerHarness:
     stage.server.graceful_shutdown()
     stage.settle()
     return stage
@@ -41,28 +41,28 @@ def draining(stage: Stage) -> Stage:
 @pytest.mark.parametrize("first", [b"", request()], ids=["new", "between requests"])
 @pytest.mark.parametrize("after_s", [0, 4.9])
 def test_an_idle_client_is_told_on_its_next_answer(first: bytes, after_s: float) -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client().send(first)
     client.take()
     draining(stage).advance(after_s)
     assert client.send(request()).take() == HELLO_CLOSE
-    assert client.ended
+    assert client.is_ended
     client.close()
     assert stage.server_events.events == STOPPED
 
 
 @pytest.mark.parametrize("first", [b"", request()], ids=["new", "between requests"])
 def test_one_that_stays_idle_is_closed_without_a_word(first: bytes) -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     stage.advance(10)
     client = stage.client().send(first)
     client.take()
     stage.advance(20)  # which is not held against it
     draining(stage).advance(4.9)
-    assert not client.closed
+    assert not client.is_closed
     assert stage.server_events.events == [("start",)]
     stage.advance(0.2)
-    assert (client.ended, client.take()) == (True, b"")
+    assert (client.is_ended, client.take()) == (True, b"")
     assert stage.server_events.events == STOPPED
     stage.advance(100)
     assert stage.server_events.events == STOPPED
@@ -70,35 +70,35 @@ def test_one_that_stays_idle_is_closed_without_a_word(first: bytes) -> None:
 
 def test_the_time_can_be_set_and_an_idle_timeout_that_is_shorter_holds() -> None:
     for settings in ({"drain_idle_timeout": 2}, {"idle_timeout": 2}):
-        stage = Stage(**settings)
+        stage = ServerHarness(**settings)
         client = stage.client().send(request())
         answer(stage.exchange)
         draining(stage).advance(1.9)
-        assert not client.closed
+        assert not client.is_closed
         stage.advance(0.2)
-        assert client.ended
+        assert client.is_ended
 
 
 def test_graceful_shutdown_sets_the_time_that_idle_clients_have() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     idle = stage.client()
     busy = stage.client().send(PART)
     assert stage.server.connection_count == 2
     stage.server.graceful_shutdown(idle_timeout=0)
     stage.settle()
-    assert idle.closed
+    assert idle.is_closed
     assert stage.server.connection_count == 1
     assert busy.send(request()[len(PART) :]).take() == HELLO_CLOSE
 
 
 @pytest.mark.parametrize("setting", [None, 0])
 def test_without_such_a_time_what_is_idle_is_closed_at_once(setting: Any) -> None:
-    stage = Stage(answering_done, drain_idle_timeout=setting)
+    stage = ServerHarness(answering_done, drain_idle_timeout=setting)
     idle, new, unread = stage.client().send(request()), stage.client(), stage.client()
     rest = stage.client().send(request("/", "Content-Length: 3", method="POST"))
-    unread.conn.socket.send(request())  # it is there, and not read
+    unread.sock.send(request())  # it is there, and not read
     draining(stage)
-    assert (idle.ended, new.ended, rest.closed) == (True, True, False)
+    assert (idle.is_ended, new.is_ended, rest.is_closed) == (True, True, False)
     assert unread.take() == HELLO_CLOSE
     assert rest.send(b"abc").take() == HELLO_CLOSE
     for client in (unread, rest):
@@ -108,44 +108,44 @@ def test_without_such_a_time_what_is_idle_is_closed_at_once(setting: Any) -> Non
 
 @pytest.mark.parametrize("setting", [None, 0])
 def test_without_such_a_time_an_answer_is_still_sent_whole(setting: Any) -> None:
-    stage = Stage(answering_done, drain_idle_timeout=setting)
-    client = stage.client().stop_reading().send(request())
+    stage = ServerHarness(answering_done, drain_idle_timeout=setting)
+    client = stage.client().pause().send(request())
     draining(stage).advance(1)
-    assert client.read_on().take() == HELLO
-    assert client.ended
+    assert client.pause(False).take() == HELLO
+    assert client.is_ended
 
 
 @pytest.mark.parametrize("setting", [None, 5])
 def test_a_request_behind_an_answer_that_is_still_leaving_is_answered(setting: Any) -> None:
     body = b"x" * 300_000
-    stage = Stage(lambda exchange: answer(exchange, body), drain_idle_timeout=setting)
-    client = stage.client().stop_reading().send(request() * 2)
+    stage = ServerHarness(lambda exchange: answer(exchange, body), drain_idle_timeout=setting)
+    client = stage.client().pause().send(request() * 2)
     draining(stage).advance(11)
-    first, second, third = client.read_on().take().split(b"HTTP/1.1 200 OK\r\n")
+    first, second, third = client.pause(False).take().split(b"HTTP/1.1 200 OK\r\n")
     assert (first, second) == (b"", b"Content-Length: 300000\r\n\r\n" + body)
     assert third == b"Content-Length: 300000\r\nConnection: close\r\n\r\n" + body
-    assert client.ended
+    assert client.is_ended
 
 
 def test_a_request_that_is_there_when_the_time_is_over_is_answered() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client()
     draining(stage)
-    client.conn.socket.send(request())  # not read yet: the loop was busy for a while
+    client.sock.send(request())  # not read yet: the loop was busy for a while
     poller_of(stage.loop).clock.advance(6)
     assert client.take() == HELLO_CLOSE
 
 
 def test_the_time_counts_from_when_the_client_can_know_that_it_is_its_turn() -> None:
-    stage = Stage(answering_done)
-    client = stage.client().stop_reading().send(request())
+    stage = ServerHarness(answering_done)
+    client = stage.client().pause().send(request())
     draining(stage).advance(9)
-    assert client.read_on().take() == HELLO
+    assert client.pause(False).take() == HELLO
     assert client.send(request()).take() == HELLO_CLOSE
 
 
 def test_a_head_that_has_begun_has_the_time_of_a_head() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     before, after = stage.client().send(PART), stage.client()
     draining(stage)
     after.send(PART)
@@ -155,7 +155,7 @@ def test_a_head_that_has_begun_has_the_time_of_a_head() -> None:
 
 
 def test_a_head_that_has_begun_does_not_begin_anew() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client().send(PART)
     stage.advance(20)
     draining(stage).advance(10.1)
@@ -163,7 +163,7 @@ def test_a_head_that_has_begun_does_not_begin_anew() -> None:
 
 
 def test_the_rest_of_a_request_may_come_and_the_next_request_behind_it() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED)
     assert client.take() == HELLO
     draining(stage).advance(4)
@@ -175,36 +175,36 @@ def test_the_rest_of_a_request_may_come_and_the_next_request_behind_it() -> None
 
 
 def test_the_rest_of_a_request_that_comes_when_the_time_is_over_is_more_time() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED)
     draining(stage)
-    client.conn.socket.send(chunks(b"abc"))  # not read yet: the loop was busy for a while
+    client.sock.send(chunks(b"abc"))  # not read yet: the loop was busy for a while
     poller_of(stage.loop).clock.advance(5)
     stage.advance(4.9)
-    assert not client.closed
+    assert not client.is_closed
     stage.advance(0.2)
-    assert client.ended
+    assert client.is_ended
     client.send(chunks(b"def"))
-    assert not client.lost  # a reset could destroy the answer
+    assert not client.is_reset  # a reset could destroy the answer
 
 
 def test_a_client_of_http_1_0_that_persists_may_go_on() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     persisting = request("/", "Connection: keep-alive", version="1.0")
     client = stage.client().send(persisting)
     assert b"keep-alive" in client.take()
     draining(stage).advance(4)
     assert b"keep-alive" not in client.send(persisting).take()
-    assert client.ended
-    fresh = Stage(answering_done)
+    assert client.is_ended
+    fresh = ServerHarness(answering_done)
     client = fresh.client()
     draining(fresh)
     assert client.send(request(version="1.0")).take().endswith(b"\r\n\r\nhello")
-    assert client.ended
+    assert client.is_ended
 
 
 def test_requests_that_are_pipelined_behind_an_answer_that_has_begun_are_answered() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request("/1"))
     stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
     draining(stage)
@@ -213,15 +213,15 @@ def test_requests_that_are_pipelined_behind_an_answer_that_has_begun_are_answere
     stage.settle()
     answer(stage.exchange)
     assert client.take().endswith(b"\r\n\r\n" + HELLO_CLOSE)
-    assert client.ended
+    assert client.is_ended
 
 
 # -- its end ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leave", ["close", "finish", "reset"])
+@pytest.mark.parametrize("leave", ["close", "end", "abort"])
 def test_the_server_stops_as_soon_as_idle_clients_leave(leave: str) -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     clients = [stage.client(), stage.client().send(request())]
     draining(stage)
     for client in clients:
@@ -231,20 +231,20 @@ def test_the_server_stops_as_soon_as_idle_clients_leave(leave: str) -> None:
 
 
 def test_a_second_call_gives_nobody_more_time() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client()
     draining(stage).advance(3)
     draining(stage).advance(2.1)
-    assert client.ended
+    assert client.is_ended
     assert stage.server_events.events == STOPPED
 
 
 def test_a_shutdown_ends_it_at_once() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client()
     draining(stage).server.shutdown()
     stage.settle()
-    assert client.ended
+    assert client.is_ended
     assert stage.server_events.events == STOPPED
     stage.advance(100)
     assert stage.server_events.events == STOPPED
@@ -254,7 +254,7 @@ def test_a_shutdown_ends_it_at_once() -> None:
 
 
 def test_the_server_does_not_stop_while_somebody_waits_to_be_accepted() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     upgraded = stage.client()
     stage.handler = lambda exchange: exchange.upgrade("x")
     upgraded.send(request("/", "Connection: upgrade", "Upgrade: x"))
@@ -268,17 +268,17 @@ def test_the_server_does_not_stop_while_somebody_waits_to_be_accepted() -> None:
     stage.settle()
     assert b"".join(got) == HELLO_CLOSE
     assert stage.server_events.events == STOPPED
-    assert not upgraded.closed
+    assert not upgraded.is_closed
 
 
 def test_a_server_with_an_upgraded_connection_stops_when_nobody_waits() -> None:
-    stage = Stage(lambda exchange: exchange.upgrade("x"))
+    stage = ServerHarness(lambda exchange: exchange.upgrade("x"))
     upgraded = stage.client().send(request("/", "Connection: upgrade", "Upgrade: x"))
     stage.server.graceful_shutdown()
     assert stage.server_events.events == [("start",)]
     stage.settle()
     assert stage.server_events.events == STOPPED
-    assert not upgraded.closed
+    assert not upgraded.is_closed
 
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["in the queue", "accepted, not read"])

@@ -9,8 +9,7 @@ import pytest
 from server_support import (
     CHUNKED,
     HELLO,
-    Client,
-    Stage,
+    ServerHarness,
     answer,
     answering,
     chunks,
@@ -18,6 +17,7 @@ from server_support import (
 )
 
 from thor.http.server import HttpServerExchange
+from thor.testing import Peer
 
 POST = request(method="POST", body=b"hello")
 LOST = [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
@@ -40,13 +40,13 @@ MOMENTS: dict[str, tuple[bytes, Callable[[HttpServerExchange], Any] | None]] = {
 
 
 @pytest.fixture(params=MOMENTS.keys())
-def moment(request: pytest.FixtureRequest) -> tuple[Stage, Client]:
+def moment(request: pytest.FixtureRequest) -> tuple[ServerHarness, Peer]:
     data, handler = MOMENTS[request.param]
-    stage = Stage(handler)
+    stage = ServerHarness(handler)
     return stage, stage.client().send(data)
 
 
-def assert_lost(stage: Stage, error: str = "ConnectError") -> None:
+def assert_lost(stage: ServerHarness, error: str = "ConnectError") -> None:
     """The exchange was lost, once, and may be answered by a program that does not know it yet."""
     assert stage.events()[-3:] == [("error", error), ("close",), ("done", error)]
     assert [stage.names().count(name) for name in ("error", "close", "done")] == [1, 1, 1]
@@ -67,10 +67,10 @@ def assert_lost(stage: Stage, error: str = "ConnectError") -> None:
 
 
 def test_a_reset_is_told_in_the_same_turn_and_later_answers_are_dropped(
-    moment: tuple[Stage, Client],
+    moment: tuple[ServerHarness, Peer],
 ) -> None:
     stage, client = moment
-    client.conn.abort()
+    client.abort()
     stage.loop.run_once()
     assert_lost(stage)
     assert stage.exchange.http_conn.tcp_conn is None
@@ -78,62 +78,60 @@ def test_a_reset_is_told_in_the_same_turn_and_later_answers_are_dropped(
 
 
 def test_the_error_says_what_the_network_said() -> None:
-    stage = Stage()
-    stage.client().send(request()).reset()
+    stage = ServerHarness()
+    stage.client().send(request()).abort()
     [error] = [event[1] for event in stage.heard[0].events if event[0] == "error"]
     assert "reset by peer" in str(error)
 
 
 def test_a_reset_before_a_request_is_told_to_nobody() -> None:
-    stage = Stage()
-    stage.client().reset()
-    stage.client().send(b"GET / HT").reset()
+    stage = ServerHarness()
+    stage.client().abort()
+    stage.client().send(b"GET / HT").abort()
     assert (stage.exchanges, stage.refused, stage.server.connections) == ([], [], [])
 
 
 def test_a_reset_while_reading_is_paused_is_told_too() -> None:
-    stage = Stage(lambda exchange: exchange.pause(True))
+    stage = ServerHarness(lambda exchange: exchange.pause(True))
     client = stage.client().send(CHUNKED + chunks(b"x" * 300_000))
-    assert client.server_side.read_paused
-    client.reset()
+    assert stage.server_side(client).read_paused
+    client.abort()
     assert_lost(stage)
 
 
 def test_a_client_gone_before_a_pipelined_answer_gets_no_more() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request("/1") + request("/2"))
-    client.reset()
+    client.abort()
     assert_lost(stage)
     assert len(stage.exchanges) == 1
 
 
 def test_a_client_gone_before_the_last_byte_left_is_told_by_done_alone() -> None:
-    stage = Stage()
-    client = stage.client().stop_reading().send(request())
+    stage = ServerHarness()
+    client = stage.client().pause().send(request())
     answer(stage.exchange, b"x" * 1000)
     stage.settle()
     assert stage.names()[-1] == "request_done"
-    client.reset()
+    client.abort()
     assert stage.events()[-2:] == [("request_done", []), ("done", "ConnectError")]
 
 
 def test_done_tells_which_of_several_answers_have_left() -> None:
-    stage = Stage(answering)
-    client = stage.client()
-    client.conn.socket.buffer_bytes = len(HELLO) + 10
-    client.conn.pause(True)
-    client.send(request() * 3)
+    stage = ServerHarness(answering)
+    client = stage.client().pause().send(request() * 3).read(len(HELLO) + 10)
     assert stage.events(0)[-1] == ("done", None)
     assert "done" not in stage.names(1) + stage.names(2)
-    client.reset()
+    client.abort()
     assert [stage.events(i)[-1] for i in (1, 2)] == [("done", "ConnectError")] * 2
 
 
 def test_an_answer_in_the_moment_of_a_reset_has_not_left() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request())
     stage.loop.schedule(1, answer, stage.exchange)
-    client.conn.abort()
+    kernel: Any = stage.server_side(client).socket
+    kernel.reset()
     stage.loop.clock.advance(1)  # type: ignore[attr-defined]
     stage.settle()
     assert stage.names() == ["request_start", "request_done", "done"]
@@ -141,9 +139,9 @@ def test_an_answer_in_the_moment_of_a_reset_has_not_left() -> None:
 
 
 def test_an_answer_on_a_connection_that_cannot_send_any_more_has_not_left() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client()
-    kernel: Any = client.server_side.socket
+    kernel: Any = stage.server_side(client).socket
     kernel.buffer_bytes = 1_000_000
     kernel.fail("send", BrokenPipeError(32, "Broken pipe"))
     client.send(request(method="PUT", body=b"x" * 65_536) + request("/2"))
@@ -152,10 +150,10 @@ def test_an_answer_on_a_connection_that_cannot_send_any_more_has_not_left() -> N
 
 
 def test_done_comes_when_the_last_byte_left_and_not_before() -> None:
-    stage = Stage(answering)
-    client = stage.client().stop_reading().send(request())
+    stage = ServerHarness(answering)
+    client = stage.client().pause().send(request())
     assert stage.names() == ["request_start"]
-    client.read_on()
+    client.pause(False)
     assert stage.events()[-1] == ("done", None)
 
 
@@ -166,7 +164,7 @@ def test_done_can_be_listened_for_after_the_response() -> None:
         answer(exchange)
         exchange.on("done", done.append)
 
-    Stage(handler).client().send(request())
+    ServerHarness(handler).client().send(request())
     assert done == [None]
 
 
@@ -181,7 +179,7 @@ def test_done_reaches_a_sink() -> None:
         exchange.sink(Log())
         answer(exchange)
 
-    stage = Stage()
+    stage = ServerHarness()
     stage.server.remove_listeners("exchange")
     stage.server.on("exchange", handler)
     stage.client().send(request())
@@ -189,17 +187,17 @@ def test_done_reaches_a_sink() -> None:
 
 
 def test_done_of_a_response_that_closes_is_done_without_error() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     stage.client().send(request("/", "Connection: close"))
     assert stage.events()[-1] == ("done", None)
     assert stage.names().count("done") == 1
 
 
 def test_an_error_that_nobody_hears_is_logged_for_information(expected_logs: Any) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     stage.server.remove_listeners("exchange")
     stage.server.on("exchange", lambda exchange: None)
-    stage.client().send(request("/x")).reset()
+    stage.client().send(request("/x")).abort()
     [record] = expected_logs.records
     assert record.levelname == "INFO"
     assert "GET '/x'" in record.getMessage()
@@ -222,8 +220,8 @@ def boom(*_: Any) -> None:
     raise Boom
 
 
-def raising_stage(handler: Callable[[HttpServerExchange], Any] | None = None) -> Stage:
-    stage = Stage(handler)
+def raising_stage(handler: Callable[[HttpServerExchange], Any] | None = None) -> ServerHarness:
+    stage = ServerHarness(handler)
     stage.loop.on_exception = "log"
     return stage
 
@@ -234,8 +232,8 @@ def test_a_listener_that_raises_before_the_answer_is_a_500(event: str) -> None:
     stage = raising_stage(boom if event == "exchange" else lambda exch: exch.on(event, boom))
     client = stage.client().send(POST + request())
     assert client.take() == SERVER_ERROR
-    assert client.ended
-    assert not client.lost
+    assert client.is_ended
+    assert not client.is_reset
     assert len(stage.exchanges) == 1
     assert_lost(stage, "OutputStateError")
 
@@ -251,7 +249,7 @@ def test_a_listener_that_raises_in_the_answer_resets(event: str) -> None:
 
     stage = raising_stage(handler)
     client = stage.client().send(POST)
-    assert client.lost
+    assert client.is_reset
     assert_lost(stage, "OutputStateError")
 
 
@@ -280,7 +278,7 @@ def test_a_listener_that_raises_after_the_answer_harms_nobody(event: str) -> Non
 @pytest.mark.usefixtures("expected_logs")
 def test_a_listener_that_raises_at_the_end_keeps_nobody_else_from_hearing_of_it(event: str) -> None:
     stage = raising_stage(lambda exchange: exchange.on(event, boom))
-    stage.client().send(request()).reset()
+    stage.client().send(request()).abort()
     assert_lost(stage)
     assert stage.server.connections == []
 
@@ -302,7 +300,7 @@ def test_a_raising_refused_does_not_take_back_the_answer() -> None:
     stage.server.on("refused", boom)
     client = stage.client().send(b"X\n")
     assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert client.ended
+    assert client.is_ended
     assert stage.server.connections != []  # it lingers, so that the answer is not lost
 
 
@@ -310,10 +308,10 @@ def test_a_raising_refused_does_not_take_back_the_answer() -> None:
 def test_a_listener_of_the_tcp_connection_that_raises_closes_it_after_the_answer() -> None:
     stage = raising_stage(answering)
     client = stage.client()
-    client.server_side.on("data", boom)
+    stage.server_side(client).on("data", boom)
     client.send(request())
     assert client.take() == HELLO
-    assert client.ended
+    assert client.is_ended
 
 
 def test_what_a_program_raises_of_the_http_errors_is_its_own_fault(expected_logs: Any) -> None:
@@ -332,7 +330,7 @@ def test_the_500_to_head_has_no_body() -> None:
 
 # -- the program ends the connection ------------------------------------------------------------
 
-ENDINGS: dict[str, Callable[[Stage, HttpServerExchange], Any]] = {
+ENDINGS: dict[str, Callable[[ServerHarness, HttpServerExchange], Any]] = {
     "tcp abort": lambda _, exchange: exchange.http_conn.tcp_conn.abort(),
     "tcp close": lambda _, exchange: exchange.http_conn.tcp_conn.close(),
     "connection shutdown": lambda _, exchange: exchange.http_conn.shutdown(),
@@ -349,7 +347,7 @@ ENDINGS: dict[str, Callable[[Stage, HttpServerExchange], Any]] = {
     "event", ["exchange", "request_start", "request_body", "request_done", "error", "close", "done"]
 )
 def test_anything_may_be_ended_inside_any_listener(
-    event: str, then: str, ending: Callable[[Stage, HttpServerExchange], Any]
+    event: str, then: str, ending: Callable[[ServerHarness, HttpServerExchange], Any]
 ) -> None:
     ended: list[str] = []
 
@@ -366,9 +364,9 @@ def test_anything_may_be_ended_inside_any_listener(
         else:
             exchange.on(event, lambda *_: end(exchange))
 
-    stage = Stage(handler)
+    stage = ServerHarness(handler)
     client = stage.client().send(POST + request("/2"))
-    client.reset()
+    client.abort()
     stopped = ending is ENDINGS["loop stop"] and ended
     if stage.exchange.uri == b"/" and not stopped:
         assert stage.names().count("done") == 1
@@ -377,7 +375,7 @@ def test_anything_may_be_ended_inside_any_listener(
 
 
 def test_an_exchange_that_is_lost_before_it_started_does_not_start() -> None:
-    stage = Stage(lambda exchange: exchange.http_conn.shutdown())
+    stage = ServerHarness(lambda exchange: exchange.http_conn.shutdown())
     stage.client().send(POST)
     assert stage.events() == LOST
 
@@ -389,9 +387,9 @@ TCP_ENDINGS = (ENDINGS["tcp abort"], ENDINGS["tcp close"])
 @pytest.mark.parametrize("size", [10, 100_000])
 @pytest.mark.parametrize("ending", TCP_ENDINGS, ids=["abort", "close"])
 def test_an_exchange_whose_connection_the_program_ends_is_lost(
-    ending: Callable[[Stage, HttpServerExchange], Any], size: int, begun: bool
+    ending: Callable[[ServerHarness, HttpServerExchange], Any], size: int, begun: bool
 ) -> None:
-    stage = Stage(start if begun else None)
+    stage = ServerHarness(start if begun else None)
     client = stage.client().send(request())
     before = client.take()
     ending(stage, stage.exchange)
@@ -401,21 +399,25 @@ def test_an_exchange_whose_connection_the_program_ends_is_lost(
     stage.exchange.response_done([])
     assert client.take() == b""
     assert bool(before) is begun
-    assert client.closed
+    assert client.is_closed
     assert_lost(stage)
 
 
 def test_an_answer_followed_by_a_close_of_the_connection_is_sent() -> None:
-    stage = Stage(lambda exchange: (answer(exchange), ENDINGS["tcp close"](stage, exchange)))
+    stage = ServerHarness(
+        lambda exchange: (answer(exchange), ENDINGS["tcp close"](stage, exchange))
+    )
     client = stage.client().send(request())
     assert client.take() == HELLO
-    assert client.ended
+    assert client.is_ended
     assert stage.events() == [("done", None)]
 
 
 def test_an_answer_followed_by_an_abort_of_the_connection_is_not() -> None:
-    stage = Stage(lambda exchange: (answer(exchange), ENDINGS["tcp abort"](stage, exchange)))
+    stage = ServerHarness(
+        lambda exchange: (answer(exchange), ENDINGS["tcp abort"](stage, exchange))
+    )
     client = stage.client().send(request())
-    assert client.lost
+    assert client.is_reset
     assert client.take() == b""
     assert stage.events() == [("done", "ConnectError")]

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from server_support import CHUNKED, HELLO, Client, Stage, answer, answering, request
+from server_support import CHUNKED, HELLO, ServerHarness, answer, answering, request
 
 from thor.http.error import OutputError, OutputStateError, OutputSyntaxError
 from thor.http.server import HttpServerExchange
+from thor.testing import Peer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def ready(data: bytes | None = None, **settings: Any) -> tuple[Stage, Client, HttpServerExchange]:
+def ready(
+    data: bytes | None = None, **settings: Any
+) -> tuple[ServerHarness, Peer, HttpServerExchange]:
     """A client that waits for the answer to its request."""
-    stage = Stage(**settings)
+    stage = ServerHarness(**settings)
     client = stage.client().send(data or request())
     return stage, client, stage.exchange
 
@@ -50,7 +53,7 @@ def test_with_a_length_it_is_kept_and_trailers_are_dropped() -> None:
     _, client, exchange = ready()
     send(exchange, "ab", "cde", headers=[("content-length", " 5 ")], trailers=[("X", "y")])
     assert client.take() == OK + b"content-length: 5\r\n\r\nabcde"
-    assert not client.closed
+    assert not client.is_closed
 
 
 @pytest.mark.parametrize("size", [1, 16 * 1024 - 1, 16 * 1024, 100_000])
@@ -69,17 +72,18 @@ def test_chunks_of_any_size_have_their_size_in_front(size: int) -> None:
     ],
 )
 def test_what_has_no_body_gets_none(method: str, status: int, head: bytes) -> None:
-    _, client, exchange = ready(request(method=method))
+    stage, client, exchange = ready(request(method=method))
     send(exchange, "hello", "and more", status=status, headers=[("Content-Length", "5")])
     assert client.take() == head
-    assert client.send(request()).stage.exchanges[1:] != []
+    client.send(request())
+    assert stage.exchanges[1:] != []
 
 
 def test_head_without_a_length_has_no_last_chunk() -> None:
     _, client, exchange = ready(request(method="HEAD"))
     send(exchange, "hello", trailers=[("X", "y")])
     assert client.take() == OK + b"\r\n"
-    assert not client.closed
+    assert not client.is_closed
 
 
 def test_fields_of_one_connection_are_the_servers() -> None:
@@ -103,11 +107,11 @@ def test_a_426_says_what_to_upgrade_to() -> None:
 
 
 def test_a_date_is_added_unless_there_is_one() -> None:
-    _, client, exchange = ready(send_date=True)
+    stage, client, exchange = ready(send_date=True)
     send(exchange)
     assert client.take().count(b"\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n") == 1
     client.send(request())
-    send(client.stage.exchange, headers=[("date", "then")])
+    send(stage.exchange, headers=[("date", "then")])
     response = client.take()
     assert b"\r\ndate: then\r\n" in response
     assert b"Date: Tue" not in response
@@ -310,7 +314,7 @@ def test_more_than_the_declared_length_raises_and_is_not_sent() -> None:
     with pytest.raises(OutputStateError, match="1 bytes more"):
         exchange.response_body("lo!")
     assert client.take() == b""
-    assert client.lost
+    assert client.is_reset
     assert stage.events()[-3:] == [
         ("error", "OutputStateError"),
         ("close",),
@@ -327,7 +331,7 @@ def test_less_than_the_declared_length_raises_and_the_client_sees_it() -> None:
     with pytest.raises(OutputStateError, match="1 bytes less"):
         exchange.response_done([])
     stage.settle()
-    assert client.lost
+    assert client.is_reset
     assert stage.events()[-1] == ("done", "OutputStateError")
 
 
@@ -341,7 +345,7 @@ def test_output_errors_are_one_family() -> None:
 
 def test_a_client_that_does_not_read_pauses_the_program() -> None:
     stage, client, exchange = ready()
-    client.stop_reading()
+    client.pause()
     exchange.response_start(200, "OK", [])
     written = 0
     while exchange.response_body(b"x" * 10_000):
@@ -350,7 +354,7 @@ def test_a_client_that_does_not_read_pauses_the_program() -> None:
     assert stage.events()[-1] == ("pause", True)
     assert exchange.response_body(b"y") is False
     assert stage.names().count("pause") == 1
-    client.read_on()
+    client.pause(False)
     assert stage.events()[-1] == ("pause", False)
     exchange.response_done([])
     assert client.take().endswith(b"1\r\ny\r\n0\r\n\r\n")
@@ -358,9 +362,9 @@ def test_a_client_that_does_not_read_pauses_the_program() -> None:
 
 def test_no_pause_is_emitted_after_the_response_is_done() -> None:
     stage, client, exchange = ready()
-    client.stop_reading()
+    client.pause()
     send(exchange, b"x" * 1_000_000)
-    client.read_on()
+    client.pause(False)
     stage.settle()
     assert stage.names() == ["request_start", "request_done", "pause", "done"]
 
@@ -368,7 +372,7 @@ def test_no_pause_is_emitted_after_the_response_is_done() -> None:
 @pytest.mark.parametrize("call", ["body", "done", "raise"])
 def test_a_listener_for_pause_never_gets_into_the_middle_of_a_chunk(call: str) -> None:
     stage, client, exchange = ready()
-    client.stop_reading()
+    client.pause()
 
     def paused(paused: bool) -> None:
         if paused and call == "body":
@@ -389,7 +393,7 @@ def test_a_listener_for_pause_never_gets_into_the_middle_of_a_chunk(call: str) -
             pass
     if call != "done":
         exchange.response_done([])
-    client.read_on()
+    client.pause(False)
     body = client.take().partition(b"\r\n\r\n")[2]
     pieces = body.split(b"\r\n")
     assert set(pieces[:-4:2]) == {b"4e20"}
@@ -399,8 +403,8 @@ def test_a_listener_for_pause_never_gets_into_the_middle_of_a_chunk(call: str) -
 
 
 def test_pausing_the_response_pauses_no_request() -> None:
-    stage = Stage(lambda exchange: exchange.response_start(200, "OK", []))
-    client = stage.client().stop_reading().send(CHUNKED)
+    stage = ServerHarness(lambda exchange: exchange.response_start(200, "OK", []))
+    client = stage.client().pause().send(CHUNKED)
     exchange = stage.exchange
     while exchange.response_body(b"x" * 10_000):
         pass
@@ -434,7 +438,7 @@ def test_the_documented_example_works_as_it_stands() -> None:
             exch.response_body("Hello, world!")
             exch.response_done([])
 
-    client = Stage(test_handler).client().send(request())
+    client = ServerHarness(test_handler).client().send(request())
     assert client.take() == (
         OK + b"Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"d\r\nHello, world!\r\n0\r\n\r\n"
@@ -442,7 +446,7 @@ def test_the_documented_example_works_as_it_stands() -> None:
 
 
 def test_an_exchange_takes_attributes_of_the_programs_own() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     stage.client().send(request())
     stage.exchange.note = 1  # type: ignore[attr-defined]
     assert stage.exchange.__dict__["note"] == 1

@@ -8,8 +8,7 @@ import pytest
 from server_support import (
     CHUNKED,
     HELLO,
-    Client,
-    Stage,
+    ServerHarness,
     answer,
     answering,
     answering_done,
@@ -17,6 +16,7 @@ from server_support import (
 )
 
 from thor.tcp import TcpConnection
+from thor.testing import Peer
 
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\n"
 
@@ -38,10 +38,10 @@ PIECE = 64 * 1024
     ],
 )
 def test_what_is_no_data_does_not_extend_the_time_of_a_body(before: bytes, dribbles: bytes) -> None:
-    stage = Stage(body_timeout=10, min_body_rate=0)
+    stage = ServerHarness(body_timeout=10, min_body_rate=0)
     client = stage.client().send(CHUNKED, before)
     for second in range(10):
-        assert not client.closed, second
+        assert not client.is_closed, second
         client.send(dribbles[second : second + 1])
         stage.advance(1)
     stage.advance(0.1)
@@ -51,21 +51,21 @@ def test_what_is_no_data_does_not_extend_the_time_of_a_body(before: bytes, dribb
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_empty_lines_do_not_extend_the_time_of_a_head(count: int) -> None:
-    stage = Stage(head_timeout=10, idle_timeout=60)
+    stage = ServerHarness(head_timeout=10, idle_timeout=60)
     client = stage.client()
     for _ in range(count):
         stage.advance(2)
         client.send(b"\r\n")
     stage.advance(10.1 - 2 * count)
-    assert client.ended
+    assert client.is_ended
     assert client.take() == b""
 
 
 def test_a_rest_that_dribbles_is_not_read_for_ever() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED)
     seconds = 0
-    while not client.closed:
+    while not client.is_closed:
         client.send(b"1\r\nx\r\n")
         stage.advance(5)
         seconds += 5
@@ -76,21 +76,23 @@ def test_a_rest_that_dribbles_is_not_read_for_ever() -> None:
 # -- what has no end ----------------------------------------------------------------------------
 
 
-def flood(client: Client, head: bytes, again: bytes, megabytes: int = 20) -> int:
+def flood(
+    stage: ServerHarness, client: Peer, head: bytes, again: bytes, megabytes: int = 20
+) -> int:
     """Send `again` and again until the server has answered and reads no more of it, and ends it in
     time. Returns: the bytes that it has read"""
     client.send(head)
     again *= PIECE // len(again)
     for _ in range(megabytes * 1024 * 1024 // len(again)):
-        read = client.server_side.bytes_read
+        read = stage.server_side(client).bytes_read
         client.send(again)
-        if client.server_side.bytes_read == read:
+        if stage.server_side(client).bytes_read == read:
             break
-    assert client.ended
-    assert not client.lost
-    client.stage.advance(client.stage.server.linger_timeout)
-    assert client.stage.server.connections == []
-    return client.server_side.bytes_read
+    assert client.is_ended
+    assert not client.is_reset
+    stage.advance(stage.server.linger_timeout)
+    assert stage.server.connections == []
+    return stage.server_side(client).bytes_read
 
 
 GET = b"GET / HTTP/1.1\r\nHost: origin\r\n"
@@ -116,30 +118,30 @@ GET = b"GET / HTTP/1.1\r\nHost: origin\r\n"
 def test_what_has_no_end_is_refused_before_it_fills_the_memory(
     head: bytes, again: bytes, status: bytes
 ) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client()
-    read = flood(client, head, again)
+    read = flood(stage, client, head, again)
     assert client.take().startswith(b"HTTP/1.1 " + status)
     # The limit, a piece in which it is passed, and what is dropped while the client is told.
     assert read < stage.server.max_head_bytes + stage.server.linger_bytes + 3 * PIECE
 
 
 def test_a_hundred_thousand_fields_at_once_are_refused() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(GET + b"A: b\r\n" * 100_000 + b"\r\n")
     assert client.take().startswith(b"HTTP/1.1 431 ")
     assert stage.exchanges == []
 
 
 def test_a_body_in_chunks_of_one_byte_is_a_body() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client().send(CHUNKED + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
     assert client.take() == HELLO
     assert sum(len(event[1]) for event in stage.events() if event[0] == "request_body") == 100_000
 
 
 def test_a_piece_of_no_length_does_not_end_a_response() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request())
     stage.exchange.response_start(200, "OK", [])
     for piece in (b"", "", bytearray(), b"x", b""):
@@ -150,20 +152,20 @@ def test_a_piece_of_no_length_does_not_end_a_response() -> None:
 
 
 def test_an_endless_body_that_nobody_wants_is_not_read_to_its_end() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client()
-    read = flood(client, CHUNKED, b"1000\r\n" + b"x" * 4096 + b"\r\n")
+    read = flood(stage, client, CHUNKED, b"1000\r\n" + b"x" * 4096 + b"\r\n")
     assert client.take() == HELLO
     assert read < stage.server.drain_bytes + stage.server.linger_bytes + 3 * PIECE
 
 
 def test_an_endless_body_waits_for_a_program_that_has_paused() -> None:
-    stage = Stage(lambda exchange: exchange.pause(True))
+    stage = ServerHarness(lambda exchange: exchange.pause(True))
     client = stage.client().send(CHUNKED)
     for _ in range(100):
         client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-    assert not client.closed
-    assert client.server_side.bytes_read < 4 * PIECE
+    assert not client.is_closed
+    assert stage.server_side(client).bytes_read < 4 * PIECE
     assert stage.names() == ["request_start"]
 
 
@@ -171,11 +173,11 @@ def test_an_endless_body_waits_for_a_program_that_has_paused() -> None:
 
 
 def test_deep_pipelining_waits_with_the_client_and_is_answered_in_order() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     count = 5_000
     asked = b"".join(request(f"/{number}") for number in range(count))
     client = stage.client().send(asked)
-    assert client.server_side.bytes_read <= stage.server.read_ahead_bytes + PIECE
+    assert stage.server_side(client).bytes_read <= stage.server.read_ahead_bytes + PIECE
     assert len(stage.exchanges) == 1
     stage.handler = answering
     answer(stage.exchange)
@@ -184,24 +186,24 @@ def test_deep_pipelining_waits_with_the_client_and_is_answered_in_order() -> Non
 
 
 def test_how_much_is_read_ahead_can_be_set() -> None:
-    stage = Stage(read_ahead_bytes=1000)
+    stage = ServerHarness(read_ahead_bytes=1000)
     client = stage.client().send(*[request("/" + "a" * 100)] * 100)
-    assert client.server_side.bytes_read < 1200
+    assert stage.server_side(client).bytes_read < 1200
     stage.handler = answering
     answer(stage.exchange)
     assert client.take() == HELLO * 100
 
 
 def test_who_pipelines_and_reads_no_answers_is_not_asked_for_more() -> None:
-    stage = Stage(lambda exchange: answer(exchange, b"x" * 10_000), send_timeout=10)
-    client = stage.client().stop_reading()
+    stage = ServerHarness(lambda exchange: answer(exchange, b"x" * 10_000), send_timeout=10)
+    client = stage.client().pause()
     for _ in range(50):
         client.send(request() * 1000)
-    queue = client.server_side.write_buffer.size
-    assert queue < client.server_side.high_water + 20_000
-    assert client.server_side.bytes_read < 4 * PIECE
+    queue = stage.server_side(client).write_buffer.size
+    assert queue < stage.server_side(client).high_water + 20_000
+    assert stage.server_side(client).bytes_read < 4 * PIECE
     stage.advance(20.1)
-    assert client.lost
+    assert client.is_reset
 
 
 # -- many ---------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def test_who_pipelines_and_reads_no_answers_is_not_asked_for_more() -> None:
 THOUSANDS = 2000
 
 
-def crowd(stage: Stage) -> list[TcpConnection]:
+def crowd(stage: ServerHarness) -> list[TcpConnection]:
     """Thousands of connections, made at once."""
     conns = [stage.network.connect("origin", 80) for _ in range(THOUSANDS)]
     stage.settle()
@@ -219,7 +221,7 @@ def crowd(stage: Stage) -> list[TcpConnection]:
 
 
 def test_thousands_of_idle_connections_end_in_time_and_wake_nobody_before() -> None:
-    stage = Stage(answering, idle_timeout=60, head_timeout=30)
+    stage = ServerHarness(answering, idle_timeout=60, head_timeout=30)
     conns = crowd(stage)
     for conn in conns[::2]:
         conn.write(request())
@@ -235,7 +237,7 @@ def test_thousands_of_idle_connections_end_in_time_and_wake_nobody_before() -> N
 
 
 def test_thousands_of_heads_that_dribble_end_in_time() -> None:
-    stage = Stage(head_timeout=30)
+    stage = ServerHarness(head_timeout=30)
     conns = crowd(stage)
     for index in range(6):
         for conn in conns:
@@ -248,7 +250,7 @@ def test_thousands_of_heads_that_dribble_end_in_time() -> None:
 
 
 def test_thousands_of_clients_that_left_without_a_word_end_in_time() -> None:
-    stage = Stage(half_close_timeout=60)
+    stage = ServerHarness(half_close_timeout=60)
     for conn in crowd(stage):
         conn.write(request())
         conn.end_writing()
@@ -272,7 +274,7 @@ CONVERSATION = (
 )
 
 
-@pytest.mark.parametrize("how", ["reset", "finish", "close"])
+@pytest.mark.parametrize("how", ["abort", "end", "close"])
 @pytest.mark.parametrize("whole", [False, True], ids=["answered", "half-answered"])
 def test_a_client_may_vanish_after_any_byte(how: str, whole: bool) -> None:
     def begin(exchange: Any) -> None:
@@ -283,7 +285,7 @@ def test_a_client_may_vanish_after_any_byte(how: str, whole: bool) -> None:
             exchange.on("request_done", lambda _: exchange.response_body("x"))
 
     for size in range(len(CONVERSATION) + 1):
-        stage = Stage(begin)
+        stage = ServerHarness(begin)
         client = stage.client().send(CONVERSATION[:size])
         getattr(client, how)()
         stage.advance(200)

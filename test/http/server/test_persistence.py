@@ -9,7 +9,7 @@ from server_support import (
     CHUNKED,
     HELLO,
     HELLO_CLOSE,
-    Stage,
+    ServerHarness,
     answer,
     answering,
     answering_done,
@@ -45,9 +45,9 @@ def test_who_asks_for_it_keeps_the_connection(
     version: str, connection: str | None, persists: bool, says: bytes
 ) -> None:
     fields = [f"Connection: {connection}"] if connection else []
-    client = Stage(answering).client().send(request("/", *fields, version=version))
+    client = ServerHarness(answering).client().send(request("/", *fields, version=version))
     assert client.take() == HELLO.replace(b": 5", b": 5" + says)
-    assert client.ended is not persists
+    assert client.is_ended is not persists
 
 
 def test_a_1_0_response_of_unknown_length_ends_with_the_connection() -> None:
@@ -56,21 +56,23 @@ def test_a_1_0_response_of_unknown_length_ends_with_the_connection() -> None:
         exchange.response_body("hello")
         exchange.response_done([("X", "y")])
 
-    client = Stage(handler).client().send(request("/", "Connection: keep-alive", version="1.0"))
+    client = (
+        ServerHarness(handler).client().send(request("/", "Connection: keep-alive", version="1.0"))
+    )
     assert client.take() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
-    assert client.ended
-    assert not client.lost
+    assert client.is_ended
+    assert not client.is_reset
 
 
 def test_a_request_after_connection_close_is_ignored() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(request("/", "Connection: close") + request("/2"))
     assert client.take() == HELLO_CLOSE
     assert len(stage.exchanges) == 1
     client.send(request("/3"))
     assert len(stage.exchanges) == 1
-    assert client.ended
-    assert not client.lost
+    assert client.is_ended
+    assert not client.is_reset
 
 
 def test_the_program_can_close_after_a_response() -> None:
@@ -78,10 +80,10 @@ def test_the_program_can_close_after_a_response() -> None:
         exchange.response_start(200, "OK", [("Content-Length", "0")])
         exchange.response_done([], close=True)
 
-    stage = Stage(handler)
+    stage = ServerHarness(handler)
     client = stage.client().send(request() + request())
     assert client.take() == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    assert client.ended
+    assert client.is_ended
     assert len(stage.exchanges) == 1
 
 
@@ -91,7 +93,7 @@ EXPECTING = request("/", "Expect: 100-continue", "Content-Length: 5", method="PO
 
 
 def test_a_program_that_reads_makes_the_server_say_continue() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client().send(EXPECTING)
     assert client.take() == CONTINUE
     assert client.send(b"hello").take() == HELLO
@@ -99,7 +101,7 @@ def test_a_program_that_reads_makes_the_server_say_continue() -> None:
 
 
 def test_a_paused_program_says_continue_when_it_reads_on() -> None:
-    stage = Stage(lambda exchange: exchange.pause(True))
+    stage = ServerHarness(lambda exchange: exchange.pause(True))
     client = stage.client().send(EXPECTING)
     assert client.take() == b""
     stage.exchange.pause(False)
@@ -109,7 +111,7 @@ def test_a_paused_program_says_continue_when_it_reads_on() -> None:
 
 
 def test_who_listens_for_expect_continue_decides() -> None:
-    stage = Stage(lambda exchange: exchange.on("expect_continue", asked.append))
+    stage = ServerHarness(lambda exchange: exchange.on("expect_continue", asked.append))
     asked: list[Any] = []
     stage.handler = lambda exchange: exchange.on("expect_continue", lambda: asked.append(1))
     client = stage.client().send(EXPECTING)
@@ -123,7 +125,7 @@ def test_who_listens_for_expect_continue_decides() -> None:
     client.send(b"hello")
     answer(exchange)
     assert client.take() == HELLO
-    assert not client.closed
+    assert not client.is_closed
 
 
 def test_a_sink_that_knows_expect_continue_decides() -> None:
@@ -134,21 +136,21 @@ def test_a_sink_that_knows_expect_continue_decides() -> None:
             self.asked += 1
 
     sink = Sink()
-    client = Stage(lambda exchange: exchange.sink(sink)).client().send(EXPECTING)
+    client = ServerHarness(lambda exchange: exchange.sink(sink)).client().send(EXPECTING)
     assert sink.asked == 1
     assert client.take() == b""
 
 
 def test_a_final_answer_instead_of_continue_closes_unless_the_body_was_sent() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(EXPECTING)
     assert client.take() == HELLO_CLOSE
-    assert client.ended
+    assert client.is_ended
     client.send(b"GET /smuggled HTTP/1.1\r\nHost: origin\r\n\r\n")
     assert len(stage.exchanges) == 1
     other = stage.client().send(EXPECTING + b"hello")
     assert other.take() == HELLO
-    assert not other.closed
+    assert not other.is_closed
     assert other.send(request()).take() == HELLO
 
 
@@ -156,9 +158,9 @@ def test_continue_is_sent_once_and_not_by_whom_has_answered() -> None:
     def handler(exchange: HttpServerExchange) -> None:
         exchange.on("request_start", lambda *_: exchange.response_nonfinal(100, "Go", []))
 
-    client = Stage(handler).client().send(EXPECTING)
+    client = ServerHarness(handler).client().send(EXPECTING)
     assert client.take() == b"HTTP/1.1 100 Go\r\n\r\n"
-    started = Stage(lambda exchange: exchange.response_start(200, "OK", []))
+    started = ServerHarness(lambda exchange: exchange.response_start(200, "OK", []))
     assert b"100" not in started.client().send(EXPECTING).take()
 
 
@@ -169,12 +171,12 @@ def test_who_has_begun_to_answer_is_not_asked_whether_to_continue() -> None:
         exchange.on("expect_continue", lambda: asked.append(1))
         exchange.response_start(200, "OK", [])
 
-    Stage(handler).client().send(EXPECTING)
+    ServerHarness(handler).client().send(EXPECTING)
     assert asked == []
 
 
 def test_a_client_that_does_not_wait_for_continue_keeps_its_connection() -> None:
-    stage = Stage(lambda exchange: exchange.on("expect_continue", lambda: None))
+    stage = ServerHarness(lambda exchange: exchange.on("expect_continue", lambda: None))
     client = stage.client().send(EXPECTING, b"he")
     answer(stage.exchange)
     assert client.take() == HELLO
@@ -183,14 +185,14 @@ def test_a_client_that_does_not_wait_for_continue_keeps_its_connection() -> None
 
 
 def test_a_1_0_client_gets_no_continue() -> None:
-    client = Stage(answering_done).client()
+    client = ServerHarness(answering_done).client()
     client.send(request("/", "Expect: 100-continue", "Content-Length: 5", version="1.0"))
     assert client.take() == b""
     assert client.send(b"hello").take() == HELLO_CLOSE
 
 
 def test_an_empty_body_needs_no_continue() -> None:
-    client = Stage(answering_done).client()
+    client = ServerHarness(answering_done).client()
     client.send(request("/", "Expect: 100-continue", "Content-Length: 0", method="POST"))
     assert client.take() == HELLO
 
@@ -199,7 +201,7 @@ def test_an_empty_body_needs_no_continue() -> None:
 
 
 def test_the_rest_of_an_answered_request_is_dropped_and_the_connection_goes_on() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(request("/", "Content-Length: 100000", method="POST"))
     assert client.take() == HELLO
     client.send(b"x" * 50_000, b"x" * 50_000, request("/next"))
@@ -209,16 +211,16 @@ def test_the_rest_of_an_answered_request_is_dropped_and_the_connection_goes_on()
 
 
 def test_a_rest_that_is_too_long_ends_the_connection_and_not_the_answer() -> None:
-    stage = Stage(answering, drain_bytes=10_000, linger_bytes=10_000)
+    stage = ServerHarness(answering, drain_bytes=10_000, linger_bytes=10_000)
     client = stage.client().send(request("/", "Content-Length: 1000000", method="POST"))
     client.send(b"x" * 10_001)
     assert client.take() == HELLO
-    assert client.ended
-    assert not client.lost
+    assert client.is_ended
+    assert not client.is_reset
     client.send(b"x" * 9_000)
     assert stage.server.connections != []  # it still reads, so that no reset destroys the answer
     client.send(b"x" * 1_001)
-    assert not client.lost
+    assert not client.is_reset
     stage.advance(2)
     assert stage.server.connections == []
 
@@ -240,14 +242,14 @@ def test_an_answer_says_whether_a_rest_that_nobody_reads_is_too_long(
     framing: str, says: bytes
 ) -> None:
     """A client that has sent all of it needs to know, before it sends its next request."""
-    stage = Stage(answering_unread, drain_bytes=10_000)
+    stage = ServerHarness(answering_unread, drain_bytes=10_000)
     client = stage.client().send(request("/", framing, method="POST"))
     assert client.take() == says
-    assert client.ended is (says is HELLO_CLOSE)
+    assert client.is_ended is (says is HELLO_CLOSE)
 
 
 def test_an_early_answer_in_pieces_lets_the_body_come_meanwhile() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(CHUNKED)
     exchange = stage.exchange
     exchange.response_start(200, "OK", [])

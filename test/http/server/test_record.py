@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from server_support import CHUNKED, Stage, answer, answering, request
+from server_support import CHUNKED, ServerHarness, answer, answering, request
 
 from thor.http.server import HttpServerExchange, RecordedExchange
 
 
-def recorded(handler: Any = answering) -> tuple[Stage, list[tuple[Any, ...]]]:
+def recorded(handler: Any = answering) -> tuple[ServerHarness, list[tuple[Any, ...]]]:
     """A server, and of each exchange that is done: status, bytes, error."""
     done: list[tuple[Any, ...]] = []
 
@@ -25,7 +25,7 @@ def recorded(handler: Any = answering) -> tuple[Stage, list[tuple[Any, ...]]]:
         exchange.on("done", note)
         handler(exchange)
 
-    return Stage(handle, exchange_class=RecordedExchange), done
+    return ServerHarness(handle, exchange_class=RecordedExchange), done
 
 
 def test_record_has_the_request_and_the_time_it_took() -> None:
@@ -59,11 +59,11 @@ def test_record_counts_the_bytes_of_each_pipelined_response_alone() -> None:
 
 def test_record_counts_the_bytes_that_a_lost_client_was_sent() -> None:
     stage, done = recorded(lambda exchange: answer(exchange, b"x" * 1000))
-    client = stage.client().stop_reading()
+    client = stage.client().pause()
     client.send(request())
     head = len(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    client.read_some(head + 100)
-    client.reset()
+    client.read(head + 100)
+    client.abort()
     [(status, sent, error)] = done
     assert (status, error) == (b"200", "ConnectError")
     assert 100 <= sent < 1000
@@ -71,7 +71,7 @@ def test_record_counts_the_bytes_that_a_lost_client_was_sent() -> None:
 
 def test_record_of_a_client_that_leaves_before_the_response_has_no_status() -> None:
     stage, done = recorded(lambda exchange: exchange.on("error", lambda _: None))
-    stage.client().send(request()).reset()
+    stage.client().send(request()).abort()
     assert done == [(None, 0, "ConnectError")]
 
 

@@ -9,7 +9,7 @@ from server_support import (
     CHUNKED,
     HELLO,
     HELLO_CLOSE,
-    Stage,
+    ServerHarness,
     answer,
     answering,
     answering_done,
@@ -26,7 +26,7 @@ PART = b"GET / HTTP/1.1\r\nHost: ori"
 
 
 def test_settings_are_class_variables_of_a_subclass_or_an_instance() -> None:
-    stage = Stage(answering, max_head_bytes=100)
+    stage = ServerHarness(answering, max_head_bytes=100)
     assert HttpServer.max_head_bytes == 64 * 1024
     large = request("/", "X: " + "y" * 100)
     assert stage.client().send(large).take().startswith(b"HTTP/1.1 431 ")
@@ -35,7 +35,7 @@ def test_settings_are_class_variables_of_a_subclass_or_an_instance() -> None:
     stage.server.idle_timeout = 3
     client = stage.client().send(request())
     stage.advance(3.1)
-    assert client.ended
+    assert client.is_ended
 
 
 LIMITS: dict[str, tuple[int, bytes, int]] = {
@@ -54,28 +54,28 @@ LIMITS: dict[str, tuple[int, bytes, int]] = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_each_limit_can_be_set(name: str) -> None:
     limit, data, status = LIMITS[name]
-    assert Stage(answering_done).client().send(data).take()[:12] in (b"", HELLO[:12])
-    response = Stage(**{name: limit}).client().send(data).take()
+    assert ServerHarness(answering_done).client().send(data).take()[:12] in (b"", HELLO[:12])
+    response = ServerHarness(**{name: limit}).client().send(data).take()
     assert int(response[9:12]) == status
 
 
 def test_a_setting_that_makes_no_sense_raises_at_once() -> None:
     with pytest.raises(ValueError, match="fold"):
-        Stage(fold="ignore")
+        ServerHarness(fold="ignore")
 
 
 # -- connections --------------------------------------------------------------------------------
 
 
 def test_the_server_knows_its_connections() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     assert stage.server.address == ("origin", 80)
     assert stage.server_events.events == [("start",)]
     clients = [stage.client() for _ in range(3)]
     connections = stage.server.connections
     assert len(connections) == 3
     assert all(isinstance(connection, HttpServerConnection) for connection in connections)
-    assert {c.address for c in connections} == {c.server_side.address for c in clients}
+    assert {c.address for c in connections} == {stage.server_side(c).address for c in clients}
     clients[0].close()
     assert len(stage.server.connections) == 2
     assert "2 connections" in repr(stage.server)
@@ -83,7 +83,7 @@ def test_the_server_knows_its_connections() -> None:
 
 
 def test_trouble_with_accepting_is_passed_on() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     told: list[Any] = []
     stage.server.on("accept_paused", told.append)
     stage.server.on("accept_resumed", lambda: told.append("resumed"))
@@ -96,21 +96,21 @@ def test_coroutine_function_trusts_nobody(expected_logs: Any) -> None:
     async def no(*args: Any) -> bool:
         return False
 
-    stage = Stage(trusts_https=no)
+    stage = ServerHarness(trusts_https=no)
     stage.loop.on_exception = "log"
     client = stage.client().send(b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
     assert stage.exchanges == []
     assert not client.take().startswith(b"HTTP/1.1 200")
 
 
-def await_room(stage: Stage) -> None:
+def await_room(stage: ServerHarness) -> None:
     """Have the server stop accepting, as where descriptors would run out."""
     type(stage.server.tcp_server).awaits_room = True
     stage.server.tcp_server.emit("accept_paused", 24)
 
 
 def test_server_with_waiting_clients_closes_after_responses() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     early = stage.client().send(request())
     answer(stage.exchange)
     assert early.take() == HELLO
@@ -120,22 +120,22 @@ def test_server_with_waiting_clients_closes_after_responses() -> None:
     for exchange, client in zip(stage.exchanges[1:], (early, late), strict=True):
         answer(exchange)
         assert client.take() == HELLO_CLOSE
-        assert client.ended
+        assert client.is_ended
 
 
 def test_server_with_waiting_clients_closes_idle_connections() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     idle, busy, new = stage.client(), stage.client(), stage.client()
     idle.send(request())
     answer(stage.exchange)
     busy.send(request())
     await_room(stage)
     stage.advance(5.1)
-    assert (idle.ended, new.ended, busy.ended) == (True, True, False)
+    assert (idle.is_ended, new.is_ended, busy.is_ended) == (True, True, False)
 
 
 def test_server_without_waiting_clients_keeps_connections() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     idle = stage.client()
     await_room(stage)
     stage.advance(4)
@@ -144,11 +144,11 @@ def test_server_without_waiting_clients_keeps_connections() -> None:
     idle.send(request())
     answer(stage.exchange)
     assert idle.take() == HELLO
-    assert not idle.ended
+    assert not idle.is_ended
 
 
 def test_connections_do_not_share_their_exchanges() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     one, two = stage.client().send(request("/1")), stage.client().send(request("/2"))
     answer(stage.exchanges[1], b"two")
     answer(stage.exchanges[0], b"one")
@@ -160,7 +160,7 @@ def test_connections_do_not_share_their_exchanges() -> None:
 
 
 def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     idle, new = stage.client(), stage.client()
     busy = stage.client().send(request())
     idle.send(request())
@@ -169,12 +169,12 @@ def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
     stage.server.graceful_shutdown()
     assert stage.server_events.take() == [("start",)]
     stage.advance(4.9)
-    assert (idle.closed, new.closed, busy.closed) == (False, False, False)
+    assert (idle.is_closed, new.is_closed, busy.is_closed) == (False, False, False)
     stage.advance(0.2)
-    assert (idle.ended, new.ended, busy.closed) == (True, True, False)
+    assert (idle.is_ended, new.is_ended, busy.is_closed) == (True, True, False)
     answer(stage.exchanges[0])
     assert busy.take() == HELLO_CLOSE
-    assert busy.ended
+    assert busy.is_ended
     busy.close()
     assert stage.server_events.take() == [("stop",)]
     with pytest.raises(KeyError):
@@ -183,7 +183,7 @@ def test_a_graceful_shutdown_answers_what_is_in_flight_and_then_stops() -> None:
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_client_whose_answer_has_begun_in_a_graceful_shutdown_may_go_on(goes_on: bool) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request())
     stage.exchange.response_start(200, "OK", [("Content-Length", "5")])
     stage.server.graceful_shutdown()
@@ -192,20 +192,20 @@ def test_a_client_whose_answer_has_begun_in_a_graceful_shutdown_may_go_on(goes_o
     stage.exchange.response_done([])
     assert client.take() == HELLO  # which says that the connection persists
     stage.advance(4.9)
-    assert not client.closed
+    assert not client.is_closed
     if goes_on:
         client.send(request())
         answer(stage.exchange)
         assert client.take() == HELLO_CLOSE
     else:
         stage.advance(0.2)
-    assert client.ended
+    assert client.is_ended
     client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
 def test_an_empty_line_behind_a_request_does_not_hold_up_a_graceful_shutdown() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request() + b"\r\n")
     stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
     stage.server.graceful_shutdown()
@@ -213,14 +213,14 @@ def test_an_empty_line_behind_a_request_does_not_hold_up_a_graceful_shutdown() -
     stage.advance(3)
     client.send(b"\r\n")
     stage.advance(1.9)
-    assert not client.closed
+    assert not client.is_closed
     stage.advance(0.2)
-    assert client.ended
+    assert client.is_ended
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
 def test_a_graceful_shutdown_reads_a_request_that_had_begun() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     head, body = stage.client().send(PART), stage.client().send(CHUNKED)
     stage.server.graceful_shutdown()
     stage.settle()
@@ -234,27 +234,27 @@ def test_a_graceful_shutdown_reads_a_request_that_had_begun() -> None:
 
 
 def test_a_graceful_shutdown_does_not_wait_for_who_closed_its_side() -> None:
-    stage = Stage()
-    early = stage.client().send(request()).finish()
+    stage = ServerHarness()
+    early = stage.client().send(request()).end()
     late = stage.client().send(request())
     stage.server.graceful_shutdown()
     stage.settle()
-    assert early.lost
-    assert not late.closed
-    late.finish()
-    assert late.lost
+    assert early.is_reset
+    assert not late.is_closed
+    late.end()
+    assert late.is_reset
     assert [stage.events(i)[-1] for i in (0, 1)] == [("done", "ConnectError")] * 2
     assert stage.server_events.events == [("start",), ("stop",)]
 
 
 def test_a_graceful_shutdown_waits_for_the_last_byte() -> None:
-    stage = Stage()
-    client = stage.client().stop_reading().send(request())
+    stage = ServerHarness()
+    client = stage.client().pause().send(request())
     answer(stage.exchange)
     stage.server.graceful_shutdown()
     stage.settle()
     assert stage.server_events.events == [("start",)]
-    client.read_on()
+    client.pause(False)
     assert client.take() == HELLO
     assert stage.events()[-1] == ("done", None)
     assert stage.server_events.events == [("start",)]
@@ -263,7 +263,7 @@ def test_a_graceful_shutdown_waits_for_the_last_byte() -> None:
 
 
 def test_a_graceful_shutdown_without_connections_stops_after_the_callback() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     stage.server.graceful_shutdown()
     assert stage.server_events.events == [("start",)]
     stage.settle()
@@ -271,23 +271,23 @@ def test_a_graceful_shutdown_without_connections_stops_after_the_callback() -> N
 
 
 def test_a_graceful_shutdown_leaves_upgraded_connections_to_the_program() -> None:
-    stage = Stage(lambda exchange: exchange.upgrade("x"))
+    stage = ServerHarness(lambda exchange: exchange.upgrade("x"))
     client = stage.client().send(request("/", "Connection: upgrade", "Upgrade: x"))
     stage.server.graceful_shutdown()
     stage.settle()
     assert stage.server_events.events == [("start",), ("stop",)]
-    assert not client.closed
+    assert not client.is_closed
 
 
 def test_a_client_that_drops_its_rest_is_closed_in_a_graceful_shutdown() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED)
     stage.server.graceful_shutdown()
     assert client.take() == HELLO
     stage.advance(4.9)
-    assert not client.closed
+    assert not client.is_closed
     stage.advance(0.2)
-    assert client.ended
+    assert client.is_ended
     client.close()
     assert stage.server_events.events == [("start",), ("stop",)]
 
@@ -296,7 +296,7 @@ def test_a_client_that_drops_its_rest_is_closed_in_a_graceful_shutdown() -> None
 
 
 def test_a_shutdown_sends_what_is_queued_and_loses_what_is_in_progress() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     answered, busy, idle = stage.client(), stage.client(), stage.client()
     answered.send(request())
     busy.send(request())
@@ -309,7 +309,7 @@ def test_a_shutdown_sends_what_is_queued_and_loses_what_is_in_progress() -> None
     stage.settle()
     assert answered.take() == HELLO
     assert busy.take().endswith(b"4\r\npart\r\n")  # no last chunk: it is not complete
-    assert all(client.ended for client in (answered, busy, idle))
+    assert all(client.is_ended for client in (answered, busy, idle))
     assert stage.events(0)[-1] == ("done", None)
     assert stage.events(1)[-3:] == [("error", "ConnectError"), ("close",), ("done", "ConnectError")]
     assert stage.server_events.events == [("start",), ("stop",)]
@@ -319,14 +319,14 @@ def test_a_shutdown_sends_what_is_queued_and_loses_what_is_in_progress() -> None
 
 
 def test_a_shutdown_resets_a_response_that_ends_with_the_connection() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request(version="1.0"))
     stage.exchange.response_start(200, "OK", [])
     stage.exchange.response_body("part")
     stage.settle()
     stage.server.shutdown()
     stage.settle()
-    assert client.lost  # a clean end would make it complete
+    assert client.is_reset  # a clean end would make it complete
     assert stage.events()[-1] == ("done", "ConnectError")
 
 
@@ -341,7 +341,7 @@ def test_a_shutdown_resets_a_response_that_ends_with_the_connection() -> None:
 )
 @pytest.mark.parametrize("busy", [False, True])
 def test_stop_is_emitted_once(calls: list[str], busy: bool) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request()) if busy else None
     for call in calls:
         getattr(stage.server, call)()
@@ -358,7 +358,7 @@ def test_stop_is_emitted_once(calls: list[str], busy: bool) -> None:
 
 
 def test_a_tcp_server_that_stops_by_itself_stops_the_server() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request())
     stage.server.tcp_server.close()
     stage.settle()
@@ -373,7 +373,7 @@ def test_an_interrupt_leaves_a_server_that_can_be_drained() -> None:
         answer(exchange)
         raise KeyboardInterrupt
 
-    stage = Stage(handler)
+    stage = ServerHarness(handler)
     client = stage.client()
     with pytest.raises(KeyboardInterrupt):
         client.send(request())
@@ -385,7 +385,7 @@ def test_an_interrupt_leaves_a_server_that_can_be_drained() -> None:
 
 
 def test_without_a_listener_the_client_is_told(expected_logs: Any) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     stage.server.remove_listeners("exchange")
     client = stage.client().send(request())
     assert client.take().startswith(b"HTTP/1.1 500 ")
@@ -393,7 +393,7 @@ def test_without_a_listener_the_client_is_told(expected_logs: Any) -> None:
 
 
 def test_after_the_loop_was_stopped_nothing_raises() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     stage.client().send(request())
     exchange = stage.exchange
     stage.loop.stop()

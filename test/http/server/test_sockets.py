@@ -1,4 +1,4 @@
-"""The server over real sockets, on every poller: what a kernel does that memory does not."""
+"""The server over real sockets: what a kernel does that memory does not."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import socket
 from typing import Any
 
 import pytest
-from server_support import HELLO, HELLO_CLOSE, answer, answering, answering_done, request
-from tcp_support import PEER_LIMIT_S, read_all, reset
+from server_support import (
+    HELLO_CLOSE,
+    answer,
+    answering,
+    request,
+)
+from tcp_support import PEER_LIMIT_S, read_all
 
-import thor
-from thor.events import on
 from thor.http.server import HttpServer, HttpServerExchange
 from thor.loop import LoopBase
+from thor.testing import Peer
 from thor_support import open_fds, run_loop, with_deadlines
 
 PART = b"GET / HTTP/1.1\r\nHost: ori"
 
 
-class Served:
-    """A server on a loop with real sockets, and raw clients of it."""
+class SocketHarness:
+    """A server on the loopback interface, whose clients the test plays."""
 
     def __init__(self, loop: LoopBase, handler: Any, **settings: Any) -> None:
         self.loop = loop
@@ -39,10 +43,11 @@ class Served:
         exchange.on("done", self.done.append)
         self.handler(exchange)
 
-    def connect(self) -> socket.socket:
-        sock = socket.create_connection(self.server.address, timeout=PEER_LIMIT_S)
+    def client(self) -> Peer:
+        """A new connection."""
+        client = Peer(self.loop, socket.create_connection(self.server.address))
         run_loop(self.loop, lambda: self.server.connections)
-        return sock
+        return client
 
     def until(self, condition: Any) -> None:
         run_loop(self.loop, condition)
@@ -55,25 +60,15 @@ class Served:
 
 @pytest.fixture
 def serve(loop: LoopBase) -> Any:
-    served: list[Served] = []
+    served: list[SocketHarness] = []
 
-    def make(handler: Any, **settings: Any) -> Served:
-        served.append(Served(loop, handler, **settings))
+    def make(handler: Any, **settings: Any) -> SocketHarness:
+        served.append(SocketHarness(loop, handler, **settings))
         return served[-1]
 
     yield make
     for each in served:
         each.end()
-
-
-def test_pipelined_requests_over_sockets(serve: Any) -> None:
-    served = serve(answering_done)
-    with served.connect() as sock:
-        sock.sendall(request() * 99 + request("/", "Connection: close"))
-        served.until(lambda: len(served.done) == 100)
-        assert read_all(sock) == HELLO * 99 + HELLO_CLOSE
-    assert served.done == [None] * 100
-    served.until(lambda: not served.server.connections)
 
 
 def test_a_large_body_both_ways_over_sockets(serve: Any) -> None:
@@ -87,30 +82,14 @@ def test_a_large_body_both_ways_over_sockets(serve: Any) -> None:
 
     served = serve(echo)
     body = bytes(range(256)) * 8192
-    data = memoryview(request("/", f"Content-Length: {len(body)}", method="PUT") + body)
-    got = bytearray()
-    with served.connect() as sock:
-        sock.setblocking(False)
-
-        def pass_on() -> bool:
-            nonlocal data
-            try:
-                data = data[sock.send(data[:65536]) :] if data else data
-            except BlockingIOError:
-                pass
-            try:
-                piece = sock.recv(65536)
-            except BlockingIOError:
-                return False
-            got.extend(piece)
-            return not piece
-
-        while not pass_on():
-            served.loop.run_once(0.01)
-    head, _, rest = bytes(got).partition(b"\r\n\r\n")
+    client = served.client()
+    client.send(request("/", f"Content-Length: {len(body)}", method="PUT") + body)
+    served.until(lambda: client.is_ended)
+    head, _, rest = client.take().partition(b"\r\n\r\n")
     assert b"\r\nTransfer-Encoding: chunked" in head
     assert _unchunked(rest) == body
     assert served.done == [None]
+    client.end()
 
 
 def _unchunked(data: bytes) -> bytes:
@@ -126,14 +105,14 @@ def _unchunked(data: bytes) -> bytes:
 
 def test_a_refusal_survives_a_client_that_goes_on_sending(serve: Any) -> None:
     served = serve(answering)
-    with served.connect() as sock:
-        sock.sendall(b"X\n")
-        served.until(lambda: served.server.connections[0]._lingering)
-        sock.sendall(b"y" * 30_000)
-        served.loop.run_once()
-        sock.shutdown(socket.SHUT_WR)
-        served.until(lambda: not served.server.connections)
-        assert read_all(sock).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    client = served.client().send(b"X\n")
+    served.until(lambda: served.server.connections[0]._lingering)
+    client.send(b"y" * 30_000)
+    served.loop.run_once()
+    client.end()
+    served.until(lambda: not served.server.connections)
+    served.until(lambda: client.is_ended)
+    assert client.take().startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 @pytest.mark.parametrize("moment", ["reading", "after a fin", "while paused"])
@@ -143,84 +122,37 @@ def test_a_reset_over_sockets_is_told(serve: Any, moment: str) -> None:
         exchange.pause(moment == "while paused")
 
     served = serve(handler)
-    sock = served.connect()
+    client = served.client()
     if moment == "while paused":
-        sock.sendall(request("/", "Content-Length: 1000000", method="PUT"))
-        sock.setblocking(False)
-        sent = 0
-        while not (served.exchanges and served.exchanges[0].http_conn.tcp_conn.read_paused):
-            try:
-                sent += sock.send(b"x" * min(65536, 1_000_000 - sent))
-            except BlockingIOError:
-                pass
-            served.loop.run_once(0.01)
+        client.send(request("/", "Content-Length: 1000000", method="PUT") + b"x" * 1_000_000)
+        served.until(
+            lambda: served.exchanges and served.exchanges[0].http_conn.tcp_conn.read_paused
+        )
     else:
-        sock.sendall(request())
+        client.send(request())
         if moment == "after a fin":
-            sock.shutdown(socket.SHUT_WR)
+            client.end()
         served.until(lambda: served.exchanges)
         served.loop.run_once(0.01)
-    reset(sock)
+    client.abort()
     served.until(lambda: served.done)
     assert type(served.done[0]).__name__ == "ConnectError"
     assert served.exchanges[0].http_conn.tcp_conn is None
 
 
-def test_a_half_close_over_sockets_is_answered(serve: Any) -> None:
-    served = serve(lambda exchange: None)
-    with served.connect() as sock:
-        sock.sendall(request() + request())
-        sock.shutdown(socket.SHUT_WR)
-        for count in (1, 2):
-            served.until(lambda count=count: len(served.exchanges) == count)
-            answer(served.exchanges[-1])
-        served.until(lambda: not served.server.connections)
-        assert read_all(sock) == HELLO + HELLO_CLOSE
-
-
-def test_the_time_out_of_a_head_over_sockets(serve: Any) -> None:
-    served = serve(answering, head_timeout=0.05)
-    with served.connect() as sock:
-        sock.sendall(PART)
-        served.until(lambda: served.server.connections and served.server.connections[0]._lingering)
-        sock.shutdown(socket.SHUT_WR)
-        served.until(lambda: not served.server.connections)
-        assert read_all(sock).startswith(b"HTTP/1.1 408 ")
-
-
-def test_an_upgrade_over_sockets(serve: Any) -> None:
-    taken: list[Any] = []
-
-    def take(exchange: HttpServerExchange) -> None:
-        conn = exchange.upgrade("echo")
-        conn.on("data", conn.write)
-        conn.on("disconnect", lambda: taken.append("disconnect"))
-        conn.pause(False)
-        taken.append(conn)
-
-    served = serve(take)
-    with socket.create_connection(served.server.address, timeout=PEER_LIMIT_S) as sock:
-        sock.sendall(request("/", "Connection: upgrade", "Upgrade: echo") + b"early")
-        served.until(lambda: taken)
-        sock.sendall(b" and late")
-        sock.shutdown(socket.SHUT_WR)
-        served.until(lambda: len(taken) == 2)
-        assert read_all(sock).endswith(b"\r\n\r\nearly and late")
-
-
 def test_a_graceful_shutdown_over_sockets(serve: Any) -> None:
     served = serve(lambda exchange: None)
-    with served.connect() as sock:
-        sock.sendall(request())
-        served.until(lambda: served.exchanges)
-        served.server.graceful_shutdown()
-        served.loop.run_once()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
-        answer(served.exchanges[0])
-        served.until(lambda: served.done)
-        assert read_all(sock) == HELLO_CLOSE
-        assert not served.stopped
+    client = served.client().send(request())
+    served.until(lambda: served.exchanges)
+    served.server.graceful_shutdown()
+    served.loop.run_once()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
+    answer(served.exchanges[0])
+    served.until(lambda: served.done)
+    client.expect(HELLO_CLOSE).expect_end()
+    assert not served.stopped
+    client.end()
     served.until(lambda: served.stopped)
     assert served.server.connections == []
 
@@ -241,38 +173,17 @@ def test_it_listens_where_a_tcp_server_can(loop: LoopBase, tmp_path: Any) -> Non
     loop.run_once()
 
 
-def test_the_documented_example(default_loop: LoopBase) -> None:
-    def test_handler(exch: Any) -> None:
-        @on(exch)
-        def request_start(*args: Any) -> None:
-            exch.response_start(200, "OK", [("Content-Type", "text/plain")])
-            exch.response_body("Hello, world!")
-            exch.response_done([])
-
-    demo_server = thor.HttpServer("127.0.0.1", 0)
-    demo_server.on("exchange", test_handler)
-    demo_server.on("stop", thor.stop)
-    with socket.create_connection(demo_server.address, timeout=PEER_LIMIT_S) as sock:
-        sock.sendall(request("/", "Connection: close"))
-        run_loop(default_loop, lambda: demo_server.connections)
-        run_loop(default_loop, lambda: not demo_server.connections)
-        assert read_all(sock).endswith(b"\r\n\r\nd\r\nHello, world!\r\n0\r\n\r\n")
-    default_loop.schedule(0, demo_server.shutdown)
-    thor.run()
-
-
 def test_hundreds_of_connections_that_come_and_go_leave_nothing(serve: Any, loop: LoopBase) -> None:
     served = serve(answering)
 
     def rounds(count: int) -> tuple[int, dict[int, str], int]:
         """What there is after so many clients of all kinds."""
         for number in range(count):
-            with served.connect() as sock:
-                if number % 4:
-                    sock.sendall(request() + PART * (number % 3))
-                    served.until(lambda: served.done)
-                if number % 5 == 0:
-                    reset(sock)
+            client = served.client()
+            if number % 4:
+                client.send(request() + PART * (number % 3))
+                served.until(lambda: served.done)
+            client.abort() if number % 5 == 0 else client.close()
             served.until(lambda: not served.server.connections)
             served.exchanges.clear()
             served.done.clear()

@@ -1,4 +1,4 @@
-"""The server's reaction to each message that is wrong, row by row of what it promises.
+"""The server's reaction to a message that is wrong: a row for each status that it can have.
 
 What is wrong with a head or a body is the wire's to find, and its tests have many more cases.
 Here is what a client and a program see of it: one answer, a close, no exchange, `refused`; or,
@@ -11,7 +11,13 @@ import re
 from typing import Any
 
 import pytest
-from server_support import HELLO, Stage, answering, answering_done, request
+from server_support import (
+    HELLO,
+    ServerHarness,
+    answering,
+    answering_done,
+    request,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -39,111 +45,29 @@ def status_of(response: bytes) -> int:
 #: name -> (bytes, status). All are refused before there is an exchange.
 HEADS: dict[str, tuple[bytes, int]] = {
     "bare-lf": (b"GET / HTTP/1.1\nHost: origin\n\n", 400),
-    "bare-lf-in-fields": (b"GET / HTTP/1.1\r\nHost: origin\nA: b\r\n\r\n", 400),
-    "bare-cr": (with_field("A: b\rc"), 400),
-    "cr-cr-lf": (b"GET / HTTP/1.1\r\nHost: origin\r\r\n\r\n", 400),
-    "cr-x-at-end": (b"GET / HTTP/1.1\r\nHost: origin\r\n\rX", 400),
-    "nul-in-value": (with_field("A: b\0c"), 400),
-    "del-in-value": (with_field("A: b\x7fc"), 400),
-    "nul-in-target": (head("GET /\0 HTTP/1.1", "Host: origin"), 400),
-    "control-in-name": (with_field("A\x01: b"), 400),
-    "five-empty-lines": (b"\r\n" * 5 + GOOD, 400),
-    "two-spaces": (head("GET  / HTTP/1.1", "Host: origin"), 400),
-    "htab-separator": (head("GET\t/ HTTP/1.1", "Host: origin"), 400),
-    "leading-space": (head(" GET / HTTP/1.1", "Host: origin"), 400),
-    "trailing-space": (head("GET / HTTP/1.1 ", "Host: origin"), 400),
-    "method-no-token": (head("G@T / HTTP/1.1", "Host: origin"), 400),
-    "method-too-long": (head("G" * 65 + " / HTTP/1.1", "Host: origin"), 400),
-    "target-empty": (head("GET  HTTP/1.1", "Host: origin"), 400),
-    "target-fragment": (head("GET /a#b HTTP/1.1", "Host: origin"), 400),
-    "target-non-ascii": (head("GET /é HTTP/1.1", "Host: origin"), 400),
-    "target-no-form": (head("GET path HTTP/1.1", "Host: origin"), 400),
-    "asterisk-get": (head("GET * HTTP/1.1", "Host: origin"), 400),
-    "authority-get": (head("GET origin:80 HTTP/1.1", "Host: origin"), 400),
     "target-too-long": (head("GET /" + "a" * 8192 + " HTTP/1.1", "Host: origin"), 414),
-    "version-lower-case": (head("GET / http/1.1", "Host: origin"), 400),
-    "version-no-minor": (head("GET / HTTP/1", "Host: origin"), 400),
-    "version-no-dot": (head("GET / HTTP/11", "Host: origin"), 400),
-    "version-two-digits": (head("GET / HTTP/1.10", "Host: origin"), 400),
-    "version-missing": (head("GET /", "Host: origin"), 400),
     "version-2.0": (head("GET / HTTP/2.0", "Host: origin"), 505),
     "http2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "space-before-colon": (with_field("A : b"), 400),
-    "no-colon": (with_field("A"), 400),
-    "empty-name": (with_field(": b"), 400),
-    "name-no-token": (with_field("A(: b"), 400),
-    "fold": (with_field("A: b\r\n c"), 400),
-    "fold-on-first-field": (head("GET / HTTP/1.1", " Host: origin"), 400),
     "no-host": (head("GET / HTTP/1.1"), 400),
-    "two-hosts": (with_field("Host: origin"), 400),
-    "empty-host": (head("GET / HTTP/1.1", "Host:"), 400),
-    "host-user-info": (head("GET / HTTP/1.1", "Host: me@origin"), 400),
-    "host-path": (head("GET / HTTP/1.1", "Host: origin/x"), 400),
-    "host-list": (head("GET / HTTP/1.1", "Host: a, b"), 400),
-    "absolute-user-info": (head("GET http://me@origin/ HTTP/1.1", "Host: origin"), 400),
     "head-too-large": (
         head("GET / HTTP/1.1", "Host: origin", *[f"A{i}: " + "b" * 30000 for i in range(3)]),
         431,
     ),
-    "field-too-large": (with_field("A: " + "b" * 32768), 431),
-    "too-many-fields": (head("GET / HTTP/1.1", "Host: origin", *["A: b"] * 128), 431),
-    # framing
     "te-and-cl": (post("Transfer-Encoding: chunked", "Content-Length: 5"), 400),
-    "te-not-last": (post("Transfer-Encoding: chunked, gzip"), 400),
-    "te-twice": (post("Transfer-Encoding: chunked, chunked"), 400),
-    "te-with-parameter": (post("Transfer-Encoding: chunked;a=b"), 400),
-    "te-xchunked": (post("Transfer-Encoding: xchunked"), 400),
-    "te-trailing-comma": (post("Transfer-Encoding: chunked,"), 400),
-    "te-quoted": (post('Transfer-Encoding: "chunked"'), 400),
-    "te-vt": (post("Transfer-Encoding: chunked\x0b"), 400),
-    "te-folded": (post("Transfer-Encoding:\r\n chunked"), 400),
-    "te-empty": (post("Transfer-Encoding:"), 400),
     "te-gzip-chunked": (post("Transfer-Encoding: gzip, chunked"), 501),
-    "te-in-1.0": (head("POST / HTTP/1.0", "Transfer-Encoding: chunked"), 400),
-    "cl-empty": (post("Content-Length:"), 400),
-    "cl-sign": (post("Content-Length: +5"), 400),
-    "cl-negative": (post("Content-Length: -5"), 400),
-    "cl-space-inside": (post("Content-Length: 5 5"), 400),
-    "cl-hex": (post("Content-Length: 0x5"), 400),
-    "cl-underscore": (post("Content-Length: 1_0"), 400),
-    "cl-list": (post("Content-Length: 5, 6"), 400),
-    "cl-fields-differ": (post("Content-Length: 5", "Content-Length: 6"), 400),
-    "cl-repeated": (post("Content-Length: 5", "Content-Length: 5"), 400),
-    "cl-over-2^63": (post(f"Content-Length: {2**63}"), 400),
-    "cl-superscript": (post("Content-Length: ²"), 400),
-    "cl-5000-digits": (post("Content-Length: " + "1" * 5000), 400),
-    "connect-with-content": (
-        head("CONNECT origin:80 HTTP/1.1", "Host: origin", "Content-Length: 5"),
-        400,
-    ),
     "expectation": (with_field("Expect: the-unexpected"), 417),
 }
 
 BODIES: dict[str, tuple[bytes, int]] = {
     "size-empty": (b"\r\n", 400),
-    "size-sign": (b"+5\r\nhello\r\n", 400),
-    "size-0x": (b"0x5\r\nhello\r\n", 400),
-    "size-space-before": (b" 5\r\nhello\r\n", 400),
-    "size-space-after": (b"5 \r\nhello\r\n", 400),
-    "size-17-digits": (b"00000000000000005\r\nhello\r\n", 400),
-    "size-underscore": (b"1_0\r\nhello\r\n", 400),
-    "size-bare-lf": (b"5\nhello\r\n", 400),
-    "extension-bare-lf": (b"5;a\nb\r\nhello\r\n", 400),
-    "extension-bare-cr": (b"5;a\rb\r\nhello\r\n", 400),
-    "extension-nul": (b"5;a\0\r\nhello\r\n", 400),
-    "extension-crlf-in-quotes": (b'5;a="\r\n"\r\nhello\r\n', 400),
-    "extension-too-long": (b"5;" + b"a" * 4096 + b"\r\nhello\r\n", 400),
     "extensions-too-long": ((b"1;" + b"a" * 4000 + b"\r\nx\r\n") * 17, 400),
-    "no-crlf-after-data": (b"5\r\nhelloX\r\n", 400),
-    "trailer-without-colon": (b"0\r\nA\r\n\r\n", 400),
     "trailer-too-large": (b"0\r\nA: " + b"b" * 32768 + b"\r\n\r\n", 431),
-    "too-many-trailers": (b"0\r\n" + b"A: b\r\n" * 129 + b"\r\n", 431),
 }
 
 CHUNKED_POST = post("Transfer-Encoding: chunked")
 
 
-def assert_refused(stage: Stage, client: Any, status: int) -> None:
+def assert_refused(stage: ServerHarness, client: Any, status: int) -> None:
     response = client.take()
     assert response.count(b"HTTP/1.1") == 1
     assert status_of(response) == status
@@ -151,21 +75,17 @@ def assert_refused(stage: Stage, client: Any, status: int) -> None:
     length = re.search(rb"Content-Length: (\d+)", response)
     assert length is not None
     assert len(response.partition(b"\r\n\r\n")[2]) == int(length[1])
-    assert client.ended
-    assert not client.lost
+    assert client.is_ended
+    assert not client.is_reset
 
 
 @pytest.mark.parametrize(("data", "status"), HEADS.values(), ids=HEADS.keys())
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_a_head_with_no_one_reading_is_answered_once_and_the_connection_closed(
-    data: bytes, status: int, bytewise: bool
+    data: bytes, status: int
 ) -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client()
-    if bytewise:
-        client.send_bytewise(data)
-    else:
-        client.send(data)
+    client.send(data)
     assert_refused(stage, client, status)
     assert stage.exchanges == []
     assert len(stage.refused) == 1
@@ -176,20 +96,20 @@ def test_a_head_with_no_one_reading_is_answered_once_and_the_connection_closed(
 @pytest.mark.parametrize("case", ["bare-lf", "te-and-cl", "version-2.0", "expectation"])
 def test_a_bad_request_behind_good_ones_is_answered_after_them(case: str) -> None:
     data, status = HEADS[case]
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client().send(GOOD + GOOD + data)
     response = client.take()
     assert response.startswith(HELLO + HELLO)
     assert status_of(response[2 * len(HELLO) :]) == status
     assert len(stage.exchanges) == 2
-    assert client.ended
+    assert client.is_ended
 
 
 def test_a_bad_request_waits_for_the_answers_before_it() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(GOOD + HEADS["bare-lf"][0])
     assert client.take() == b""
-    assert not client.closed
+    assert not client.is_closed
     stage.exchange.response_start(200, "OK", [])
     stage.exchange.response_body("slow")
     stage.exchange.response_done([])
@@ -200,16 +120,10 @@ def test_a_bad_request_waits_for_the_answers_before_it() -> None:
 
 
 @pytest.mark.parametrize(("data", "status"), BODIES.values(), ids=BODIES.keys())
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-def test_a_body_with_no_one_reading_is_an_error_on_its_exchange(
-    data: bytes, status: int, bytewise: bool
-) -> None:
-    stage = Stage()
+def test_a_body_with_no_one_reading_is_an_error_on_its_exchange(data: bytes, status: int) -> None:
+    stage = ServerHarness()
     client = stage.client().send(CHUNKED_POST)
-    if bytewise:
-        client.send_bytewise(data)
-    else:
-        client.send(data)
+    client.send(data)
     assert_refused(stage, client, status)
     names = [name for name in stage.names() if name != "request_body"]
     assert names == ["request_start", "error", "close", "done"]
@@ -217,75 +131,60 @@ def test_a_body_with_no_one_reading_is_an_error_on_its_exchange(
 
 
 def test_a_bad_body_after_the_response_was_started_resets_the_connection() -> None:
-    stage = Stage(lambda exchange: exchange.response_start(200, "OK", []))
+    stage = ServerHarness(lambda exchange: exchange.response_start(200, "OK", []))
     client = stage.client().send(CHUNKED_POST, b"X\r\n")
     assert client.take().startswith(OK)
-    assert client.lost
+    assert client.is_reset
     assert stage.names()[-3:] == ["error", "close", "done"]
 
 
 def test_a_bad_rest_of_a_body_after_the_response_closes_and_is_no_error(expected_logs: Any) -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED_POST, b"X\r\n")
     assert [record.levelname for record in expected_logs.records] == ["INFO"]
     assert client.take() == HELLO
-    assert client.ended
+    assert client.is_ended
     assert stage.events() == [stage.events()[0], ("done", None)]
 
 
 ACCEPTED: dict[str, tuple[bytes, bytes]] = {
     "four-empty-lines": (b"\r\n" * 4 + GOOD, HELLO),
-    "obs-text-in-value": (with_field("A: é"), HELLO),
-    "htab-in-value": (with_field("A: b\tc"), HELLO),
-    "any-octet-in-path": (head('GET /"<>\\^`{|} HTTP/1.1', "Host: origin"), HELLO),
-    "version-1.7": (head("GET / HTTP/1.7", "Host: origin"), HELLO),
-    "host-with-port": (head("GET / HTTP/1.1", "Host: origin:8080"), HELLO),
-    "host-ipv6": (head("GET / HTTP/1.1", "Host: [::1]:80"), HELLO),
-    "chunked-in-any-case": (post("Transfer-Encoding: Chunked", body=b"0\r\n\r\n"), HELLO),
-    "last-chunk-of-zeros": (post("Transfer-Encoding: chunked", body=b"000\r\n\r\n"), HELLO),
     "chunk-extension": (
         post("Transfer-Encoding: chunked", body=b'5 ; a = "b" ;c\r\nhello\r\n0\r\n\r\n'),
         HELLO,
     ),
     "get-with-body": (request("/", body=b"hello"), HELLO),
-    "delete-with-body": (request("/", method="DELETE", body=b"hello"), HELLO),
-    "options-asterisk": (head("OPTIONS * HTTP/1.1", "Host: origin"), HELLO),
     "upgrade-nobody-takes": (with_field("Connection: upgrade\r\nUpgrade: h2c"), HELLO),
-    "empty-length": (post("Content-Length: 0"), HELLO),
 }
 
 
 @pytest.mark.parametrize(("data", "response"), ACCEPTED.values(), ids=ACCEPTED.keys())
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_what_has_one_reading_is_accepted_and_the_connection_persists(
-    data: bytes, response: bytes, bytewise: bool
+    data: bytes, response: bytes
 ) -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     client = stage.client()
-    if bytewise:
-        client.send_bytewise(data)
-    else:
-        client.send(data)
+    client.send(data)
     assert client.take() == response
-    assert not client.closed
+    assert not client.is_closed
     assert stage.refused == []
     assert client.send(GOOD).take() == HELLO
 
 
 def test_obs_text_is_passed_on_as_bytes() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     stage.client().send(with_field(b"A: \xe9\xff"))
     assert stage.exchange.req_hdrs == [(b"Host", b"origin"), (b"A", b"\xe9\xff")]
 
 
 def test_the_body_of_a_get_is_given_to_the_program() -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     stage.client().send(request("/", body=b"hello"))
     assert ("request_body", b"hello") in stage.events()
 
 
 def test_the_authority_of_an_absolute_target_replaces_host() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     stage.client().send(head("GET http://Other:81/x HTTP/1.1", "A: b", "host: origin", "C: d"))
     exchange = stage.exchange
     assert exchange.uri == b"http://Other:81/x"
@@ -294,7 +193,7 @@ def test_the_authority_of_an_absolute_target_replaces_host() -> None:
 
 
 def test_a_host_that_is_not_the_targets_can_be_refused() -> None:
-    stage = Stage(answering, refuse_host_mismatch=True)
+    stage = ServerHarness(answering, refuse_host_mismatch=True)
     client = stage.client().send(head("GET http://ORIGIN:80/ HTTP/1.1", "Host: origin"))
     assert client.take() == HELLO
     client.send(head("GET http://other/ HTTP/1.1", "Host: origin"))
@@ -302,7 +201,7 @@ def test_a_host_that_is_not_the_targets_can_be_refused() -> None:
 
 
 def test_http_1_0_needs_no_host() -> None:
-    stage = Stage(answering)
+    stage = ServerHarness(answering)
     client = stage.client().send(head("GET / HTTP/1.0"))
     assert client.take().startswith(OK)
     assert stage.exchange.host == b""
@@ -310,16 +209,16 @@ def test_http_1_0_needs_no_host() -> None:
 
 
 def test_folded_lines_can_be_unfolded_but_not_before_the_first_field() -> None:
-    stage = Stage(answering, fold="unfold")
+    stage = ServerHarness(answering, fold="unfold")
     client = stage.client().send(with_field("A: b\r\n\t c"))
     assert client.take() == HELLO
     assert stage.exchange.req_hdrs[-1] == (b"A", b"b c")
-    client.send(HEADS["fold-on-first-field"][0])
+    client.send(head("GET / HTTP/1.1", " Host: origin"))
     assert_refused(stage, client, 400)
 
 
 def test_a_declared_length_over_the_limit_is_refused_before_the_body() -> None:
-    stage = Stage(answering_done, max_body_bytes=5)
+    stage = ServerHarness(answering_done, max_body_bytes=5)
     client = stage.client().send(post("Content-Length: 5", body=b"hello"))
     assert client.take() == HELLO
     client.send(post("Content-Length: 6"))
@@ -328,7 +227,7 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body() -> None:
 
 
 def test_a_chunked_body_over_the_limit_is_an_error_on_its_exchange() -> None:
-    stage = Stage(max_body_bytes=5)
+    stage = ServerHarness(max_body_bytes=5)
     client = stage.client().send(CHUNKED_POST, b"3\r\nabc\r\n3\r\ndef\r\n")
     assert_refused(stage, client, 413)
     assert stage.events()[1:] == [
@@ -343,7 +242,7 @@ def test_a_chunked_body_over_the_limit_is_an_error_on_its_exchange() -> None:
     "trailer", ["Content-Length: 3", "Transfer-Encoding: chunked", "Host: a", "Authorization: b"]
 )
 def test_forbidden_trailers_are_dropped_and_the_head_stays_as_it_was(trailer: str) -> None:
-    stage = Stage(answering_done)
+    stage = ServerHarness(answering_done)
     data = f"3\r\nabc\r\n0\r\nA: b\r\n{trailer}\r\n\r\n".encode()
     assert stage.client().send(CHUNKED_POST + data).take() == HELLO
     assert ("request_done", [(b"A", b"b")]) in stage.events()
@@ -351,30 +250,30 @@ def test_forbidden_trailers_are_dropped_and_the_head_stays_as_it_was(trailer: st
 
 
 def test_a_refused_head_leaves_nothing_of_the_input_in_the_answer() -> None:
-    client = Stage().client().send(head("GET /<script> HTTP/9.9", "Evil: <b>"))
+    client = ServerHarness().client().send(head("GET /<script> HTTP/9.9", "Evil: <b>"))
     response = client.take()
     assert b"script" not in response
     assert b"<b>" not in response
 
 
 def test_a_refusal_has_a_date() -> None:
-    client = Stage(send_date=True).client().send(b"X\n")
+    client = ServerHarness(send_date=True).client().send(b"X\n")
     assert b"\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n" in client.take()
 
 
 def test_refused_says_on_which_connection_and_why() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     told: list[tuple[Any, ...]] = []
     stage.server.remove_listeners("refused")
     stage.server.on("refused", lambda *args: told.append(args))
     client = stage.client().send(b"GET / HTTP/1.1\r\n\r\n")
     [(conn, error)] = told
-    assert conn is client.server_side
+    assert conn is stage.server_side(client)
     assert type(error).__name__ == "HostRequiredError"
 
 
 def test_a_refusal_that_nobody_listens_for_is_logged_for_information(expected_logs: Any) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     stage.server.remove_listeners("refused")
     stage.client().send(b"GET / HTTP/1.1\r\n\r\n")
     [record] = expected_logs.records

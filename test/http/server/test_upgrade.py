@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from server_support import HELLO, Client, Stage, answer, request
+from server_support import HELLO, ServerHarness, answer, request
 
 from thor.http.error import OutputStateError, OutputSyntaxError
 from thor.http.server import HttpServerExchange
 from thor.tcp import TcpConnection
-from thor.testing import Recorder
+from thor.testing import Peer, Recorder
 
 WEBSOCKET = request("/chat", "Connection: Upgrade", "Upgrade: websocket, x")
 CONNECT = b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n"
@@ -55,7 +55,7 @@ CASES = {
 @pytest.mark.parametrize(("data", "response"), CASES.values(), ids=CASES.keys())
 def test_the_connection_is_the_programs_after_the_answer(data: bytes, response: bytes) -> None:
     taker = Taker()
-    stage = Stage(taker)
+    stage = ServerHarness(taker)
     client = stage.client().send(data)
     assert client.take() == response
     assert taker.events == []
@@ -73,21 +73,22 @@ def test_the_connection_is_the_programs_after_the_answer(data: bytes, response: 
 @pytest.mark.parametrize(("data", "response"), CASES.values(), ids=CASES.keys())
 def test_bytes_that_came_with_the_request_come_first(data: bytes, response: bytes) -> None:
     taker = Taker(pause=True)
-    client = Stage(taker).client().send(data + b"early ")
+    stage = ServerHarness(taker)
+    client = stage.client().send(data + b"early ")
     assert client.take() == response
     client.send(b"late")
     assert taker.events == []
     assert taker.conn is not None
     taker.conn.pause(False)
-    client.stage.settle()
+    stage.settle()
     assert taker.events == [("data", b"early late")]
 
 
 def test_the_request_is_no_data_of_the_upgraded_connection() -> None:
     taker = Taker()
-    stage = Stage(taker)
+    stage = ServerHarness(taker)
     client = stage.client()
-    client.server_side.on(
+    stage.server_side(client).on(
         "pause", lambda _: None
     )  # a listener of the program's makes no difference
     client.send(WEBSOCKET)
@@ -97,8 +98,8 @@ def test_the_request_is_no_data_of_the_upgraded_connection() -> None:
 @pytest.mark.parametrize("early", [b"", b"early"])
 def test_a_fin_that_came_with_the_request_is_told_again(early: bytes) -> None:
     taker = Taker()
-    stage = Stage()
-    client = stage.client().send(WEBSOCKET + early).finish()
+    stage = ServerHarness()
+    client = stage.client().send(WEBSOCKET + early).end()
     taker.take(stage.exchange)
     stage.settle()
     assert taker.events == [
@@ -107,18 +108,18 @@ def test_a_fin_that_came_with_the_request_is_told_again(early: bytes) -> None:
         ("close",),
         ("disconnect",),
     ]
-    assert client.ended
+    assert client.is_ended
 
 
 def test_half_open_is_the_programs_choice_after_an_upgrade() -> None:
     taker = Taker()
-    client = Stage(taker).client().send(WEBSOCKET).finish()
+    client = ServerHarness(taker).client().send(WEBSOCKET).end()
     assert taker.events == [("end",), ("close",), ("disconnect",)]
-    assert client.ended
+    assert client.is_ended
 
 
 def test_an_upgrade_can_wait_and_a_pipelined_request_is_data() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(WEBSOCKET + request("/2"))
     taker = Taker()
     taker.take(stage.exchange)
@@ -128,7 +129,7 @@ def test_an_upgrade_can_wait_and_a_pipelined_request_is_data() -> None:
 
 
 def test_an_upgrade_behind_other_requests_waits_for_its_turn() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(request() + WEBSOCKET)
     answer(stage.exchange)
     assert client.take() == HELLO
@@ -138,12 +139,12 @@ def test_an_upgrade_behind_other_requests_waits_for_its_turn() -> None:
 
 
 def test_an_upgrade_after_an_answer_that_has_not_left_keeps_its_done() -> None:
-    stage = Stage()
-    client = stage.client().stop_reading().send(request() + WEBSOCKET)
+    stage = ServerHarness()
+    client = stage.client().pause().send(request() + WEBSOCKET)
     answer(stage.exchange)
     stage.settle()
     stage.exchange.upgrade(b"websocket")
-    client.read_on()
+    client.pause(False)
     assert client.take() == HELLO + SWITCHED
     assert [stage.names(i).count("done") for i in (0, 1)] == [1, 1]
 
@@ -158,7 +159,7 @@ NOT_OFFERED = {
 
 @pytest.mark.parametrize("data", NOT_OFFERED.values(), ids=NOT_OFFERED.keys())
 def test_what_the_client_did_not_offer_raises_and_the_request_goes_on(data: bytes) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(data)
     with pytest.raises(OutputStateError):
         stage.exchange.upgrade("websocket")
@@ -169,7 +170,7 @@ def test_what_the_client_did_not_offer_raises_and_the_request_goes_on(data: byte
 
 
 def test_an_upgrade_before_the_body_was_read_raises() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(WEBSOCKET.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"))
     with pytest.raises(OutputStateError):
         stage.exchange.upgrade("websocket")
@@ -179,7 +180,7 @@ def test_an_upgrade_before_the_body_was_read_raises() -> None:
 
 
 def test_an_upgrade_with_a_bad_field_raises_and_nothing_is_sent() -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(WEBSOCKET)
     with pytest.raises(OutputSyntaxError):
         stage.exchange.upgrade("websocket", [("a b", "c")])
@@ -190,10 +191,10 @@ def test_an_upgrade_with_a_bad_field_raises_and_nothing_is_sent() -> None:
 
 @pytest.mark.parametrize("how", ["reset", "answered", "upgraded"])
 def test_an_upgrade_of_an_exchange_that_is_over_raises(how: str) -> None:
-    stage = Stage()
+    stage = ServerHarness()
     client = stage.client().send(WEBSOCKET)
     if how == "reset":
-        client.reset()
+        client.abort()
     elif how == "answered":
         answer(stage.exchange)
     else:
@@ -203,8 +204,8 @@ def test_an_upgrade_of_an_exchange_that_is_over_raises(how: str) -> None:
 
 
 def test_after_an_upgrade_nothing_is_emitted_but_done() -> None:
-    stage = Stage(Taker())
-    stage.client().send(WEBSOCKET).reset()
+    stage = ServerHarness(Taker())
+    stage.client().send(WEBSOCKET).abort()
     assert stage.names() == ["request_start", "done"]
     with pytest.raises(OutputStateError):
         stage.exchange.response_start(200, "OK", [])
@@ -216,10 +217,10 @@ def test_a_listener_that_raises_on_an_upgraded_connection_resets_it(expected_log
         conn.on("data", lambda data: 1 / 0)
         conn.pause(False)
 
-    stage = Stage(take)
+    stage = ServerHarness(take)
     stage.loop.on_exception = "log"
     client = stage.client().send(WEBSOCKET, b"x")
-    assert client.lost
+    assert client.is_reset
 
 
 # -- CONNECT without a taker --------------------------------------------------------------------
@@ -231,25 +232,27 @@ REFUSED = (
 
 @pytest.mark.parametrize("behind", [b"", b"tunnel data", request("/smuggled")])
 def test_a_naive_200_to_connect_opens_no_tunnel(behind: bytes) -> None:
-    stage = Stage(answer)
+    stage = ServerHarness(answer)
     client = stage.client().send(CONNECT + behind)
     assert client.take() == REFUSED
-    assert client.ended
+    assert client.is_ended
     assert len(stage.exchanges) == 1
     assert stage.events()[-1] == ("done", None)
 
 
 def test_another_answer_to_connect_is_sent_and_the_connection_closed() -> None:
-    stage = Stage(lambda exchange: answer(exchange, status=407))
-    client: Client = stage.client().send(CONNECT + b"data")
+    stage = ServerHarness(lambda exchange: answer(exchange, status=407))
+    client: Peer = stage.client().send(CONNECT + b"data")
     assert client.take() == HELLO.replace(b"200", b"407").replace(
         b"5\r\n\r\n", b"5\r\nConnection: close\r\n\r\n"
     )
-    assert client.ended
+    assert client.is_ended
 
 
 def test_a_tunnel_has_no_body_framing_and_a_date() -> None:
-    stage = Stage(lambda exchange: exchange.upgrade("", [("Content-Length", "5")]), send_date=True)
+    stage = ServerHarness(
+        lambda exchange: exchange.upgrade("", [("Content-Length", "5")]), send_date=True
+    )
     client = stage.client().send(CONNECT)
     head = client.take()
     assert head.startswith(b"HTTP/1.1 200 ")

@@ -16,7 +16,8 @@ back to its server, empty, for the next connection that receives something: most
 An exchange ends in one of three ways. It is answered: then it only waits for its last byte to
 leave, which is `done(None)`. It is lost: `error`, `close`, `done(error)`. Or it hands its
 connection to another protocol. Whoever ends it takes it from the connection at once, so that
-nothing more can happen to it; its events are emitted after the present callback, since a method may be the cause.
+nothing more can happen to it; its events are emitted after the present callback, since a method may
+be the cause.
 
 A connection ends in three ways as well. `abort`: reset it. `close_when_sent`: send what is queued,
 then close. `close_lingering`: the same, but what the client is still sending is read and dropped
