@@ -123,6 +123,8 @@ class ServerStreamHandler(Protocol):
     """What a stream calls: the server's exchange."""
 
     method: bytes
+    uri: bytes
+    req_hdrs: RawHeaders
     response_state: ServerWriting
     request_paused: bool
     #: Whether the client still waits for a 100; the stream clears it.
@@ -131,9 +133,6 @@ class ServerStreamHandler(Protocol):
 
     def emit(self, event: str, *args: object) -> bool:
         """Emit an event of the exchange. Returns: whether anybody listens"""
-
-    def start(self) -> None:
-        """Emit `request_start`."""
 
     def has_listener(self, event: str) -> bool:
         """Return whether anybody listens for `event`."""

@@ -147,7 +147,8 @@ class HttpServerConnection:
         self.needs_check = server.draining or server.crowded
         self._request_state = HEAD
         self._head = NEW
-        self._pumping = False
+        #: Whether `_pump` runs, which looks for responses that have ended.
+        self.pumping = False
         self.timeouts = ServerTimeouts(self, server, self.loop)
         tcp_conn.owner = self
         tcp_conn.allow_half_open = True
@@ -250,7 +251,7 @@ class HttpServerConnection:
         tcp_conn = self.tcp_conn
         if tcp_conn is None:
             return
-        self._pumping = True
+        self.pumping = True
         try:
             while not self._closing:
                 exchange = self.exchange
@@ -267,7 +268,7 @@ class HttpServerConnection:
                 ):
                     break
         finally:
-            self._pumping = False
+            self.pumping = False
         if (
             tcp_conn.read_paused
             and self.reader.buffered <= self.server.read_ahead_bytes
@@ -296,7 +297,8 @@ class HttpServerConnection:
         stream = self._stream
         if stream is None:
             stream = self._stream = Http1ServerStream(self)
-        stream.begin(head)
+        stream.method, stream.http11 = head.method, head.http11
+        stream.keep_alive = stream.client_keep_alive = head.keep_alive
         server = self.server
         exchange = self.exchange = server.exchange_class(stream, head)
         self._request_state = READ_BODY
@@ -304,7 +306,7 @@ class HttpServerConnection:
             self._end_exchange(OutputStateError("nobody listens for exchanges"))
         if exchange.response_state is not DONE and exchange is self.exchange:
             if exchange.relay_side is None:
-                exchange.start()
+                exchange.emit("request_start", exchange.method, exchange.uri, exchange.req_hdrs)
             if exchange.response_state is not DONE and exchange is self.exchange:
                 if not reader.complete:
                     self._begin_body(exchange)
@@ -474,8 +476,6 @@ class HttpServerConnection:
 
     def on_response_end(self) -> None:
         """Begin with the next request: the response was written whole."""
-        if self._pumping:
-            return  # `_pump` looks at it
         exchange, reader, stream = self.exchange, self.reader, self._stream
         if (
             reader.complete
@@ -495,7 +495,9 @@ class HttpServerConnection:
 
         Returns: whether to look for the next request now
         """
-        self._release(exchange)
+        self.exchange = None
+        if not exchange.release():
+            self._await_sent(exchange)
         stream = self._stream
         assert stream is not None
         reader = self.reader
@@ -516,7 +518,8 @@ class HttpServerConnection:
             else:
                 self.close_when_sent()
             return False
-        self.timeouts.since = now = self.loop.now
+        timeouts = self.timeouts
+        timeouts.since = now = self.loop.now
         server = self.server
         if self.needs_check:
             if not unread and self._half_closed:
@@ -525,22 +528,23 @@ class HttpServerConnection:
             self.timeouts.arm()
         else:
             if idle_timeout := server.idle_timeout:
-                self.timeouts.begin_idle(now, idle_timeout)
+                # What `arm` would set, at less cost.
+                timeouts.deadline_at = at = now + idle_timeout
+                if at < timeouts.deadline_entry:
+                    self.loop.deadlines.arm(timeouts, at)
             if not unread:
                 self.reader = NO_READER
                 if reader.limits is server.limits:
                     server.spare_readers.append(reader)
         return unread
 
-    def _release(self, exchange: ServerStreamHandler) -> None:
-        """Have an exchange whose response was written emit nothing more but `done`."""
-        self.exchange = None
-        if not exchange.release():
-            tcp_conn = self.tcp_conn
-            assert tcp_conn is not None
-            if self._unsent is None:
-                self._unsent = UnsentResponses(tcp_conn)
-            self._unsent.add(exchange)
+    def _await_sent(self, exchange: ServerStreamHandler) -> None:
+        """End an exchange when the last byte of its response has left."""
+        tcp_conn = self.tcp_conn
+        assert tcp_conn is not None
+        if self._unsent is None:
+            self._unsent = UnsentResponses(tcp_conn)
+        self._unsent.add(exchange)
 
     def upgrade(self, head: bytes) -> TcpConnection:
         """Send the head of a switch of protocols, and hand the connection over, paused."""
@@ -657,7 +661,9 @@ class HttpServerConnection:
             return
         exchange = self.exchange
         if exchange is not None and exchange.response_state is DONE:
-            self._release(exchange)
+            self.exchange = None
+            if not exchange.release():
+                self._await_sent(exchange)
         elif exchange is not None and exchange.response_state is BODY:
             assert self._stream is not None
             if self._stream.framing == UNTIL_CLOSE:

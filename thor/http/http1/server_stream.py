@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from thor.http.error import HttpError
     from thor.http.http1.server_timeouts import ServerTimeouts
     from thor.http.streams import ServerStreamHandler
-    from thor.http.wire.head import RequestHead
     from thor.http.wire.reader import RequestReader
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
@@ -72,6 +71,8 @@ class StreamConnection(ServerConnection, Protocol):
     timeouts: ServerTimeouts
     #: Whether something has happened after which a connection may not persist.
     needs_check: bool
+    #: Whether it looks for the end of the response itself, when the present callback returns.
+    pumping: bool
 
     @property
     def server(self) -> StreamServer:
@@ -113,30 +114,24 @@ class Http1ServerStream:
     """
 
     __slots__ = (
-        "_http11",
         "_length_left",
-        "_method",
         "client_keep_alive",
         "connection",
         "framing",
+        "http11",
         "keep_alive",
+        "method",
     )
 
     def __init__(self, connection: StreamConnection) -> None:
         self.connection = connection
-        self._method = b""
-        self._http11 = True
+        #: Of the request: its method, and whether it came as HTTP/1.1.
+        self.method = b""
+        self.http11 = True
         #: Whether the request allows the connection to persist; whether it will.
         self.client_keep_alive = self.keep_alive = True
         #: Of the response, as in `wire.framing`.
         self.framing = NO_BODY
-        self._length_left = 0
-
-    def begin(self, head: RequestHead) -> None:
-        """Serve the exchange of a request that has this head."""
-        self._method = head.method
-        self._http11 = head.http11
-        self.client_keep_alive = self.keep_alive = head.keep_alive
         self._length_left = 0
 
     @property
@@ -170,14 +165,14 @@ class Http1ServerStream:
         early = not conn.reader.complete
         if early:
             fields = field_list(fields)  # a head may be made of it twice
-        if early or conn.needs_check or self._method == b"CONNECT":
+        if early or conn.needs_check or self.method == b"CONNECT":
             keep_alive = keep_alive and conn.can_persist()
         server = conn.server
         valid = server.send_date and conn.loop.now < server.date_valid_until
         date = server.date_line if valid else server.current_date_line()
-        head = response_head(status, phrase, fields, self._method, self._http11, keep_alive, date)
+        head = response_head(status, phrase, fields, self.method, self.http11, keep_alive, date)
         if early and head.keep_alive and not conn.can_discard_body(head.framing):
-            head = response_head(status, phrase, fields, self._method, self._http11, False, date)
+            head = response_head(status, phrase, fields, self.method, self.http11, False, date)
         if head.framing == NO_BODY:
             head = self._check_bodiless(head, date)
         data, self.framing, self._length_left, self.keep_alive = head
@@ -197,11 +192,11 @@ class Http1ServerStream:
         kind = head.data[9:10]
         if kind == b"1":
             raise OutputSyntaxError("not a final status: see response_nonfinal() and upgrade()")
-        if kind == b"2" and self._method == b"CONNECT":
+        if kind == b"2" and self.method == b"CONNECT":
             # Only upgrade() opens a tunnel; a client must not believe that it has one.
             fields = [("Allow", ""), ("Content-Length", "0")]
             head = response_head(
-                405, "Method Not Allowed", fields, b"CONNECT", self._http11, False, date_line
+                405, "Method Not Allowed", fields, b"CONNECT", self.http11, False, date_line
             )
             # The body of what the program meant is dropped.
             return OutgoingHead(head.data, NO_BODY, 0, False)
@@ -213,7 +208,7 @@ class Http1ServerStream:
         """Send an informational response; a client that speaks HTTP/1.0 does not get it (RFC 9110
         section 15.2)."""
         data = informational_head(status, phrase, fields)
-        if self._http11:
+        if self.http11:
             self._write(data)
             if data.startswith(b"HTTP/1.1 100"):
                 self.connection.on_continue_sent()
@@ -223,10 +218,10 @@ class Http1ServerStream:
         conn = self.connection
         if self._open_connection() is None:
             raise OutputStateError("upgrade of an exchange that is over")
-        if self._method == b"CONNECT":
+        if self.method == b"CONNECT":
             date_line = conn.server.current_date_line()
             phrase = "Connection established"
-            head = response_head(200, phrase, fields, b"CONNECT", self._http11, True, date_line)
+            head = response_head(200, phrase, fields, b"CONNECT", self.http11, True, date_line)
             return conn.upgrade(head.data)
         if not conn.reader.complete:
             raise OutputStateError("upgrade before the request's body was read")
@@ -284,7 +279,8 @@ class Http1ServerStream:
             raise error
         if close:
             self.keep_alive = False
-        self.connection.on_response_end()
+        if not self.connection.pumping:
+            self.connection.on_response_end()
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self._open_connection()

@@ -253,12 +253,6 @@ class ServerTimeouts:
         self.since = self._loop.clock.monotonic()
         self.arm()
 
-    def begin_idle(self, now: float, idle_timeout: float) -> None:
-        """Begin the wait for the next request: what `arm` would set, at less cost."""
-        self.deadline_at = at = now + idle_timeout
-        if at < self.deadline_entry:
-            self._loop.deadlines.arm(self, at)
-
     def begin_body(self) -> None:
         """Begin to wait for a body, which has to arrive fast enough from now on."""
         self.window_start = self._loop.clock.monotonic()

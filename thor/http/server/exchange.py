@@ -260,10 +260,6 @@ class HttpServerExchange(EventEmitter):
         """Have `side` called directly for the request, and as the sink for all other events."""
         self.relay_side = self._sink = side
 
-    def start(self) -> None:
-        """Emit `request_start`."""
-        self.emit("request_start", self.method, self.uri, self.req_hdrs)
-
     def has_listener(self, event: str) -> bool:
         """Return whether anybody listens for `event`."""
         listeners = self._listeners
