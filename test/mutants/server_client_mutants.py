@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutations import Mutant
 
-PATIENCE = ("test/http/server/test_patience.py",)
+PATIENCE = ("test/http/server/test_timeouts.py",)
 LINGERING = ("test/http/server/test_lingering.py",)
 DRAINING = ("test/http/server/test_draining.py",)
 PERSISTENCE = ("test/http/server/test_persistence.py",)
@@ -28,7 +28,7 @@ CLIENT_POOL = "thor/http/client/pool.py"
 MUTANTS = (
     Mutant(
         "server-head-timeout-restarts",
-        SERVER_CONNECTION,
+        "thor/http/http1/server_requests.py",
         "        elif self._head is not STARTED and self.reader.started:\n",
         "        elif self.reader.started:\n",
         PATIENCE,
@@ -55,12 +55,12 @@ MUTANTS = (
         SERVER_PATIENCE,
         "    if wait.half_closed and settings.half_close_timeout:\n",
         "    if False:\n",
-        ("test/http/server/test_patience.py", *HALF_CLOSE),
+        ("test/http/server/test_timeouts.py", *HALF_CLOSE),
         "a client that has closed its side is answered for ever",
     ),
     Mutant(
         "server-idle-timeout",
-        SERVER_CONNECTION,
+        "thor/http/http1/server_requests.py",
         "            if idle_timeout := server.idle_timeout:\n",
         "            if idle_timeout := None:\n",
         PATIENCE,
@@ -84,8 +84,8 @@ MUTANTS = (
     ),
     Mutant(
         "server-drain-closes",
-        SERVER_CONNECTION,
-        "        if self.server.draining or self.server.crowded:\n            return False\n",
+        "thor/http/http1/server_requests.py",
+        "        if self._server.draining or self._server.crowded:\n            return False\n",
         "",
         DRAINING,
         "a response of a server that stops promises a next request",
@@ -100,8 +100,8 @@ MUTANTS = (
     ),
     Mutant(
         "server-drain-bytes",
-        SERVER_CONNECTION,
-        "                if self._discarded > self.server.drain_bytes:\n",
+        "thor/http/http1/server_requests.py",
+        "                if self._discarded > self._server.drain_bytes:\n",
         "                if False:\n",
         PERSISTENCE,
         "the rest of a request that was answered is read without an end",
@@ -116,7 +116,7 @@ MUTANTS = (
     ),
     Mutant(
         "server-unread-continue",
-        SERVER_CONNECTION,
+        "thor/http/http1/server_requests.py",
         "        if exchange.expects_continue and not reader.complete and not reader.buffered:\n",
         "        if False:\n",
         PERSISTENCE,
@@ -124,8 +124,8 @@ MUTANTS = (
     ),
     Mutant(
         "server-half-closed-persists",
-        SERVER_CONNECTION,
-        "        return not self._half_closed or reader.buffered > 0\n",
+        "thor/http/http1/server_requests.py",
+        "        return not self._connection.half_closed or reader.buffered > 0\n",
         "        return True\n",
         HALF_CLOSE,
         "a client that has closed its side is promised a next response",
@@ -141,15 +141,15 @@ MUTANTS = (
     Mutant(
         "server-upgrade-loses-data",
         SERVER_CONNECTION,
-        "        rest = self.reader.take_rest()\n",
-        '        rest = self.reader.take_rest() and b""\n',
+        "        rest = self.requests.reader.take_rest()\n",
+        '        rest = self.requests.reader.take_rest() and b""\n',
         UPGRADE,
         "what came behind an upgrade request is lost",
     ),
     Mutant(
         "server-error-to-head",
         ENDING,
-        '        if self.exchange is not None and self.exchange.method == b"HEAD":\n',
+        '        if self.requests.exchange is not None and self.requests.exchange.method == b"HEAD":\n',
         "        if False:\n",
         ("test/http/server/test_any_order.py",),
         "an error response to HEAD has a body",

@@ -165,7 +165,7 @@ def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
     conn = stage.server_side(client)
     assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
     assert conn.read_paused
-    reader = stage.exchange.http_conn.reader
+    reader = stage.exchange.http_conn.requests.reader
     while len(stage.exchanges) < 10_000 or stage.exchange.response_state is not ServerWriting.DONE:
         answer(stage.exchange)
         stage.settle()
@@ -218,7 +218,7 @@ def test_pausing_bounds_the_memory_and_stops_the_client() -> None:
     client = stage.client().send(request("/", f"Content-Length: {size}", method="PUT"))
     client.send(b"x" * size)
     assert stage.server_side(client).read_paused
-    assert stage.exchange.http_conn.reader.buffered <= 3 * 64 * 1024
+    assert stage.exchange.http_conn.requests.reader.buffered <= 3 * 64 * 1024
     assert stage.names() == ["request_start"]
     stage.exchange.pause(False)
     stage.settle()

@@ -62,25 +62,14 @@ class StreamServer(Protocol):
         """Return the Date field line of responses; empty if none is sent."""
 
 
-class StreamConnection(ServerConnection, Protocol):
-    """What a stream knows of its connection."""
+class StreamRequests(Protocol):
+    """What a stream knows of the requests of its connection."""
 
-    loop: LoopBase
+    #: The present one.
     exchange: ServerStreamHandler | None
     reader: RequestReader
-    timeouts: ServerTimeouts
-    #: Whether something has happened after which a connection may not persist.
-    needs_check: bool
-    #: Whether it looks for the end of the response itself, when the present callback returns.
-    pumping: bool
-
-    @property
-    def server(self) -> StreamServer:
-        """The server, with its settings."""
-
-    @property
-    def is_client_tls(self) -> bool:
-        """Whether the client came by TLS."""
+    #: Whether they look for the end of a response themselves, when the present callback returns.
+    running: bool
 
     def can_persist(self) -> bool:
         """Return whether what arrives next is a request, or can be one."""
@@ -97,8 +86,25 @@ class StreamConnection(ServerConnection, Protocol):
     def on_response_end(self) -> None:
         """Take note that the response was written whole."""
 
-    def resume_reading(self) -> None:
+    def resume(self) -> None:
         """Deliver the present request again."""
+
+
+class StreamConnection(ServerConnection, Protocol):
+    """What a stream knows of its connection."""
+
+    loop: LoopBase
+    timeouts: ServerTimeouts
+    #: Whether something has happened after which a connection may not persist.
+    needs_check: bool
+
+    @property
+    def server(self) -> StreamServer:
+        """The server, with its settings."""
+
+    @property
+    def is_client_tls(self) -> bool:
+        """Whether the client came by TLS."""
 
     def abort(self, error: HttpError) -> None:
         """Reset the connection."""
@@ -115,6 +121,7 @@ class Http1ServerStream:
 
     __slots__ = (
         "_length_left",
+        "_requests",
         "client_keep_alive",
         "connection",
         "framing",
@@ -123,8 +130,9 @@ class Http1ServerStream:
         "method",
     )
 
-    def __init__(self, connection: StreamConnection) -> None:
+    def __init__(self, connection: StreamConnection, requests: StreamRequests) -> None:
         self.connection = connection
+        self._requests = requests
         #: Of the request: its method, and whether it came as HTTP/1.1.
         self.method = b""
         self.http11 = True
@@ -159,19 +167,20 @@ class Http1ServerStream:
     def send_head(self, status: int | str | bytes, phrase: str | bytes, fields: HeadersIn) -> None:
         """Send the head of the final response; see `ServerStream`."""
         conn = self.connection
-        exchange = conn.exchange
+        requests = self._requests
+        exchange = requests.exchange
         assert exchange is not None
         keep_alive = self.keep_alive
-        early = not conn.reader.complete
+        early = not requests.reader.complete
         if early:
             fields = field_list(fields)  # a head may be made of it twice
         if early or conn.needs_check or self.method == b"CONNECT":
-            keep_alive = keep_alive and conn.can_persist()
+            keep_alive = keep_alive and requests.can_persist()
         server = conn.server
         valid = server.send_date and conn.loop.now < server.date_valid_until
         date = server.date_line if valid else server.current_date_line()
         head = response_head(status, phrase, fields, self.method, self.http11, keep_alive, date)
-        if early and head.keep_alive and not conn.can_discard_body(head.framing):
+        if early and head.keep_alive and not requests.can_discard_body(head.framing):
             head = response_head(status, phrase, fields, self.method, self.http11, False, date)
         if head.framing == NO_BODY:
             head = self._check_bodiless(head, date)
@@ -211,7 +220,7 @@ class Http1ServerStream:
         if self.http11:
             self._write(data)
             if data.startswith(b"HTTP/1.1 100"):
-                self.connection.on_continue_sent()
+                self._requests.on_continue_sent()
 
     def upgrade(self, protocol: bytes, fields: HeadersIn) -> TcpConnection:
         """Switch to another protocol; see `ServerStream`."""
@@ -223,7 +232,7 @@ class Http1ServerStream:
             phrase = "Connection established"
             head = response_head(200, phrase, fields, b"CONNECT", self.http11, True, date_line)
             return conn.upgrade(head.data)
-        if not conn.reader.complete:
+        if not self._requests.reader.complete:
             raise OutputStateError("upgrade before the request's body was read")
         return conn.upgrade(switching_head(protocol, fields))
 
@@ -261,7 +270,7 @@ class Http1ServerStream:
 
     def send_end(self, trailers: HeadersIn, close: bool) -> None:
         """End the response; see `ServerStream`."""
-        exchange = self.connection.exchange
+        exchange = self._requests.exchange
         assert exchange is not None
         exchange.response_state = DONE
         if self.framing == CHUNKED:
@@ -279,14 +288,14 @@ class Http1ServerStream:
             raise error
         if close:
             self.keep_alive = False
-        if not self.connection.pumping:
-            self.connection.on_response_end()
+        if not self._requests.running:
+            self._requests.on_response_end()
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self._open_connection()
         if tcp_conn is not None:
             return tcp_conn.write(data)
-        exchange = self.connection.exchange
+        exchange = self._requests.exchange
         if exchange is not None:
             # The program is told when the connection has noticed.
             exchange.response_state = FAILED
@@ -296,7 +305,7 @@ class Http1ServerStream:
 
     def resume(self) -> None:
         """Deliver the request again, after the exchange was paused."""
-        self.connection.resume_reading()
+        self._requests.resume()
 
     def abort(self, flush: bool) -> None:
         """Reset the connection; with `flush`, what was written leaves before."""
@@ -347,21 +356,19 @@ class Http1ServerStream:
 
     def bytes_expected(self) -> int:
         """Return how many bytes of the request's body are still to arrive; see `Spliceable`."""
-        conn = self.connection
-        exchange = conn.exchange
+        exchange = self._requests.exchange
         if exchange is None or exchange.request_paused:
             return 0
-        return conn.reader.body_due
+        return self._requests.reader.body_due
 
     def on_spliced_in(self, count: int) -> None:
         """Count bytes of the request's body that arrived and were moved."""
-        conn = self.connection
-        conn.timeouts.note_received(count)
-        conn.reader.skip_body(count)
+        self.connection.timeouts.note_received(count)
+        self._requests.reader.skip_body(count)
 
     def bytes_promised(self) -> int:
         """Return how many bytes of the response's body are still to be sent."""
-        exchange = self.connection.exchange
+        exchange = self._requests.exchange
         sending = exchange is not None and exchange.response_state is BODY
         return self._length_left if sending and self.framing == LENGTH else 0
 

@@ -197,6 +197,9 @@ class TimedConnection(Protocol):
     def abort(self, error: HttpError) -> None:
         """Reset the connection."""
 
+    def failed(self, exc: BaseException) -> None:
+        """React to a listener that raised."""
+
     def close_when_sent(self) -> None:
         """Close when everything was sent."""
 
@@ -310,6 +313,10 @@ class ServerTimeouts:
             )
         elif timeout is Timeout.SEND:
             self._connection.abort(SendTimeoutError("the client does not read its response"))
+
+    def failed(self, exc: BaseException) -> None:
+        """Have the connection react to a listener that raised; called by the loop."""
+        self._connection.failed(exc)
 
     def _on_idle(self, tcp_conn: TcpConnection) -> None:
         """Close; but wait again for a client that has not been sent everything yet."""
