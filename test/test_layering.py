@@ -1,13 +1,14 @@
-"""Who may call whom: the rules of the house, checked from the source.
+"""Which package may import which, and use what of it: the rules, checked from the source.
 
-The rooms stand in a chain, and imports go left along it:
+The packages are layers, and imports go left:
 
     native, types, lazy, cache <- events <- loop <- dns, binding, udp, tcp, workers <- tls <- http
         <- files <- proxy | asgi | web | green <- cli
 
 An import inside a function counts like one at the top: it is an edge at run time. One inside
-`if TYPE_CHECKING:` does not: annotations may name what a program hands over at run time, which
-is how a lower room talks of a higher one without calling it.
+`if TYPE_CHECKING:` does not: annotations may name what a program passes at run time, which
+is how a lower layer describes a higher one without calling it. Inside a package it counts, too: the
+modules of a package import each other without a cycle.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +31,7 @@ from thor_support import ROOT
 
 # -- the tables ---------------------------------------------------------------------------------
 
-CHAIN = (
+LAYERS = (
     ("native", "types", "lazy", "cache"),
     ("events",),
     ("loop",),
@@ -41,27 +43,27 @@ CHAIN = (
     ("cli",),
 )
 
-#: What a room may import beyond what is left of it.
-BESIDE = {
+#: What a package may import beyond what is left of it.
+SIDEWAYS = {
     "binding": {"dns"},
     "tcp": {"dns", "binding"},  # names are resolved before they are connected to
     "udp": {"dns", "binding"},
     "aio": {"types", "events", "loop"},
-    "testing": {room for rooms in CHAIN for room in rooms} - {"cli"},
-    "development": {room for rooms in CHAIN for room in rooms} - {"cli"},
+    "testing": {package for layer in LAYERS for package in layer} - {"cli"},
+    "development": {package for layer in LAYERS for package in layer} - {"cli"},
     # The public names.
-    "thor": {room for rooms in CHAIN for room in rooms} - {"cli"} | {"aio", "development"},
+    "thor": {package for layer in LAYERS for package in layer} - {"cli"} | {"aio", "development"},
     "__main__": {"cli"},
     "cli": {"thor", "development"},
 }
 
 #: asyncio is hosted by name only: these import the bridge inside a function, when it is first used.
 #: So is development mode imported when it is switched on: it knows all that it checks.
-LAZILY = {("events", "aio"), ("loop", "aio"), ("loop", "development")}
+DEFERRED = {("events", "aio"), ("loop", "aio"), ("loop", "development")}
 
 #: The same inside `http` (rules 1 and 2): `wire` knows its own files, headers and errors; the
 #: client and the server never know each other.
-HTTP_CHAIN = (
+HTTP_LAYERS = (
     ("semantics",),
     ("error",),
     ("headers",),
@@ -74,7 +76,7 @@ HTTP_CHAIN = (
     ("common",),  # re-exports for programs that exist; nothing here needs it
 )
 
-#: Files of `http` that know bytes alone: of the other rooms they may import these.
+#: Files of `http` that know bytes alone: of the other packages they may import these.
 HTTP_PURE = {
     "semantics": set(),
     "error": set(),
@@ -143,8 +145,11 @@ MODULES = modules_of(ROOT / "thor")
 
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, module: str, package: str, known: dict[str, Path]) -> None:
+    def __init__(
+        self, module: str, package: str, known: dict[str, Path], for_types: bool = False
+    ) -> None:
         self.module = module
+        self.for_types = for_types
         self.package = package
         self.known = known
         self.depth = 0
@@ -152,9 +157,8 @@ class _Reader(ast.NodeVisitor):
 
     def visit_If(self, node: ast.If) -> None:
         test = node.test
-        if (
-            test.id if isinstance(test, ast.Name) else getattr(test, "attr", "")
-        ) == "TYPE_CHECKING":
+        name = test.id if isinstance(test, ast.Name) else getattr(test, "attr", "")
+        if name == "TYPE_CHECKING" and not self.for_types:
             for other in node.orelse:
                 self.visit(other)
         else:
@@ -187,10 +191,11 @@ class _Reader(ast.NodeVisitor):
 
 
 def read_imports(
-    module: str, source: str, *, package: bool, known: dict[str, Path]
+    module: str, source: str, *, package: bool, known: dict[str, Path], for_types: bool = False
 ) -> list[Import]:
-    """The run-time imports of one module's source."""
-    reader = _Reader(module, module if package else module.rpartition(".")[0], known)
+    """Return the run-time imports of one module's source; with `for_types`, those for type checking
+    too."""
+    reader = _Reader(module, module if package else module.rpartition(".")[0], known, for_types)
     reader.visit(ast.parse(source))
     return reader.found
 
@@ -201,32 +206,32 @@ def all_imports() -> Iterator[Import]:
         yield from read_imports(module, path.read_text(), package=package, known=MODULES)
 
 
-def room_of(module: str) -> str:
-    """`thor.http.wire.head` is in `http`; the package itself is the room `thor`."""
+def package_of(module: str) -> str:
+    """`thor.http.wire.head` is in `http`; the package itself is the package `thor`."""
     return module.split(".")[1] if "." in module else module
 
 
-def inner_room_of(module: str) -> str:
+def subpackage_of(module: str) -> str:
     """`thor.http.wire.head` is in `wire` of `http`; `thor.http` itself is ''."""
     return ".".join(module.split(".")[2:3])
 
 
-def left_along(chain: Sequence[Sequence[str]]) -> dict[str, set[str]]:
-    """Room to the rooms that it may import: itself, and what is left of it."""
+def allowed_along(chain: Sequence[Sequence[str]]) -> dict[str, set[str]]:
+    """Room to the packages that it may import: itself, and what is left of it."""
     allowed: dict[str, set[str]] = {}
-    for rooms in chain:
+    for packages in chain:
         left = set(allowed)
-        allowed |= {room: left | {room} for room in rooms}
+        allowed |= {package: left | {package} for package in packages}
     return allowed
 
 
-def allowed_rooms() -> dict[str, set[str]]:
-    """The table of edges between the rooms of `thor`."""
-    allowed = left_along(CHAIN)
-    for room in [room for rooms in CHAIN[CHAIN.index(("loop",)) + 1 :] for room in rooms]:
-        allowed[room].add("aio")
-    for room, more in BESIDE.items():
-        allowed[room] = allowed.get(room, {room}) | more
+def allowed_packages() -> dict[str, set[str]]:
+    """The table of edges between the packages of `thor`."""
+    allowed = allowed_along(LAYERS)
+    for package in [each for layer in LAYERS[LAYERS.index(("loop",)) + 1 :] for each in layer]:
+        allowed[package].add("aio")
+    for package, more in SIDEWAYS.items():
+        allowed[package] = allowed.get(package, {package}) | more
     return allowed
 
 
@@ -265,55 +270,57 @@ def test_reader_finds_the_run_time_imports(source: str, package: bool, expected:
     assert {edge.target for edge in found} == expected
 
 
-def test_every_room_has_a_place_in_the_chain() -> None:
-    assert {room_of(module) for module in MODULES} <= allowed_rooms().keys()
+def test_every_package_has_a_layer() -> None:
+    assert {package_of(module) for module in MODULES} <= allowed_packages().keys()
 
 
-def test_imports_go_left_along_the_chain() -> None:
-    allowed = allowed_rooms()
+def test_imports_go_left() -> None:
+    allowed = allowed_packages()
     wrong = []
     for edge in THOR_IMPORTS:
-        rooms = room_of(edge.importer), room_of(edge.target)
-        lazily = edge.in_function and rooms in LAZILY
-        if rooms[1] not in allowed[rooms[0]] and not lazily:
+        packages = package_of(edge.importer), package_of(edge.target)
+        deferred = edge.in_function and packages in DEFERRED
+        if packages[1] not in allowed[packages[0]] and not deferred:
             wrong.append(edge)
     assert not wrong, listed(wrong)
 
 
 def test_nothing_imports_testing() -> None:
     wrong = [
-        edge for edge in THOR_IMPORTS if room_of(edge.target) == "testing" != room_of(edge.importer)
+        edge
+        for edge in THOR_IMPORTS
+        if package_of(edge.target) == "testing" != package_of(edge.importer)
     ]
     assert not wrong, listed(wrong)
 
 
-def test_imports_inside_http_go_left_along_its_chain() -> None:
-    allowed = left_along(HTTP_CHAIN)
+def test_imports_inside_http_go_left() -> None:
+    allowed = allowed_along(HTTP_LAYERS)
     wrong = [
         edge
         for edge in THOR_IMPORTS
-        if room_of(edge.importer) == room_of(edge.target) == "http"
-        and inner_room_of(edge.importer)
-        and inner_room_of(edge.target) not in allowed.get(inner_room_of(edge.importer), set())
+        if package_of(edge.importer) == package_of(edge.target) == "http"
+        and subpackage_of(edge.importer)
+        and subpackage_of(edge.target) not in allowed.get(subpackage_of(edge.importer), set())
     ]
     assert not wrong, listed(wrong)
 
 
-def test_pure_http_files_import_no_room_that_does_io() -> None:
+def test_pure_http_files_import_no_package_that_does_io() -> None:
     wrong = []
     for edge in THOR_IMPORTS:
         pure = (
-            HTTP_PURE.get(inner_room_of(edge.importer))
-            if room_of(edge.importer) == "http"
+            HTTP_PURE.get(subpackage_of(edge.importer))
+            if package_of(edge.importer) == "http"
             else None
         )
-        if pure is not None and room_of(edge.target) not in {"http", *pure}:
+        if pure is not None and package_of(edge.target) not in {"http", *pure}:
             wrong.append(edge)
     assert not wrong, listed(wrong)
 
 
 def test_native_is_imported_only_by_the_files_listed() -> None:
-    users = {edge.importer for edge in THOR_IMPORTS if room_of(edge.target) == "native"}
+    users = {edge.importer for edge in THOR_IMPORTS if package_of(edge.target) == "native"}
     assert users - {"thor.native"} == NATIVE_USERS
 
 
@@ -362,6 +369,36 @@ def test_an_optional_dependency_is_imported_in_one_file_that_names_its_extra() -
         assert name in extras, f"{name} is in no extra of pyproject.toml"
         source = MODULES[importers.pop()].read_text()
         assert f"thor[{extras[name]}]" in source, f"the absence of {name} names no extra"
+
+
+# -- inside packages ----------------------------------------------------------------------------
+
+#: Packages whose modules import each other without a cycle, imports for type checking counted.
+ACYCLIC = (
+    "http.http1",
+    "http.server",
+    "http.wire",
+    "files",
+    "cli",
+    "testing",
+)
+
+
+@pytest.mark.parametrize("package", ACYCLIC)
+def test_modules_of_a_package_import_each_other_without_a_cycle(package: str) -> None:
+    prefix = f"thor.{package}."
+    graph = {
+        module: {
+            edge.target
+            for edge in read_imports(
+                module, path.read_text(), package=False, known=MODULES, for_types=True
+            )
+            if edge.target.startswith(prefix)
+        }
+        for module, path in MODULES.items()
+        if module.startswith(prefix)
+    }
+    assert tuple(TopologicalSorter(graph).static_order())
 
 
 # -- importing ----------------------------------------------------------------------------------
