@@ -192,7 +192,7 @@ def test_call_from_wrong_thread_raises(loop: LoopBase) -> None:
         "LoopBase.schedule": lambda: loop.schedule(1, print),
         "WritingSide.write": lambda: conn.write(b"x"),
         "TcpConnection.close": conn.close,
-        "OutgoingRequest.request_start": lambda: exchange.request_start("GET", "http://a/", []),
+        "HttpClientExchange.request_start": lambda: exchange.request_start("GET", "http://a/", []),
     }
     raised: dict[str, Any] = {}
 

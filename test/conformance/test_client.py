@@ -220,7 +220,7 @@ class Run:
         for peer in self.peers:
             peer.close()
         self.world.settle()
-        groups = pool_of(self.world.loop).groups.values()
+        groups = pool_of(self.world.loop).origin_pools.values()
         assert self.world.until(lambda: not any(group.open for group in groups))
         assert not any(group.connecting or group.waiting for group in groups)
 

@@ -128,7 +128,7 @@ class Run:
             for peer in peers:
                 peer.close()
         self.world.advance(2)  # a relay that waited for a 100 has a timer of a second
-        groups = pool_of(self.world.loop).groups.values()
+        groups = pool_of(self.world.loop).origin_pools.values()
         assert self.world.until(lambda: not self.proxy.server.connections)
         assert self.world.until(lambda: not any(group.open for group in groups))
         assert self.proxy.tunnels == []

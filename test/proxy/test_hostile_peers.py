@@ -15,7 +15,7 @@ PIECE = 64 * 1024
 
 def at_rest(stage: ProxyHarness) -> bool:
     """Whether nothing is left of what went on: no connection, no exchange, no timer."""
-    groups = pool_of(stage.loop).groups.values()
+    groups = pool_of(stage.loop).origin_pools.values()
     waiting = [timer for _, timer in stage.loop.scheduled_events()]
     sweeper = stage.loop.deadlines._timer
     return (

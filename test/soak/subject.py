@@ -102,7 +102,7 @@ class Subject:
         # A few are kept for later: the bodies that are moved without being read go through them.
         pipes = sum(fd.startswith("pipe:") for fd in open_fds)
         timers = [event for _, event in self.loop.scheduled_events()]
-        pool = pool_of(self.loop).groups.values()
+        pool = pool_of(self.loop).origin_pools.values()
         return {
             "fds": len(open_fds) - pipes,
             "pipes": pipes,

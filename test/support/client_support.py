@@ -233,7 +233,7 @@ class ClientHarness:
     @property
     def groups(self) -> list[OriginPool]:
         """What the pool has."""
-        return list(pool_of(self.loop).groups.values())
+        return list(pool_of(self.loop).origin_pools.values())
 
     @property
     def idle(self) -> int:

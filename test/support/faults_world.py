@@ -329,7 +329,7 @@ class World:
             *loop._soon_calls,
             *loop.to_flush,
             *loop._to_close,
-            *(group for group in pool_of(loop).groups.values() if not group.is_empty()),
+            *(group for group in pool_of(loop).origin_pools.values() if not group.is_empty()),
             *self.kernel.open.values(),
             *self._pipes_in_use(),
         ]

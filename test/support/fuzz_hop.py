@@ -20,7 +20,7 @@ from fuzz_readings import Fields, Said, thor_requests, thor_response
 from wire_support import read_responses
 
 from thor.http import HttpServer
-from thor.http.client.patience import CONTINUE_S
+from thor.http.http1.client_timeouts import CONTINUE_S
 from thor.proxy import ReverseProxy, Upstream
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, advance, settle

@@ -109,7 +109,7 @@ class Way:
             sock.close()
         if self.loop.fd_count():
             self.proxy.shutdown()
-            for group in pool_of(self.loop).groups.values():
+            for group in pool_of(self.loop).origin_pools.values():
                 for connection in list(group.idle):
                     connection.close_idle()
             run_loop(self.loop, lambda: self.loop.fd_count() == 0)

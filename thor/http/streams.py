@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from thor.http.error import HttpError
+    from thor.http.headers import FieldsIn
     from thor.http.wire.state import ClientReading, ClientWriting, ServerWriting
+    from thor.http.wire.writer import OutgoingHead
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
     from thor.tcp.sendfile import File
@@ -245,17 +247,75 @@ class ResponseRelaySide(Protocol):
         """Take the end of the response."""
 
 
+class ClientSettings(Protocol):
+    """The settings of `HttpClient` that a stream needs of the exchange's client."""
+
+    idle_timeout: float | None
+    read_timeout: float | None
+    response_timeout: float | None
+    careful: bool
+
+
 class ClientStreamHandler(Protocol):
     """What a stream calls: the client's exchange."""
 
     method: bytes
+    #: The protocol that the request asks for, in lower case.
+    protocol: bytes | None
     request_state: ClientWriting
     response_state: ClientReading
     response_paused: bool
     relay_side: ResponseRelaySide | None
+    stream: ClientStream | None
+    #: When it has to be over, in monotonic seconds; `inf` for never.
+    expires_at: float
+    #: What the stream tells of the response, see `HttpClientExchange`.
+    res_version: bytes
+    input_header_length: int
+    transfer_bytes: int
+    length: int
+
+    @property
+    def client(self) -> ClientSettings:
+        """The client, with its settings."""
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the body is held until the server says 100."""
 
     def emit(self, event: str, *args: object) -> bool:
         """Emit an event of the exchange. Returns: whether anybody listens"""
+
+    def emit_pause(self, paused: bool) -> None:
+        """Emit `pause` for the request's body, if that was not the last one that was emitted."""
+
+    def attach(self, stream: ClientStream) -> None:
+        """Have `stream` carry the exchange; what there is of the request is sent."""
+
+    def send_held_body(self) -> None:
+        """Send the body: the server said 100, or takes its time."""
+
+    def on_response(self, keep_alive: bool) -> bool:
+        """Keep no request any more: the head of the final response has arrived.
+
+        keep_alive: whether the connection may persist
+        Returns: whether the rest of the request was abandoned
+        """
+
+    def bytes_promised(self) -> int:
+        """Return how many bytes of the request's body are still to be sent; see `Spliceable`."""
+
+    def on_spliced_out(self, count: int) -> None:
+        """Count bytes of the request's body that were moved by the kernel."""
+
+    def end(self, response_state: ClientReading) -> None:
+        """End the exchange; nothing is emitted by that."""
+
+    def release(self) -> None:
+        """Let go of the listeners."""
+
+    def cancel(self) -> None:
+        """End the exchange silently."""
 
     def fail(self, error: HttpError) -> None:
         """End the exchange with `error`."""
@@ -301,6 +361,9 @@ class ClientStream(Protocol):
     def has_ended(self) -> bool:
         """Return whether the peer has ended a reused connection since its last response."""
 
+    def replace(self, exchange: PoolWaiter) -> None:
+        """Close the connection, which has ended, and get `exchange` another one."""
+
     def await_continue(self) -> None:
         """Wait for a 100, for a second at most, before the body is sent."""
 
@@ -327,12 +390,44 @@ class RequestParts(Protocol):
     target: bytes
     #: The authority, for Host, unless `fields` have one.
     authority: bytes
-    fields: HeadersIn
+    fields: FieldsIn
     #: The protocol to ask for.
     upgrade: bytes | str | None
     te_trailers: bool
     #: Whether there is a body; None while that is not known.
     has_body: bool | None
+    #: The head as HTTP/1.1 writes it, by which the parts were checked.
+    head: OutgoingHead
+
+
+class PoolSettings(Protocol):
+    """The settings of `HttpClient` that a pool needs of the exchange's client."""
+
+    loop: LoopBase
+    connect_timeout: float | None
+    max_server_conn: int | None
+    max_waiting: int
+
+
+class PoolWaiter(ClientStreamHandler, Protocol):
+    """What a pool knows of an exchange that needs a connection."""
+
+    @property
+    def client(self) -> PoolClient:
+        """The client, with its settings."""
+
+    def on_queued(self, pool: ConnectionPool) -> None:
+        """Wait for a connection: all that are allowed are in use."""
+
+    def on_connecting(self, pool: ConnectionPool) -> None:
+        """Wait for a connection that is being made."""
+
+    def connect_failed(self, error: HttpError) -> None:
+        """Try again, or fail: no connection could be made."""
+
+
+class PoolClient(ClientSettings, PoolSettings, Protocol):
+    """The client of an exchange, as its stream and its pool know it."""
 
 
 class ClientConnection(Protocol):
@@ -345,24 +440,24 @@ class ClientConnection(Protocol):
     def is_usable(self) -> bool:
         """Whether another exchange can begin on it now."""
 
-    def begin(self, exchange: ClientStreamHandler) -> ClientStream:
-        """Give an exchange a stream; what it has ready is sent."""
+    def begin(self, exchange: ClientStreamHandler) -> None:
+        """Give an exchange a stream (`attach`); what it has ready is sent."""
 
     def close_idle(self) -> None:
-        """Close it; no exchange has it."""
+        """Close it: no exchange has it, and none is to have it."""
 
 
 class ConnectionPool(Protocol):
     """The connections to one target, for the exchanges and connections that use them."""
 
-    def acquire(self, exchange: ClientStreamHandler, fresh: bool = False) -> None:
+    def acquire(self, exchange: PoolWaiter, fresh: bool = False) -> None:
         """Get `exchange` a connection: now, or when there is one.
 
         fresh: a new one
         Raises: PoolFullError if too many wait already
         """
 
-    def cancel(self, exchange: ClientStreamHandler) -> None:
+    def cancel(self, exchange: PoolWaiter) -> None:
         """Forget an exchange that waits."""
 
     def release(self, connection: ClientConnection) -> None:
@@ -371,3 +466,6 @@ class ConnectionPool(Protocol):
     def retire(self, connection: ClientConnection) -> None:
         """Give a connection to no exchange any more: it is closed, upgraded, or its server has
         said so (GOAWAY, RFC 9113 section 6.8); exchanges that have it go on."""
+
+    def replace(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
+        """Close a connection that has ended; `exchange`, which had it, gets a new one instead."""

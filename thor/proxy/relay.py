@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 
 from thor.http.body_splice import splice_body
 from thor.http.client import HttpClientExchange
-from thor.http.client.patience import CONTINUE_S
 from thor.http.error import (
     AccessError,
     ConnectError,
@@ -39,6 +38,7 @@ from thor.http.error import (
     OutputError,
     UpgradeError,
 )
+from thor.http.http1.client_timeouts import CONTINUE_S
 from thor.http.semantics import idempotent_methods
 from thor.proxy.forwarding import (
     decrement_max_forwards,
@@ -245,7 +245,7 @@ class Relay:
             return
         self.endpoint = endpoint
         outbound = self.outbound = HttpClientExchange(self.proxy.client)
-        outbound._owner = outbound._sink = self
+        outbound.attach_relay(self)
         outbound.forward(
             self.method,
             endpoint.origin,
@@ -318,7 +318,7 @@ class Relay:
         return forward_response(
             status,
             headers,
-            outbound._length,
+            outbound.length,
             outbound.res_version != b"1.0",
             self.te_trailers,
             self.proxy.policy,
@@ -381,7 +381,7 @@ class Relay:
         """The attempt failed: try another endpoint, or say so, or break off what was begun."""
         outbound, self.outbound = self.outbound, None
         # Nothing was handed to a connection, if there ever was one.
-        unsent = outbound is None or not outbound._replay_sent
+        unsent = outbound is None or outbound.is_unsent
         if self.passed == NOTHING:
             following = self._next_endpoint(error, unsent)
             if following is not None:

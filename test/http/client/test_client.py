@@ -86,7 +86,7 @@ def request(
 
 def close_idle(loop: LoopBase, run_loop: RunLoop) -> None:
     """Close what the pool keeps, so that the guard for leftovers has nothing to find."""
-    groups = pool_of(loop).groups.values()
+    groups = pool_of(loop).origin_pools.values()
     for group in groups:
         for connection in list(group.idle):
             connection.close_idle()
@@ -293,7 +293,7 @@ def test_stopping_the_loop_in_a_listener(
     exchange.on("response_done", lambda _: loop.stop())
     run_loop(loop)
     assert heard.events == HELLO_EVENTS
-    assert pool_of(loop).groups == {}
+    assert pool_of(loop).origin_pools == {}
     again = Origin(loop, HELLO)  # and the same client goes on when the loop runs again
     exchange, heard = request(client, again.uri)
     exchange.on("response_done", lambda _: loop.stop())

@@ -26,7 +26,7 @@ def test_a_paused_response_is_held_back_and_the_origin_slowed_down(stage: Client
     peer = stage.peer
     peer.send(BIG + b"x" * 1_000_000)
     assert watched.names == ["response_start"]
-    reader = watched.exchange._conn._reader  # type: ignore[union-attr]
+    reader = watched.exchange.stream._reader  # type: ignore[union-attr]
     assert reader.buffered < 300_000
     assert peer.unsent > 500_000
     watched.exchange.pause(False)

@@ -399,14 +399,14 @@ def test_a_request_that_was_held_is_sent_when_its_turn_comes(make_harness: MakeH
 def test_many_origins_do_not_fill_the_memory(
     stage: ClientHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "MAX_GROUPS", 10)
+    monkeypatch.setattr(pool_module, "MAX_ORIGIN_POOLS", 10)
     monkeypatch.setattr(pool_module, "MAX_ROUTES", 20)
     get(stage)
     for number in range(200):
         stage.start(uri=f"http://host{number % 100}/").exchange.cancel()
         stage.settle()
     pool = pool_of(stage.loop)
-    assert len(pool.groups) <= 11
+    assert len(pool.origin_pools) <= 11
     assert sum(len(routes) for routes in pool.routes.values()) <= 20
     get(stage)
     assert len(stage.peers) == 1  # what is in use stays
@@ -450,7 +450,7 @@ def test_a_stopped_loop_forgets_the_pool(stage: ClientHarness) -> None:
     stage.client.max_server_conn = 1
     busy, queued = stage.request(), stage.request()
     stage.loop.stop()
-    assert pool_of(stage.loop).groups == {}
+    assert pool_of(stage.loop).origin_pools == {}
     for watched in (busy, queued):
         watched.exchange.request_body("x")
         watched.exchange.request_done([])
@@ -475,12 +475,12 @@ def test_an_exchange_over_a_stopped_loop_can_be_written_to(stage: ClientHarness)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_begins_with_an_empty_pool(default_loop: Any) -> None:
-    pool_of(default_loop).groups["x"] = None  # type: ignore[assignment]
+    pool_of(default_loop).origin_pools["x"] = None  # type: ignore[assignment]
     child = os.fork()
     if not child:
-        os._exit(0 if not pool_of(default_loop).groups else 1)
+        os._exit(0 if not pool_of(default_loop).origin_pools else 1)
     assert os.waitpid(child, 0)[1] == 0
-    pool_of(default_loop).groups.clear()
+    pool_of(default_loop).origin_pools.clear()
 
 
 def test_the_pool_goes_with_its_loop() -> None:

@@ -373,4 +373,4 @@ def test_a_connection_with_some_of_its_request_still_queued_is_not_used_again() 
     peers[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     settle(network.loop)
     assert heard.take() == [("response_done", [])]
-    assert pool_of(network.loop).groups.popitem()[1].is_empty()
+    assert pool_of(network.loop).origin_pools.popitem()[1].is_empty()

@@ -107,7 +107,7 @@ class World:
         """Close all that is open."""
         for server in self.servers:
             server.shutdown()
-        for group in pool_of(self.loop).groups.values():
+        for group in pool_of(self.loop).origin_pools.values():
             for connection in list(group.idle):
                 connection.close_idle()
         self.run_loop(self.loop, lambda: self.loop.fd_count() == 0)

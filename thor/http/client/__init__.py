@@ -1,7 +1,7 @@
 """The client's side of HTTP."""
 
 from thor.http.client.client import HttpClient
-from thor.http.client.connection import HttpClientConnection
 from thor.http.client.exchange import HttpClientExchange
+from thor.http.http1.client_connection import HttpClientConnection
 
 __all__ = ["HttpClient", "HttpClientConnection", "HttpClientExchange"]

@@ -1,6 +1,6 @@
 """The HTTP client: settings, and where a URI leads.
 
-Owns: the settings, and the mapping from a URI to the group of connections that serves it. Must not
+Owns: the settings, and the mapping from a URI to the pool of connections that serves it. Must not
 know messages.
 
 Theory of operation: what decides which connections a request may use is the URI's origin together
@@ -14,14 +14,15 @@ they are needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from thor.http.client.exchange import HttpClientExchange
-from thor.http.client.pool import Route, Routes, pool_of
+from thor.http.client.pool import Location, Route, Routes, pool_of
 from thor.http.client.route import (
     POOL_KEY_SETTINGS,
     WIRE_LIMITS,
     ConnectionSettings,
+    Protocols,
     connect_target_for,
     goes_through_proxy,
     split_connect,
@@ -55,6 +56,9 @@ class HttpClient:
     tcp_client_class: Any = TcpClient
     #: What is used for https; has the interface of `thor.tls.TlsClient`.
     tls_client_class: Any = TlsClient
+    #: What makes the connections of other protocols than HTTP/1.1, by their ALPN names (RFC 7301),
+    #: which are offered before it. For Thor's own packages.
+    protocols: ClassVar[Protocols] = {}
     #: What https is spoken with; None is what verifies certificates by the system's roots.
     tls_context: ssl.SSLContext | None = None
     #: Whether a server has to show a certificate for its name; not asked where there is a
@@ -130,11 +134,10 @@ class HttpClient:
         """A new exchange: one request, and its response."""
         return HttpClientExchange(self)
 
-    def _locate(self, method: bytes, uri: bytes) -> tuple[Route, bytes]:
+    def locate(self, method: bytes, uri: bytes) -> Location:
         """Find where a request goes.
 
         uri: for CONNECT in authority form, `host:port`
-        Returns: (route, request target)
         Raises: UrlError, AccessError
         """
         routes = self._routes
@@ -152,44 +155,48 @@ class HttpClient:
             or target.translate(None, TARGET_OCTETS)
         ):
             return self._find_route(routes, method, uri)
-        return route, route.prefix + target
+        return Location(route, route.prefix + target)
 
-    def _route_to(self, origin: bytes) -> Route:
+    def route_to(self, origin: bytes) -> Route:
         """Find where requests to an origin go. Raises: UrlError, AccessError"""
         routes = self._routes
         if routes is not None and routes.epoch == self.loop.epoch:
             route = routes.get(origin)
             if route is not None:
                 return route
-        return self._locate(b"GET", origin + b"/")[0]
+        return self.locate(b"GET", origin + b"/").route
 
-    def _find_route(self, routes: Routes, method: bytes, uri: bytes) -> tuple[Route, bytes]:
-        """`_locate` for a URI whose origin is not known, or that is an unusual one."""
+    def _find_route(self, routes: Routes, method: bytes, uri: bytes) -> Location:
+        """Locate a URI whose origin is not known, or that is an unusual one."""
         if method == b"CONNECT":
-            return self._make_route(routes, ("http", *split_connect(uri)), uri, True), uri
+            return Location(self._make_route(routes, ("http", *split_connect(uri)), uri, True), uri)
         beginning, path = _split_uri(uri)
         route = routes.get(beginning)
         if route is not None and not path.translate(None, TARGET_OCTETS):
-            return route, route.prefix + path  # a Unix socket's, whose scheme is a long one
+            return Location(
+                route, route.prefix + path
+            )  # a Unix socket's, whose scheme is a long one
         scheme, host, port, authority, target = parse_uri(uri)
         if method == b"OPTIONS" and target == b"/" and uri.partition(b"#")[0][-1:] != b"/":
             target = b"*"  # no path at all: the server as a whole (RFC 9112 section 3.2.4)
         if route is None:
             route = self._make_route(routes, (scheme, host, port), authority, False)
             if beginning:
-                pool_of(self.loop).remember(routes, beginning, route)
-        return route, target if not route.prefix else route.prefix + target.removeprefix(b"*")
+                pool_of(self.loop).keep_route(routes, beginning, route)
+        if route.prefix:
+            target = route.prefix + target.removeprefix(b"*")
+        return Location(route, target)
 
     def _make_route(
         self, routes: Routes, origin: OriginType, authority: bytes, connect: bool
     ) -> Route:
-        """Find the group of connections for an origin."""
+        """Make the route to an origin."""
         settings = routes.settings
-        group = pool_of(self.loop).origin_pool_for(connect_target_for(settings, origin), settings)
+        pool = pool_of(self.loop).origin_pool_for(connect_target_for(settings, origin), settings)
         if settings.proxy is None or not goes_through_proxy(settings, origin):
-            return Route(group, origin, authority)
+            return Route(pool, origin, authority)
         prefix = b"" if connect else b"http://" + authority
-        return Route(group, origin, authority, prefix, settings.proxy.fields)
+        return Route(pool, origin, authority, prefix, settings.proxy.fields)
 
 
 def _split_uri(uri: bytes) -> tuple[bytes, bytes]:

@@ -11,31 +11,44 @@ one in progress; it is what `cancel` has to end. The timeout is one for all of t
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from thor.http.client.connection import HttpClientConnection
-from thor.http.client.errors import connect_failure
 from thor.http.client.tunnel import ProxyTunnel
 from thor.http.error import AccessError, ConnectTimeoutError, HttpError, TlsError
+from thor.http.http1.client_connection import Http1Pool, HttpClientConnection
+from thor.http.transport_errors import connect_failure
 from thor.tcp.client import describe_attempts
 
 if TYPE_CHECKING:
-    from thor.http.client.exchange import HttpClientExchange
-    from thor.http.client.pool import OriginPool
+    from thor.http.client.route import ConnectionSettings, ConnectTarget
+    from thor.http.streams import ClientConnection, PoolWaiter
     from thor.loop import ScheduledEvent
     from thor.tcp import TcpConnection
 
 #: What is spoken here, of what can be agreed on (RFC 7301 section 6).
 ALPN_PROTOCOLS = ("http/1.1",)
-_SPOKEN = (None, "http/1.1", "http/1.0")
+HTTP1_PROTOCOLS = (None, "http/1.1", "http/1.0")
+
+
+class AttemptPool(Http1Pool, Protocol):
+    """What an attempt to connect knows of its pool."""
+
+    target: ConnectTarget
+    settings: ConnectionSettings
+
+    def connected(self, exchange: PoolWaiter, connection: ClientConnection) -> None:
+        """Let `exchange` have the connection that was made for it."""
+
+    def connect_failed(self, exchange: PoolWaiter) -> None:
+        """Take note that no connection could be made for `exchange`."""
 
 
 class ConnectAttempt:
     """An attempt to connect, on behalf of one exchange."""
 
-    def __init__(self, group: OriginPool, exchange: HttpClientExchange) -> None:
+    def __init__(self, pool: AttemptPool, exchange: PoolWaiter) -> None:
         """Begin; what comes of it is told to the group and to the exchange, later."""
-        self._group = group
+        self._pool = pool
         self._exchange = exchange
         self._refused = self._allowed = 0
         self._timer: ScheduledEvent | None = None
@@ -43,7 +56,7 @@ class ConnectAttempt:
         self._loop = loop = client.loop
         timeout = client.connect_timeout or None
         self._until = inf if timeout is None else loop.clock.monotonic() + timeout
-        target, settings = group.target, group.settings
+        target, settings = pool.target, pool.settings
         name = target.proxy_name if target.tunnel else target.server_name
         if name is None:
             tcp_client = settings.tcp_client_class(loop)
@@ -63,18 +76,18 @@ class ConnectAttempt:
         step.cancel()
 
     def _make_tls_client(self, server_name: str) -> Any:
-        settings = self._group.settings
+        settings = self._pool.settings
         tls_client = settings.tls_client_class(self._loop)
         tls_client.server_hostname = server_name
         tls_client.context = settings.tls_context
         tls_client.verify = settings.verify
-        tls_client.alpn = ALPN_PROTOCOLS
+        tls_client.alpn = (*settings.protocols, *ALPN_PROTOCOLS)
         return tls_client
 
     def _is_allowed(self, address: str) -> bool:
         allowed = False
         try:
-            allowed = bool(self._group.settings.check_ip(address))
+            allowed = bool(self._pool.settings.check_ip(address))
         finally:
             if allowed:
                 self._allowed += 1
@@ -100,7 +113,7 @@ class ConnectAttempt:
     def _tunnel(self, tcp_conn: TcpConnection) -> None:
         """The proxy is there: ask it for the server."""
         self._end_step()
-        target, settings = self._group.target, self._group.settings
+        target, settings = self._pool.target, self._pool.settings
         assert settings.proxy is not None
         self._step = ProxyTunnel(
             tcp_conn,
@@ -117,7 +130,7 @@ class ConnectAttempt:
     def _on_tunnel(self, tcp_conn: TcpConnection) -> None:
         """The server is at the other end: it has to show who it is."""
         self._end_step()
-        target = self._group.target
+        target = self._pool.target
         assert target.server_name is not None
         self._step = tls_client = self._make_tls_client(target.server_name)
         tls_client.on("connect", self._connected)
@@ -128,19 +141,23 @@ class ConnectAttempt:
         """The server is there."""
         self._end_step()
         agreed = getattr(tcp_conn, "alpn", None)
-        if agreed not in _SPOKEN:  # a context of the program's own may offer anything
+        make_connection = self._pool.settings.protocols.get(agreed or "")
+        if make_connection is not None:
+            connection = make_connection(tcp_conn, self._pool)
+        elif agreed in HTTP1_PROTOCOLS:
+            connection = HttpClientConnection(tcp_conn, self._pool)
+        else:  # a context of the program's own may offer anything
             tcp_conn.abort()
-            target = self._group.target
+            target = self._pool.target
             where = self._end_of_tunnel() if target.tunnel else str(target)
             self._give_up(TlsError(f"{where}: {agreed!r} was agreed on, not http/1.1"))
             return
-        connection = HttpClientConnection(tcp_conn, self._group)
-        self._group.connected(self._exchange, connection)
+        self._pool.connected(self._exchange, connection)
 
     # -- failing -------------------------------------------------------------------------------
 
     def _failed(self, errtype: type[Exception], code: Any, *_: Any) -> None:
-        target = self._group.target
+        target = self._pool.target
         self._fail(f"proxy {target}" if target.tunnel else str(target), errtype, code)
 
     def _failed_in_tunnel(self, errtype: type[Exception], code: Any, *_: Any) -> None:
@@ -152,25 +169,25 @@ class ConnectAttempt:
         attempts = describe_attempts(getattr(self._step, "errors", []))
         self._end_step()
         if self._refused and not self._allowed:
-            self._give_up(AccessError(self._group.target.host))
+            self._give_up(AccessError(self._pool.target.host))
         else:
             self._give_up(connect_failure(where, errtype, code, exc, attempts))
 
     def _tunnel_failed(self, error: HttpError) -> None:
         self._end_step()
-        self._give_up(type(error)(f"proxy {self._group.target}: {error.detail}"))
+        self._give_up(type(error)(f"proxy {self._pool.target}: {error.detail}"))
 
     def _time_out_tunnel(self) -> None:
         step = self._step
         self._end_step()
         step.cancel()
-        self._give_up(ConnectTimeoutError(f"proxy {self._group.target}, opening a tunnel"))
+        self._give_up(ConnectTimeoutError(f"proxy {self._pool.target}, opening a tunnel"))
 
     def _give_up(self, error: HttpError) -> None:
         exchange = self._exchange
-        self._group.connect_failed(exchange)
-        exchange._connect_failed(error)
+        self._pool.connect_failed(exchange)
+        exchange.connect_failed(error)
 
     def _end_of_tunnel(self) -> str:
-        target = self._group.target
+        target = self._pool.target
         return f"{target.tunnel.decode('ascii')} through proxy {target}"

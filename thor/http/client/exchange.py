@@ -1,11 +1,11 @@
 """A request and its response, as the client's program sees them.
 
-Owns: the life of an exchange: when it has a connection, when it is tried again, how it ends. Must
-not know the bytes of a response: its connection reads them and emits on it.
+Owns: the life of an exchange: when it has a stream, when it is tried again, how it ends. Must not
+know the bytes of a response: its stream reads them and emits on it.
 
-Theory of operation: an exchange that was started has a connection, or waits for one (queued,
-connecting, or for `retry_delay`); `_group` says who has to be told if it does not want it any
-more, and one timer limits the wait. It ends exactly once, through `_end`: with `response_done`,
+Theory of operation: an exchange that was started has a stream, or waits for one (queued,
+connecting, or for `retry_delay`); `_pool` is the pool that has to forget it if it wants none any
+more, and one timer limits the wait. It ends exactly once, through `end`: with `response_done`,
 `upgrade` or `error`, after which its listeners are dropped, or silently, by `cancel()`.
 """
 
@@ -13,43 +13,68 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from thor.http.client.request import (
-    BODY,
-    DONE,
-    FAILED,
-    IDLE,
-    RESPONSE_DUE,
-    OutgoingRequest,
-)
+from thor.events import EventEmitter
+from thor.http.client.request import OutgoingRequest
 from thor.http.error import (
     ConnectError,
     ExchangeTimeoutError,
     HttpError,
     OutputStateError,
 )
-from thor.http.semantics import idempotent_methods
-from thor.http.uri import show_uri
-from thor.http.wire.framing import LENGTH, NO_BODY
-from thor.http.wire.state import ClientReading
+from thor.http.headers import FieldsIn, encode_text, field_list
+from thor.http.uri import show_uri, uri_octets
+from thor.http.wire.state import ClientReading, ClientWriting
+from thor.types import to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thor.http.client.client import HttpClient
-    from thor.http.client.pool import OriginPool
+    from thor.http.client.pool import Location, Route
+    from thor.http.streams import ClientStream, ConnectionPool, ResponseRelaySide, Spliceable
     from thor.loop import LoopBase, ScheduledEvent
     from thor.tcp import TcpConnection
-    from thor.types import OriginType
+    from thor.types import Address, Data, HeadersIn, OriginType, RawHeaders
 
 log = logging.getLogger("thor.http")
 
+IDLE, BODY, DONE, FAILED = (
+    ClientWriting.IDLE,
+    ClientWriting.BODY,
+    ClientWriting.DONE,
+    ClientWriting.FAILED,
+)
 READ_HEAD, READ_BODY, READ_FAILED = (
     ClientReading.HEAD,
     ClientReading.BODY,
     ClientReading.FAILED,
 )
+RESPONSE_DUE = (READ_HEAD, READ_BODY)
+
+
+class ExchangeClient(Protocol):
+    """What an exchange knows of its client: settings, see `HttpClient`, and where requests go."""
+
+    loop: LoopBase
+    idle_timeout: float | None
+    connect_timeout: float | None
+    read_timeout: float | None
+    response_timeout: float | None
+    exchange_timeout: float | None
+    retry_limit: int
+    retry_delay: float
+    retry_body_limit: int
+    max_server_conn: int | None
+    max_waiting: int
+    pool_timeout: float | None
+    careful: bool
+
+    def locate(self, method: bytes, uri: bytes) -> Location:
+        """Find where a request goes. Raises: UrlError, AccessError"""
+
+    def route_to(self, origin: bytes) -> Route:
+        """Find where requests to an origin go. Raises: UrlError, AccessError"""
 
 
 class ExchangeConnection:
@@ -63,8 +88,8 @@ class ExchangeConnection:
     @property
     def tcp_conn(self) -> TcpConnection | None:
         """The TCP connection; None once it is gone, or no longer this exchange's."""
-        conn = self._exchange._conn
-        return conn.tcp_conn if conn is not None else None
+        stream = self._exchange.stream
+        return stream.tcp_conn if stream is not None else None
 
     @property
     def res_version(self) -> bytes:
@@ -76,7 +101,7 @@ class ExchangeConnection:
         self._exchange.cancel()
 
 
-class HttpClientExchange(OutgoingRequest):
+class HttpClientExchange(EventEmitter):
     """A request to be sent, and the response to it.
 
     Emits:
@@ -112,48 +137,49 @@ class HttpClientExchange(OutgoingRequest):
     _restarted = False
     _error_due: HttpError | None = None
 
-    def __init__(self, client: HttpClient) -> None:
+    def __init__(self, client: ExchangeClient) -> None:
         # In one place: a default of the class is slower to get at, and what is set for the first
         # time later, or beyond the 29th, gives the instance a dict of its own.
         self._listeners = self._sink = None
-        #: The layer above, if there is one. It is called directly for what each response has:
-        #: `response_start`, `response_body` and `response_done`; it is the sink as well.
-        self._owner: Any = None
+        #: The layer above, if there is one: `attach_relay`.
+        self.relay_side: ResponseRelaySide | None = None
         self.client = client
+        #: As passed.
         self.method = b""
         self.uri = b""
-        self._route = None
+        #: Where it goes, also when it is tried again; None before `request_start`.
+        self._route: Route | None = None
+        self._request: OutgoingRequest | None = None
+        #: Of a request that is over, whether nothing of it was handed to a stream.
+        self._was_unsent = True
         #: The version of the response, informational ones too, b"1.1"; empty before it.
         self.res_version = b""
         #: Bytes of the final response's head.
         self.input_header_length = 0
-        self._writing = IDLE
-        self._reading = READ_HEAD
-        self._conn = None
-        self._head = b""
-        self._head_parts = None
-        self._framing = NO_BODY
-        self._left = 0
-        self._protocol = None
-        self._replay_buffer = None
-        self._replay_sent = 0
-        self._replay_bytes = 0
-        self.awaits_continue = False
-        self._pause_emitted = False
-        self._paused = False
-        self._group: OriginPool | None = None
+        self.request_state = IDLE
+        self.response_state = READ_HEAD
+        self.response_paused = False
+        #: What carries it, while anything does.
+        self.stream: ClientStream | None = None
+        #: The protocol that was asked for, in lower case.
+        self.protocol: bytes | None = None
+        self._pool: ConnectionPool | None = None
         self._timer: ScheduledEvent | None = None
-        self._expires_at = inf
-        self._transfer_bytes = 0
+        #: When it has to be over, in monotonic seconds.
+        self.expires_at = inf
+        #: Bytes of the response's body as they were transferred, once it has no stream any more.
+        self.transfer_bytes = 0
         #: What the Content-Length says that frames the response's body; -1 if none does.
-        self._length = -1
+        self.length = -1
 
     def __repr__(self) -> str:
         method, uri = self.method.decode("latin-1"), show_uri(self.uri)
         return (
             f"<HttpClientExchange {method} {uri} "
-            f"request {self._writing.name}, response {self._reading.name}>"
+            f"request {self.request_state.name}, response {self.response_state.name}>"
         )
+
+    # -- the server ----------------------------------------------------------------------------
 
     @property
     def loop(self) -> LoopBase:
@@ -168,127 +194,395 @@ class HttpClientExchange(OutgoingRequest):
     @property
     def conn(self) -> ExchangeConnection | None:
         """The connection, while the exchange has one."""
-        return ExchangeConnection(self) if self._conn is not None else None
+        return ExchangeConnection(self) if self.stream is not None else None
+
+    @property
+    def peer(self) -> Address | None:
+        """The address that is connected to, a proxy's where there is one; None without a
+        connection."""
+        tcp_conn = self.stream.tcp_conn if self.stream is not None else None
+        return tcp_conn.address if tcp_conn is not None else None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the server is reached by TLS; False before the exchange was started."""
+        return self._route is not None and self._route.origin[0].startswith("https")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the exchange was started and is not over."""
+        return self.request_state is not IDLE and self.response_state in RESPONSE_DUE
 
     @property
     def input_transfer_length(self) -> int:
         """Bytes of the response's body as they were transferred, chunks and trailers included."""
-        conn = self._conn
-        return conn.body_bytes() if conn is not None else self._transfer_bytes
+        stream = self.stream
+        return stream.bytes_received() if stream is not None else self.transfer_bytes
 
-    # -- what the program calls ----------------------------------------------------------------
+    # -- the request ---------------------------------------------------------------------------
+
+    def request_start(
+        self,
+        method: str | bytes,
+        uri: str | bytes,
+        headers: HeadersIn,
+        *,
+        upgrade: str | bytes | None = None,
+        te_trailers: bool = False,
+    ) -> None:
+        """Start the request.
+
+        uri: absolute, http or https; for CONNECT in authority form, "host:port", which is where the
+            connection goes as well. OPTIONS of a URI without any path asks about the server
+        headers: [(name, value)] in wire order. Fields that concern one connection are dropped;
+            one Host replaces the URI's authority. A Content-Length is the body's promise, else
+            a body is sent chunked
+        upgrade: a protocol to ask for; `upgrade` is emitted if the server switches to it
+        te_trailers: say that trailers are welcome (RFC 9110 section 10.1.4)
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        if self.request_state is not IDLE:
+            self._out_of_order("request_start")
+            return
+        try:
+            if method.__class__ is not bytes:
+                method = encode_text(method, "a method", "ASCII")
+            if uri.__class__ is not bytes:
+                uri = uri_octets(uri)
+            self.method = method
+            self.uri = uri
+            route, target = self.client.locate(method, uri)
+            self._start(route, target, list(field_list(headers)), upgrade, te_trailers)
+        except HttpError as exc:
+            self._fail_soon(exc)
+
+    def forward(
+        self,
+        method: bytes,
+        origin: bytes,
+        target: bytes,
+        headers: RawHeaders,
+        upgrade: bytes | None,
+        te_trailers: bool,
+    ) -> None:
+        """Start the request, as `request_start` does, for a relay that knows its parts.
+
+        origin: `scheme://authority`; target: the path with its query, or `*`
+        headers: kept, not copied; if they are WireFields, the target is one that was parsed
+        """
+        self.method = method
+        self.uri = origin if target == b"*" else origin + target
+        try:
+            route = self.client.route_to(origin)
+            if route.prefix:
+                target = route.prefix + target.removeprefix(b"*")
+            self._start(route, target, headers, upgrade, te_trailers)
+        except HttpError as exc:
+            self._fail_soon(exc)
+
+    def _start(
+        self,
+        route: Route,
+        target: bytes,
+        headers: FieldsIn,
+        upgrade: str | bytes | None,
+        te_trailers: bool,
+    ) -> None:
+        """Make the request, and get a stream for it. Raises: HttpError, TypeError"""
+        if route.fields:
+            headers = route.with_fields(headers)
+        client = self.client
+        request = self._request = OutgoingRequest(
+            self,
+            self.method,
+            target,
+            route.authority,
+            headers,
+            upgrade,
+            te_trailers,
+            bool(client.idle_timeout),
+        )
+        self._route = route
+        self.request_state = BODY
+        if upgrade is not None:
+            self.protocol = encode_text(upgrade, "a protocol", "ASCII").strip().lower()
+        timeout = client.exchange_timeout
+        if timeout:
+            self.expires_at = self.loop.clock.monotonic() + timeout
+        route.pool.acquire(self)
+        if request.has_expectation:
+            self._expect_continue(request)
+        elif request.expects_body:
+            self.loop.call_soon(self._start_body)
+
+    def _start_body(self) -> None:
+        """Send the head of a request with content: the callback in which it started is over."""
+        if self._request is not None and self.request_state is BODY:
+            self._request.start_body()
+
+    def _expect_continue(self, request: OutgoingRequest) -> None:
+        try:
+            request.expect_continue()
+        except HttpError as exc:
+            self._fail_soon(exc)
+
+    def request_body(self, chunk: Data) -> bool:
+        """Send a piece of the request's body.
+
+        chunk: `str` is sent as UTF-8
+        Returns: False when enough is held up already: wait for `pause(False)`
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        if chunk.__class__ is not bytes:
+            chunk = to_bytes(chunk)
+        request = self._request
+        if self.request_state is not BODY or request is None:
+            self._out_of_order("request_body")
+            return True
+        if not chunk:
+            return not request.pause_emitted
+        try:
+            return request.write(chunk)
+        except HttpError as exc:
+            self._fail_soon(exc)
+            return True
+
+    def request_done(self, trailers: HeadersIn) -> None:
+        """End the request. Every request needs it.
+
+        trailers: [(name, value)], sent if the body is chunked; fields that a trailer must not
+            have (RFC 9110 section 6.5.1) are dropped
+        Raises: TypeError only; what else is wrong is emitted as `error`
+        """
+        request = self._request
+        if self.request_state is not BODY or request is None:
+            self._out_of_order("request_done")
+            return
+        try:
+            request.end(trailers)
+        except HttpError as exc:
+            self._fail_soon(exc)
+            return
+        self.request_state = DONE
+        self._await_response(request)
+
+    def _await_response(self, request: OutgoingRequest) -> None:
+        """Limit the wait for the response to a request that was sent."""
+        client, stream = self.client, self.stream
+        if (
+            (client.read_timeout or client.response_timeout)
+            and stream is not None
+            and not request.awaits_continue
+        ):
+            stream.await_response()
+
+    def _out_of_order(self, call: str) -> None:
+        """Fail for a call at the wrong time; an exchange that is over ignores it."""
+        if self.request_state is not FAILED and self.response_state in RESPONSE_DUE:
+            self._fail_soon(
+                OutputStateError(f"{call} when the request is {self.request_state.name}")
+            )
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nothing of the request was handed to a connection."""
+        return self._was_unsent if self._request is None else self._request.is_unsent
+
+    # -- what the program calls besides --------------------------------------------------------
 
     def pause(self, paused: bool) -> None:
         """Stop (True) or resume (False) `response_body` and `response_done`. It holds at once."""
-        if paused != self._paused:
-            self._paused = paused
-            if not paused and self._conn is not None:
-                self.loop.call_soon(self._conn.resume)
+        if paused != self.response_paused:
+            self.response_paused = paused
+            if not paused and self.stream is not None:
+                self.loop.call_soon(self.stream.resume)
 
     def cancel(self) -> None:
         """End the exchange, silently: nothing more is emitted. Harmless at any time."""
         self._error_due = None
-        if self._reading in RESPONSE_DUE:
+        if self.response_state in RESPONSE_DUE:
             self._stop()
-        self._forget()
+        self.release()
 
-    # -- for bodies that nobody looks at -------------------------------------------------------
+    def abort(self) -> None:
+        """End the exchange, silently, as `cancel()` does."""
+        self.cancel()
 
-    def body_splice(self) -> HttpClientExchange | None:
-        """Return what can move this exchange's bodies in the kernel."""
-        return self if self._conn is not None else None
+    # -- for the request -----------------------------------------------------------------------
 
     @property
-    def transport(self) -> TcpConnection | None:
-        """The connection, while the exchange has it."""
-        return self._conn.tcp_conn if self._conn is not None else None
+    def retry_body_limit(self) -> int:
+        """The client's setting."""
+        return self.client.retry_body_limit
 
-    def bytes_expected(self) -> int:
-        """Return how many bytes of the response's body are still to arrive."""
-        conn = self._conn
-        due = conn is not None and self._reading is READ_BODY and not self._paused
-        return conn._reader.body_due if conn is not None and due else 0
+    def replace_ended_stream(self) -> bool:
+        """Get a new stream if the connection of the present one, which was used before, has ended.
 
-    def on_spliced_in(self, count: int) -> None:
-        """Count bytes that arrived and were moved."""
-        conn = self._conn
-        assert conn is not None  # else nothing is due
-        conn._since = self.loop.now
-        conn._reader.skip_body(count)
+        A request that must not be repeated would be lost; for others the check is not worth a
+        system call.
+        Returns: whether it had
+        """
+        stream = self.stream
+        if stream is None or not stream.has_ended():
+            return False
+        self.stream = None
+        if self._request is not None:
+            self._request.stream = None
+        stream.replace(self)
+        return True
+
+    def emit_pause(self, paused: bool) -> None:
+        """Emit `pause` for the request's body, if that was not the last one that was emitted."""
+        request = self._request
+        if (
+            request is not None
+            and paused != request.pause_emitted
+            and (self.request_state is BODY or not paused)
+        ):
+            request.pause_emitted = paused
+            self.emit("pause", paused)
+
+    def _emit_resume(self) -> None:
+        stream = self.stream
+        if stream is not None and not stream.is_write_paused:
+            self.emit_pause(False)
+
+    # -- bodies that are moved by the kernel ---------------------------------------------------
+
+    def body_splice(self) -> Spliceable | None:
+        """Return what can move this exchange's bodies in the kernel; None where nothing can."""
+        return self.stream.body_splice() if self.stream is not None else None
+
+    # -- for the stream ------------------------------------------------------------------------
+
+    def attach_relay(self, side: ResponseRelaySide) -> None:
+        """Have `side` called directly for the response, and as the sink for all other events."""
+        self.relay_side = self._sink = side
+
+    def attach(self, stream: ClientStream) -> None:
+        """Have `stream` carry the exchange; what there is of the request is sent."""
+        self.stream = stream
+        if self._pool is not None:
+            self._stop_waiting()
+        request = self._request
+        assert request is not None
+        request.attach(stream)
+        self._after_replay(request)
+
+    def _after_replay(self, request: OutgoingRequest) -> None:
+        stream = self.stream
+        if stream is None or request.is_unsent or request.awaits_continue:
+            return
+        if self.request_state is DONE:
+            stream.await_response()
+        elif request.pause_emitted:
+            self.loop.call_soon(self._emit_resume)
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the body is held until the server says 100."""
+        return self._request is not None and self._request.awaits_continue
+
+    def send_held_body(self) -> None:
+        """Send the body: the server said 100, or takes its time."""
+        request = self._request
+        if request is not None and request.awaits_continue:
+            request.awaits_continue = False
+            request.send_replay()
+            self._after_replay(request)
+
+    def on_response(self, keep_alive: bool) -> bool:
+        """Keep no request any more: the head of the final response has arrived.
+
+        keep_alive: whether the connection may persist
+        Returns: whether the rest of the request was abandoned, since the response makes it
+        pointless
+        """
+        self.response_state = READ_BODY
+        request = self._request
+        assert request is not None
+        if request.awaits_continue or (self.request_state is not DONE and not keep_alive):
+            request.abandon()
+            if self.request_state is BODY:
+                self.request_state = FAILED
+            return True
+        request.drop()
+        return False
 
     def bytes_promised(self) -> int:
-        """Return how many bytes of the request's body are still to be sent."""
-        # What is held may have to be sent again, and is not complete without the rest.
-        free = self._conn is not None and self._replay_buffer is None and self._head_parts is None
-        return self._left if free and self._writing is BODY and self._framing == LENGTH else 0
+        """Return how many bytes of the request's body are still to be sent; see `Spliceable`."""
+        request = self._request
+        return request.bytes_promised() if request is not None and self.request_state is BODY else 0
 
     def on_spliced_out(self, count: int) -> None:
-        """Count bytes that were moved."""
-        self._left -= count
+        """Count bytes of the request's body that were moved by the kernel."""
+        if self._request is not None:
+            self._request.on_spliced_out(count)
 
-    # -- waiting for a connection --------------------------------------------------------------
+    # -- waiting for a stream ------------------------------------------------------------------
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` in so many seconds, unless the wait is over or the exchange times out."""
-        if self._expires_at != inf:
-            left = max(0.0, self._expires_at - self.loop.clock.monotonic())
+        if self.expires_at != inf:
+            left = max(0.0, self.expires_at - self.loop.clock.monotonic())
             if left < seconds:
-                seconds, then = left, self._time_out
+                seconds, then = left, self._on_timeout
         if seconds != inf:
             self._timer = self.loop.call_later(seconds, then)
 
-    def _queued(self, group: OriginPool) -> None:
-        """All connections that may be are in use."""
-        self._group = group
+    def on_queued(self, pool: ConnectionPool) -> None:
+        """Wait for a connection: all that are allowed are in use."""
+        self._pool = pool
         timeout = self.client.pool_timeout
-        self._wait(inf if timeout is None else timeout, self._time_out_queue)
+        self._wait(inf if timeout is None else timeout, self._on_queue_timeout)
 
-    def _connecting(self, group: OriginPool) -> None:
-        """A connection is being made."""
+    def on_connecting(self, pool: ConnectionPool) -> None:
+        """Wait for a connection that is being made."""
         self._stop_waiting()
-        self._group = group
-        self._wait(inf, self._time_out)
+        self._pool = pool
+        self._wait(inf, self._on_timeout)
 
     def _stop_waiting(self) -> None:
-        """The wait is over: there is a connection, or the exchange ends."""
-        self._group = None
+        """End the wait: there is a stream, or the exchange ends."""
+        self._pool = None
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.delete()
 
-    def _time_out_queue(self) -> None:
-        self._fail(ConnectError("no connection became free in time"))
+    def _on_queue_timeout(self) -> None:
+        self.fail(ConnectError("no connection became free in time"))
 
-    def _time_out(self) -> None:
-        self._fail(ExchangeTimeoutError())
+    def _on_timeout(self) -> None:
+        self.fail(ExchangeTimeoutError())
 
     # -- trying again --------------------------------------------------------------------------
 
-    def _connect_failed(self, error: HttpError) -> None:
-        """No connection could be made."""
+    def connect_failed(self, error: HttpError) -> None:
+        """Try again, or fail: no connection could be made."""
         self._stop_waiting()
         if error.__class__ is ConnectError and self._may_retry():
             self._wait(self.client.retry_delay, self._try_again)
         else:
-            self._fail(error)
+            self.fail(error)
 
-    def _no_response(self, error: HttpError, sent: bool, reused: bool) -> None:
-        """The connection ended before any byte of a response.
+    def fail_without_response(self, error: HttpError, sent: bool, reused: bool) -> None:
+        """Try again, or fail: the connection ended before any byte of a response.
 
-        sent: some byte of the request has left
-        reused: an earlier exchange had the connection, so that it may just have timed out
+        sent: whether any byte of the request has left
+        reused: whether an earlier exchange had the connection, which may just have timed out
         """
-        self._conn = None
-        dropped = self._replay_buffer is None and self._head_parts is None
-        if dropped or (sent and self.method not in idempotent_methods):
-            self._fail(error)
+        request = self._request
+        assert request is not None
+        self.stream = request.stream = None
+        if not request.is_replayable or (sent and not request.is_idempotent):
+            self.fail(error)
         elif reused and not self._restarted:
             self._restarted = True
             self._try_again()
         elif self._may_retry():
             self._wait(self.client.retry_delay, self._try_again)
         else:
-            self._fail(error)
+            self.fail(error)
 
     def _may_retry(self) -> bool:
         self._retries += 1
@@ -296,36 +590,40 @@ class HttpClientExchange(OutgoingRequest):
 
     def _try_again(self) -> None:
         self._stop_waiting()
-        self._replay_sent = 0
+        request = self._request
+        assert request is not None
+        assert self._route is not None
+        request.restart()
         try:
-            assert self._route is not None
-            self._route.group.acquire(self, fresh=True)
+            self._route.pool.acquire(self, fresh=True)
         except HttpError as exc:
-            self._fail(exc)
+            self.fail(exc)
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _end(self, reading: ClientReading) -> None:
-        """The exchange is over."""
-        self._reading = reading
-        if self._writing is not DONE:
-            self._writing = FAILED
-        self._conn = None
-        self._replay_buffer = self._head_parts = None
+    def end(self, response_state: ClientReading) -> None:
+        """End the exchange; it has no stream any more."""
+        self.response_state = response_state
+        if self.request_state is not DONE:
+            self.request_state = FAILED
+        self.stream = None
+        request, self._request = self._request, None  # they hold each other
+        if request is not None:
+            self._was_unsent = request.is_unsent
 
     def _stop(self) -> None:
-        """End it from this side: whoever works for it is told."""
-        group, conn = self._group, self._conn
+        """End it from this side: its pool and its stream are told."""
+        pool, stream = self._pool, self.stream
         self._stop_waiting()
-        self._end(READ_FAILED)
-        if group is not None:
-            group.cancel(self)
-        if conn is not None:
-            conn.abandoned()
+        self.end(READ_FAILED)
+        if pool is not None:
+            pool.cancel(self)
+        if stream is not None:
+            stream.abort()
 
-    def _fail(self, error: HttpError) -> None:
+    def fail(self, error: HttpError) -> None:
         """End it with `error`. Not to be called from a method of the program's."""
-        if self._reading in RESPONSE_DUE:
+        if self.response_state in RESPONSE_DUE:
             self._stop()
             self._emit_error(error)
 
@@ -345,11 +643,12 @@ class HttpClientExchange(OutgoingRequest):
             if not self.emit("error", error):
                 log.warning("%r: %s", self, error)
         finally:
-            self._forget()
+            self.release()
 
     def failed(self, exc: BaseException) -> None:
-        """A listener raised `exc`, which was logged: what it left undone is unknown."""
-        self._fail(OutputStateError(f"the program failed: {type(exc).__name__}"))
+        """End it: a listener raised `exc`, which was logged, and what it left undone is unknown."""
+        self.fail(OutputStateError(f"the program failed: {type(exc).__name__}"))
 
-    def _forget(self) -> None:
-        self._listeners = self._sink = self._owner = None
+    def release(self) -> None:
+        """Let go of the listeners: nothing is emitted any more."""
+        self._listeners = self._sink = self.relay_side = None

@@ -1,44 +1,42 @@
 """The connections that the clients of one loop share.
 
-Owns: which connections to a server there are, which of them are idle, and who waits for one. Must
-not know messages, nor how a connection is made.
+Owns: which connections to a server there are, which of them are idle, and which exchanges wait for
+one. Must not know messages, nor how a connection is made.
 
-Theory of operation: an `OriginPool` has the connections that may stand in for each other: the same
-target,
-and settings that would have made the same connection. What the beginning of a URI comes to, with
-certain settings, is remembered in `Routes`, so that a request to a known origin costs one look-up.
-All of it is bounded; what is dropped from here is marked, for clients keep their routes.
+Theory of operation: an `OriginPool` has connections that are interchangeable: to the same target,
+and with settings that would have made the same connection. Which one the beginning of a URI leads
+to, with certain settings, is kept in `Routes`, so that a request to a known origin costs one
+look-up. All of it is bounded; routes that are dropped from here are marked, for clients keep
+theirs.
 
-An exchange that needs one gets the idle
-connection that was used last (the others may time out), else a new one, else, at the limit of
-`max_server_conn`, a place in a bounded queue. A connection that becomes free goes to who waits
-longest.
+An exchange that needs a connection gets the idle one that was used last (the others may time out),
+else a new one, else, at the limit of `max_server_conn`, a place in a bounded queue. A connection
+that becomes free goes to the exchange that has waited longest. With HTTP/1.1 a connection serves
+one exchange at a time; one of another protocol stays available as long as it has capacity.
 
-The pool hangs on its loop and holds it only through connections, so that both go together. A loop
-that was stopped, or that finds itself in a forked child, has forgotten its fds; `epoch` tells, and
-the pool is made anew: nothing of the old one may be used again.
+The pool is an attribute of its loop and holds it only through connections, so that both go
+together. A loop that was stopped, or that is in a forked child, has dropped its fds; `epoch` tells,
+and the pool is made anew: nothing of the old one may be used again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thor.http.client.connect import ConnectAttempt
 from thor.http.error import PoolFullError
 from thor.http.headers import FieldsIn, field_pair
-from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
-    from thor.http.client.connection import HttpClientConnection
-    from thor.http.client.exchange import HttpClientExchange
     from thor.http.client.route import ConnectionSettings, ConnectTarget
+    from thor.http.streams import ClientConnection, PoolWaiter
     from thor.loop import LoopBase
     from thor.types import OriginType
 
-#: Most groups that are kept when nothing is in them, most spellings of origins, and most different
+#: Most pools that are kept when nothing is in them, most spellings of origins, and most different
 #: settings: with each may go a TLS context of its own, which is large.
-MAX_GROUPS = 1024
+MAX_ORIGIN_POOLS = 1024
 MAX_ROUTES = 4096
 MAX_SETTINGS = 64
 #: The epoch of routes that are no longer the pool's.
@@ -53,24 +51,24 @@ class Route:
     fields: what a proxy is sent with each request
     """
 
-    __slots__ = ("authority", "fields", "group", "origin", "prefix")
+    __slots__ = ("authority", "fields", "origin", "pool", "prefix")
 
     def __init__(
         self,
-        group: OriginPool,
+        pool: OriginPool,
         origin: OriginType,
         authority: bytes,
         prefix: bytes = b"",
         fields: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        self.group = group
+        self.pool = pool
         self.origin = origin
         self.authority = authority
         self.prefix = prefix
         self.fields = fields
 
     def with_fields(self, headers: FieldsIn) -> FieldsIn:
-        """A request's fields, and those for the proxy unless the program has its own.
+        """Return a request's fields, and those for the proxy unless the program has its own.
 
         Raises: TypeError
         """
@@ -78,6 +76,13 @@ class Route:
         if any(name.lower() in own for name, _ in map(field_pair, headers)):
             return headers
         return [*headers, *self.fields]
+
+
+class Location(NamedTuple):
+    """Where a request goes: the route, and the request target."""
+
+    route: Route
+    target: bytes
 
 
 class Routes(dict[bytes, Route]):
@@ -95,16 +100,16 @@ class Routes(dict[bytes, Route]):
 
 
 class Pool:
-    """All groups of one loop, and the routes to them."""
+    """All pools of one loop, and the routes to them."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.groups: dict[Any, OriginPool] = {}
+        self.origin_pools: dict[Any, OriginPool] = {}
         self.routes: dict[Any, Routes] = {}
-        self._remembered = 0
+        self._route_count = 0
 
     def routes_for(self, settings: ConnectionSettings) -> Routes:
-        """The routes of clients with these settings."""
+        """Return the routes of clients with these settings."""
         routes = self.routes.get(settings.key)
         if routes is None:
             if len(self.routes) >= MAX_SETTINGS:
@@ -115,18 +120,18 @@ class Pool:
     def origin_pool_for(self, target: ConnectTarget, settings: ConnectionSettings) -> OriginPool:
         """Return the pool for this target and these settings; make it if there is none."""
         key = (target, settings.key)
-        group = self.groups.get(key)
-        if group is None:
-            if len(self.groups) >= MAX_GROUPS:
+        origin_pool = self.origin_pools.get(key)
+        if origin_pool is None:
+            if len(self.origin_pools) >= MAX_ORIGIN_POOLS:
                 self._tidy()
-            group = self.groups[key] = OriginPool(target, settings)
-        return group
+            origin_pool = self.origin_pools[key] = OriginPool(target, settings)
+        return origin_pool
 
-    def remember(self, routes: Routes, beginning: bytes, route: Route) -> None:
-        """Keep what the beginning of a URI came to."""
-        if self._remembered >= MAX_ROUTES:
+    def keep_route(self, routes: Routes, beginning: bytes, route: Route) -> None:
+        """Keep the route for the beginning of a URI."""
+        if self._route_count >= MAX_ROUTES:
             self._drop_routes()
-        self._remembered += 1
+        self._route_count += 1
         routes[beginning] = route
 
     def _drop_routes(self) -> None:
@@ -134,18 +139,18 @@ class Pool:
             routes.epoch = _DROPPED
             routes.clear()
         self.routes.clear()
-        self._remembered = 0
+        self._route_count = 0
 
     def _tidy(self) -> None:
-        """Drop the routes, and the groups with nothing in them: nobody must come to one of those
-        by an old route while another one takes its place."""
+        """Drop the routes, and the pools with nothing in them: no old route may lead to one of
+        those while another one takes its place."""
         self._drop_routes()
-        for key in [key for key, group in self.groups.items() if group.is_empty()]:
-            del self.groups[key]
+        for key in [key for key, each in self.origin_pools.items() if each.is_empty()]:
+            del self.origin_pools[key]
 
 
 def pool_of(loop: LoopBase) -> Pool:
-    """The pool of a loop, made when it is first asked for and after the loop was stopped."""
+    """Return the pool of a loop; it is made at first, and after the loop was stopped."""
     pool: Pool | None = vars(loop).get("_http_pool")
     if pool is None or pool.epoch != loop.epoch:
         pool = vars(loop)["_http_pool"] = Pool(loop.epoch)
@@ -153,17 +158,18 @@ def pool_of(loop: LoopBase) -> Pool:
 
 
 class OriginPool:
-    """The connections that may stand in for each other."""
+    """The connections to one target that are interchangeable."""
 
     def __init__(self, target: ConnectTarget, settings: ConnectionSettings) -> None:
         self.target = target
         self.settings = settings
         self.limits = settings.limits
-        #: All connections that are open; `idle` has the order in which they became idle.
-        self.open: set[HttpClientConnection] = set()
-        self.idle: dict[HttpClientConnection, None] = {}
-        self.connecting: dict[HttpClientExchange, ConnectAttempt] = {}
-        self.waiting: dict[HttpClientExchange, None] = {}
+        #: All connections that are open; of those, the ones that can serve another exchange, in
+        #: the order in which they became so.
+        self.open: set[ClientConnection] = set()
+        self.idle: dict[ClientConnection, None] = {}
+        self.connecting: dict[PoolWaiter, ConnectAttempt] = {}
+        self.waiting: dict[PoolWaiter, None] = {}
 
     def __repr__(self) -> str:
         return (
@@ -172,14 +178,14 @@ class OriginPool:
         )
 
     def is_empty(self) -> bool:
-        """Whether nothing would be lost with it."""
+        """Return whether nothing would be lost with it."""
         return not (self.open or self.connecting or self.waiting)
 
-    def _has_room(self, exchange: HttpClientExchange) -> bool:
+    def _has_room(self, exchange: PoolWaiter) -> bool:
         limit = exchange.client.max_server_conn
         return limit is None or len(self.open) + len(self.connecting) < limit
 
-    def acquire(self, exchange: HttpClientExchange, fresh: bool = False) -> None:
+    def acquire(self, exchange: PoolWaiter, fresh: bool = False) -> None:
         """Get `exchange` a connection: now, or when there is one.
 
         fresh: a new one, since the pooled ones may all have failed alike
@@ -192,10 +198,8 @@ class OriginPool:
         else:
             while idle:
                 connection, _ = idle.popitem()
-                tcp_conn = connection.tcp_conn
-                # A program may have kept the connection of its exchange, and closed it since.
-                if tcp_conn is not None and tcp_conn.write_state is OPEN:
-                    connection.begin(exchange)
+                if connection.is_usable:
+                    self._begin(connection, exchange)
                     return
         if self._has_room(exchange):
             self._connect(exchange)
@@ -203,46 +207,59 @@ class OriginPool:
             raise PoolFullError(f"{len(self.waiting)} for {self.target}")
         else:
             self.waiting[exchange] = None
-            exchange._queued(self)
+            exchange.on_queued(self)
 
-    def _connect(self, exchange: HttpClientExchange) -> None:
+    def _begin(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
+        connection.begin(exchange)
+        if connection.capacity > 1 and connection in self.open and connection.is_usable:
+            self.idle[connection] = None
+
+    def _connect(self, exchange: PoolWaiter) -> None:
         self.connecting[exchange] = ConnectAttempt(self, exchange)
-        exchange._connecting(self)
+        exchange.on_connecting(self)
 
-    def connected(self, exchange: HttpClientExchange, connection: HttpClientConnection) -> None:
-        """The connection that was made for `exchange` is there."""
+    def connected(self, exchange: PoolWaiter, connection: ClientConnection) -> None:
+        """Let `exchange` have the connection that was made for it."""
         del self.connecting[exchange]
         self.open.add(connection)
-        connection.begin(exchange)
+        self._begin(connection, exchange)
+        if connection in self.idle:
+            self._serve_waiting(connection)
 
-    def replace(self, connection: HttpClientConnection, exchange: HttpClientExchange) -> None:
+    def connect_failed(self, exchange: PoolWaiter) -> None:
+        """Take note that no connection could be made for `exchange`."""
+        del self.connecting[exchange]
+        self._dequeue()
+
+    def replace(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
         """Close a connection that has ended; `exchange`, which had it, gets a new one instead."""
         self._connect(exchange)  # before a request that waits gets the place that becomes free
         connection.close_idle()
 
-    def connect_failed(self, exchange: HttpClientExchange) -> None:
-        """No connection could be made for `exchange`."""
-        del self.connecting[exchange]
-        self._dequeue()
+    def release(self, connection: ClientConnection) -> None:
+        """Take note that a connection can serve another exchange; not once it is retired."""
+        if connection in self.open:
+            self.idle[connection] = None
+            if self.waiting:
+                self._serve_waiting(connection)
 
-    def release(self, connection: HttpClientConnection) -> None:
-        """A connection may be used again."""
-        if self.waiting:
+    def _serve_waiting(self, connection: ClientConnection) -> None:
+        """Give a connection to the exchanges that have waited longest."""
+        while self.waiting and connection in self.idle:
             exchange = next(iter(self.waiting))
             del self.waiting[exchange]
-            connection.begin(exchange)
-        else:
-            self.idle[connection] = None
+            del self.idle[connection]
+            self._begin(connection, exchange)
 
-    def remove(self, connection: HttpClientConnection) -> None:
-        """A connection is gone, or handed on. Harmless when done twice."""
+    def retire(self, connection: ClientConnection) -> None:
+        """Give a connection to no exchange any more. Harmless when done twice."""
         if connection in self.open:
             self.open.discard(connection)
             self.idle.pop(connection, None)
             self._dequeue()
 
-    def cancel(self, exchange: HttpClientExchange) -> None:
-        """`exchange` needs no connection any more."""
+    def cancel(self, exchange: PoolWaiter) -> None:
+        """Forget an exchange that needs no connection any more."""
         self.waiting.pop(exchange, None)
         attempt = self.connecting.pop(exchange, None)
         if attempt is not None:
@@ -250,7 +267,7 @@ class OriginPool:
             self._dequeue()
 
     def _dequeue(self) -> None:
-        """There may be room for who waits longest."""
+        """Connect for the exchanges that have waited longest, as far as there is room."""
         while self.waiting:
             exchange = next(iter(self.waiting))
             if not self._has_room(exchange):

@@ -1,371 +1,305 @@
 """A request on its way out.
 
-Owns: what of a request was written and is kept, so that it can be sent when there is a connection,
-or sent again. Must not know responses, nor when a request is tried again.
+Owns: what was passed of a request, how much of it the present stream was handed, and what is kept
+to send it again. Must not know responses, nor when a request is sent again.
 
-Theory of operation: the head is rendered, and thereby checked, at `request_start`, but written
-with what comes next, since whether there is a body decides its framing; if its method or a
-Content-Length says that there is one, it waits only until the present callback is over. All that
-is written goes through `_put` as it will stand on the wire, and is kept in `_replay_buffer`:
-everything
-while there is no connection, then up to `retry_body_limit`. `_replay_sent` pieces of it were handed
-to the present connection.
+Theory of operation: the head is rendered for HTTP/1.1, and thereby checked, when the request
+starts, but it is sent with what comes next, since whether there is a body decides its framing; if
+its method or a Content-Length says that there is one, it waits only until the present callback is
+over. What is kept are the parts of the head, the chunks of the body and the trailers: everything
+while there is no stream, then up to `retry_body_limit`. The rendered head is kept with them, so
+that a stream of HTTP/1.1 need not render it again.
 
-With `Expect: 100-continue` the head is written at once and the rest is held until the server says
-100, or has said nothing for a while (RFC 9110 section 10.1.1).
+With `Expect: 100-continue` the head is sent at once and the rest is held until the server says 100,
+or has said nothing for a while (RFC 9110 section 10.1.1).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from thor.events import EventEmitter
-from thor.http.connection import BodyWriter
-from thor.http.error import HttpError, OutputStateError
-from thor.http.headers import FieldsIn, encode_text, field_list
+from thor.http.error import OutputStateError
 from thor.http.semantics import idempotent_methods
-from thor.http.uri import uri_octets
-from thor.http.wire.framing import CHUNKED, NO_BODY
-from thor.http.wire.state import ClientReading, ClientWriting
+from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY
 from thor.http.wire.writer import last_chunk, request_head
 from thor.tcp.writing import HIGH_WATER
-from thor.types import to_bytes
 
 if TYPE_CHECKING:
-    from thor.http.client.client import HttpClient
-    from thor.http.client.connection import HttpClientConnection
-    from thor.http.client.pool import Route
-    from thor.loop import LoopBase
-    from thor.types import Data, HeadersIn, RawHeaders
-
-IDLE, BODY, DONE, FAILED = (
-    ClientWriting.IDLE,
-    ClientWriting.BODY,
-    ClientWriting.DONE,
-    ClientWriting.FAILED,
-)
-RESPONSE_DUE = (ClientReading.HEAD, ClientReading.BODY)
+    from thor.http.headers import FieldsIn
+    from thor.http.streams import ClientStream
+    from thor.http.wire.writer import OutgoingHead
+    from thor.types import HeadersIn
 
 
-class OutgoingRequest(EventEmitter, BodyWriter):
-    """The part of a client's exchange that is the request."""
-
-    client: HttpClient
-    #: As passed.
-    method: bytes
-    uri: bytes
-    #: Where it goes, also when it is tried again; None before `request_start`.
-    _route: Route | None
-    #: When the exchange has to be over, in monotonic seconds.
-    _expires_at: float
-    _writing: ClientWriting
-    _reading: ClientReading
-    _conn: HttpClientConnection | None
-    #: The head, and until it is written what it was made of.
-    _head: bytes
-    _head_parts: tuple[Any, ...] | None
-    #: The protocol that was asked for, in lower case.
-    _protocol: bytes | None
-    _replay_buffer: list[bytes] | None
-    _replay_sent: int
-    _replay_bytes: int
-    awaits_continue: bool
-    _pause_emitted: bool
-
-    def _fail_soon(self, error: HttpError) -> None:
-        raise AssertionError
+class RequestOwner(Protocol):
+    """What a request knows of its exchange."""
 
     @property
-    def loop(self) -> LoopBase:
-        raise AssertionError
+    def retry_body_limit(self) -> int:
+        """Bytes of a body that are kept to send it again."""
 
-    # -- what the program calls ----------------------------------------------------------------
+    def replace_ended_stream(self) -> bool:
+        """Get a new stream if the connection of the present one, which was used before, has ended.
 
-    def request_start(
-        self,
-        method: str | bytes,
-        uri: str | bytes,
-        headers: HeadersIn,
-        *,
-        upgrade: str | bytes | None = None,
-        te_trailers: bool = False,
-    ) -> None:
-        """Start the request.
-
-        uri: absolute, http or https; for CONNECT in authority form, "host:port", which is where the
-            connection goes as well. OPTIONS of a URI without any path asks about the server
-        headers: [(name, value)] in wire order. Fields that concern one connection are dropped;
-            one Host replaces the URI's authority. A Content-Length is the body's promise, else
-            a body is sent chunked
-        upgrade: a protocol to ask for; `upgrade` is emitted if the server switches to it
-        te_trailers: say that trailers are welcome (RFC 9110 section 10.1.4)
-        Raises: TypeError only; what else is wrong is emitted as `error`
+        Returns: whether it had
         """
-        if self._writing is not IDLE:
-            self._out_of_order("request_start")
-            return
-        try:
-            if method.__class__ is not bytes:
-                method = encode_text(method, "a method", "ASCII")
-            if uri.__class__ is not bytes:
-                uri = uri_octets(uri)
-            self.method = method
-            self.uri = uri
-            route, target = self.client._locate(method, uri)
-            self._start(route, target, list(field_list(headers)), upgrade, te_trailers)
-        except HttpError as exc:
-            self._fail_soon(exc)
 
-    def forward(
+    def emit_pause(self, paused: bool) -> None:
+        """Emit `pause`, if that was not the last one that was emitted."""
+
+
+class OutgoingRequest:
+    """The request of an exchange, and the `RequestParts` of its head."""
+
+    __slots__ = (
+        "_chunks",
+        "_has_started",
+        "_keep_alive",
+        "_owner",
+        "_replay_bytes",
+        "_sent",
+        "_trailers",
+        "_unsent_length",
+        "authority",
+        "awaits_continue",
+        "fields",
+        "has_body",
+        "head",
+        "method",
+        "pause_emitted",
+        "stream",
+        "target",
+        "te_trailers",
+        "upgrade",
+    )
+
+    def __init__(
         self,
+        owner: RequestOwner,
         method: bytes,
-        origin: bytes,
         target: bytes,
-        headers: RawHeaders,
-        upgrade: bytes | None,
+        authority: bytes,
+        fields: FieldsIn,
+        upgrade: bytes | str | None,
         te_trailers: bool,
+        keep_alive: bool,
     ) -> None:
-        """`request_start` for who passes a request on, and knows what it is made of.
+        """keep_alive: whether the connection may be used for another request
 
-        origin: `scheme://authority`; target: the path with its query, or `*`
-        headers: kept, not copied; if they are WireFields, the target is one that was parsed
+        Raises: OutputSyntaxError, TypeError
         """
+        self._owner = owner
         self.method = method
-        self.uri = origin if target == b"*" else origin + target
-        try:
-            route = self.client._route_to(origin)
-            if route.prefix:
-                target = route.prefix + target.removeprefix(b"*")
-            self._start(route, target, headers, upgrade, te_trailers)
-        except HttpError as exc:
-            self._fail_soon(exc)
+        self.target = target
+        self.authority = authority
+        self.fields = fields
+        self.upgrade = upgrade
+        self.te_trailers = te_trailers
+        self.has_body: bool | None = None
+        self._keep_alive = keep_alive
+        self.stream: ClientStream | None = None
+        self.awaits_continue = False
+        self.pause_emitted = False
+        #: Whether the head was sent, or is to be sent when there is a stream.
+        self._has_started = False
+        #: What was passed of the body; None when it is not kept any more.
+        self._chunks: list[bytes] | None = []
+        #: Those of a request that is complete.
+        self._trailers: HeadersIn | None = None
+        #: Bytes that are kept, the head included.
+        self._replay_bytes = 0
+        #: How many pieces the present stream was handed: the head, then the chunks.
+        self._sent = 0
+        self._render()
 
-    def _start(
-        self,
-        route: Route,
-        target: bytes,
-        headers: FieldsIn,
-        upgrade: str | bytes | None,
-        te_trailers: bool,
-    ) -> None:
-        """Make the head, and get a connection. Raises: HttpError, TypeError"""
-        if route.fields:
-            headers = route.with_fields(headers)
-        self._head_parts = (target, headers, route.authority, upgrade, te_trailers)
-        self._render_head(None)
-        self._route = route
-        self._writing = BODY
-        if upgrade is not None:
-            self._protocol = encode_text(upgrade, "a protocol", "ASCII").strip().lower()
-        timeout = self.client.exchange_timeout
-        if timeout:
-            self._expires_at = self.loop.clock.monotonic() + timeout
-        route.group.acquire(self)  # type: ignore[arg-type]
-        if self._head.find(b"100-") > 0 and _has_expectation(self._head):
-            self._expect_continue()
-        elif self._framing != NO_BODY:
-            self.loop.call_soon(self._start_body)
-
-    def request_body(self, chunk: Data) -> bool:
-        """Send a piece of the request's body.
-
-        chunk: `str` is sent as UTF-8
-        Returns: False when enough is held up already: wait for `pause(False)`
-        Raises: TypeError only; what else is wrong is emitted as `error`
-        """
-        if chunk.__class__ is not bytes:
-            chunk = to_bytes(chunk)
-        if self._writing is not BODY:
-            self._out_of_order("request_body")
-            return True
-        if not chunk:
-            return not self._pause_emitted
-        try:
-            if self._framing == NO_BODY:
-                self._render_head(True)
-            return self._write_body(chunk)
-        except HttpError as exc:
-            self._fail_soon(exc)
-            return True
-
-    def request_done(self, trailers: HeadersIn) -> None:
-        """End the request. Every request needs it.
-
-        trailers: [(name, value)], sent if the body is chunked; fields that a trailer must not
-            have (RFC 9110 section 6.5.1) are dropped
-        Raises: TypeError only; what else is wrong is emitted as `error`
-        """
-        if self._writing is not BODY:
-            self._out_of_order("request_done")
-            return
-        if self._framing != NO_BODY or trailers:
-            try:
-                self._finish_body(trailers)
-            except HttpError as exc:
-                self._fail_soon(exc)
-                return
-        self._writing = DONE
-        if self._head_parts is not None:
-            self._write_head()
-        conn = self._conn
-        client = self.client
-        if (
-            (client.read_timeout or client.response_timeout)
-            and conn is not None
-            and not self.awaits_continue
-        ):
-            conn.await_response()
-
-    def _finish_body(self, trailers: HeadersIn) -> None:
-        if self._framing == CHUNKED and (self._head_parts is None or trailers):
-            self._end_body(trailers)
-            return
-        last_chunk(trailers)  # they are not sent, and must be right all the same
-        if self._framing == CHUNKED:
-            self._render_head(False)  # there was no body after all
-        else:
-            self._end_body(trailers)
-
-    def _out_of_order(self, call: str) -> None:
-        """A call at the wrong time; when the exchange is over it is of no concern."""
-        if self._writing is not FAILED and self._reading in RESPONSE_DUE:
-            self._fail_soon(OutputStateError(f"{call} when the request is {self._writing.name}"))
-
-    # -- the head ------------------------------------------------------------------------------
-
-    def _render_head(self, has_body: bool | None) -> None:
+    def _render(self) -> None:
         """Make the head. Raises: OutputSyntaxError, TypeError"""
-        assert self._head_parts is not None
-        target, headers, authority, upgrade, te_trailers = self._head_parts
-        self._head, self._framing, self._left, _ = request_head(
+        self.head: OutgoingHead = request_head(
             # Not by name, which takes longer.
             self.method,
-            target,
-            headers,
-            authority,
-            has_body,
-            upgrade,
-            te_trailers,
-            bool(self.client.idle_timeout),
+            self.target,
+            self.fields,
+            self.authority,
+            self.has_body,
+            self.upgrade,
+            self.te_trailers,
+            self._keep_alive,
         )
+        self._unsent_length = self.head.length
 
-    def _write_head(self) -> None:
-        self._head_parts = None
-        head = self._head
-        self._replay_buffer = [head]
-        self._replay_bytes = len(head)
-        conn = self._conn
-        if conn is not None and (self.method in idempotent_methods or not self._left_ended()):
-            self._replay_sent = 1
-            conn.write(head)
+    # -- what is known of it -------------------------------------------------------------------
 
-    def _left_ended(self) -> bool:
-        """Leave the connection for a new one if it has ended, before anything is written on it.
+    @property
+    def expects_body(self) -> bool:
+        """Whether the head says that there is a body."""
+        return self.head.framing != NO_BODY
 
-        What must not be repeated would be lost, and what can be is worth no system call.
-        Returns: whether it had ended
-        """
-        conn = self._conn
-        if conn is None or not conn.has_ended():
+    @property
+    def is_replayable(self) -> bool:
+        """Whether all that was passed so far is kept."""
+        return self._chunks is not None
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether it may be repeated when it is not known whether it was carried out."""
+        return self.method in idempotent_methods
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nothing was handed to a stream."""
+        return not self._sent
+
+    @property
+    def has_expectation(self) -> bool:
+        """Whether the head has an Expect field that says 100-continue, in any letter case."""
+        data = self.head.data
+        if data.find(b"100-") <= 0:
             return False
-        self._conn = None
-        conn.group.replace(conn, self)  # type: ignore[arg-type]
-        return True
+        lines = data.lower().split(b"\r\n")
+        return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
 
-    def _start_body(self) -> None:
-        """The callback is over in which a request with content was started: its head leaves."""
-        if self._head_parts is not None and self._writing is BODY:
-            self._write_head()
+    # -- what the program passes ---------------------------------------------------------------
 
-    def _expect_continue(self) -> None:
-        """Write the head now and hold the rest: who expects a 100 has content."""
-        try:
-            if self._framing == NO_BODY:
-                self._render_head(True)
-        except HttpError as exc:
-            self._fail_soon(exc)
-            return
+    def start_body(self) -> None:
+        """Send the head of a request with content: the callback is over in which it was started."""
+        if not self._has_started and self._chunks is not None:
+            self._start()
+
+    def expect_continue(self) -> None:
+        """Send the head now and hold the rest: a request that expects a 100 has content.
+
+        Raises: OutputSyntaxError
+        """
+        if self.head.framing == NO_BODY:
+            self.has_body = True
+            self._render()
         self.awaits_continue = True
-        self._write_head()
-        if self._conn is not None:
-            self._conn.await_continue()
+        self._start()
+        if self.stream is not None:
+            self.stream.await_continue()
 
-    # -- writing -------------------------------------------------------------------------------
+    def write(self, chunk: bytes) -> bool:
+        """Send a piece of the body.
 
-    def _write(self, data: bytes) -> bool:
-        if self._head_parts is not None:
-            self._write_head()
-        return self._put(data)
-
-    def _put(self, data: bytes) -> bool:
-        """Write `data`, or hold it until it can be. Returns: False when too much is held up"""
-        held = self._replay_buffer
-        conn = self._conn
-        if held is not None:
-            held.append(data)
-            self._replay_bytes += len(data)
-            if conn is None or (self.awaits_continue and self._replay_sent):
+        Returns: False when enough is held
+        Raises: OutputStateError for more bytes than were declared; OutputSyntaxError
+        """
+        if self.head.framing == NO_BODY:
+            self.has_body = True
+            self._render()
+        if self.head.framing == LENGTH:
+            left = self._unsent_length - len(chunk)
+            if left < 0:
+                raise OutputStateError(f"{-left} bytes more than the declared Content-Length")
+            self._unsent_length = left
+        if not self._has_started:
+            self._start()
+        chunks, stream = self._chunks, self.stream
+        if chunks is not None:
+            chunks.append(chunk)
+            self._replay_bytes += len(chunk)
+            if stream is None or (self.awaits_continue and self._sent):
                 if self._replay_bytes > HIGH_WATER:
-                    self._emit_pause(True)
-                return not self._pause_emitted
-            self._replay_sent += 1
-            self._keep_or_drop(conn)
-        return conn.write(data) if conn is not None else True
+                    self._owner.emit_pause(True)
+                return not self.pause_emitted
+            self._sent += 1
+            self._keep_or_drop(stream)
+        return stream.send_body(chunk) if stream is not None else True
 
-    def _keep_or_drop(self, conn: HttpClientConnection) -> None:
-        """Drop what was written, if it is too much to be sent again, or must not be sent twice."""
-        if self._replay_bytes - len(self._head) > self.client.retry_body_limit or (
-            self.method not in idempotent_methods and conn.has_sent()
+    def end(self, trailers: HeadersIn) -> None:
+        """End the request.
+
+        Raises: OutputStateError if bytes are missing of the declared length, OutputSyntaxError for
+            bad trailers, TypeError
+        """
+        framing = self.head.framing
+        if framing != NO_BODY or trailers:
+            last_chunk(trailers)  # where they are not sent, they must be right all the same
+            if framing == LENGTH and self._unsent_length:
+                less = self._unsent_length
+                raise OutputStateError(f"{less} bytes less than the declared Content-Length")
+            if framing == CHUNKED and not self._has_started and not trailers:
+                self.has_body = False  # there was no body after all
+                self._render()
+        self._trailers = trailers
+        if not self._has_started:
+            self._start()
+        stream = self.stream
+        if stream is not None and self._is_through():
+            stream.send_end(trailers)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Send the head, now or when there is a stream."""
+        self._has_started = True
+        self._replay_bytes = len(self.head.data)
+        stream = self.stream
+        if stream is not None and (self.is_idempotent or not self._owner.replace_ended_stream()):
+            self._sent = 1
+            stream.send_head(self)
+
+    def _is_through(self) -> bool:
+        """Return whether the present stream was handed all that was passed."""
+        if not self._sent or self.awaits_continue:
+            return False
+        return self._chunks is None or self._sent == 1 + len(self._chunks)
+
+    def _keep_or_drop(self, stream: ClientStream) -> None:
+        """Keep what was passed no longer, if it is too much, or must not be sent twice."""
+        if self._replay_bytes - len(self.head.data) > self._owner.retry_body_limit or (
+            not self.is_idempotent and stream.has_sent()
         ):
-            self._replay_buffer = None
+            self._chunks = None
 
-    def _send_replay(self) -> None:
-        """There is a connection, or the wait for a 100 is over: write what is held."""
-        held = self._replay_buffer
-        conn = self._conn
-        assert held is not None
-        assert conn is not None
-        if not self._replay_sent and self.method not in idempotent_methods and self._left_ended():
-            return
-        until = min(1, len(held)) if self.awaits_continue else len(held)
-        for piece in held[self._replay_sent : until]:
-            conn.write(piece)
-        self._replay_sent = until
+    def attach(self, stream: ClientStream) -> None:
+        """Send on `stream` what there is of the request."""
+        self.stream = stream
+        if self._has_started and self._chunks is not None:
+            self.send_replay()
+
+    def restart(self) -> None:
+        """Hand everything to the next stream."""
+        self._sent = 0
+
+    def send_replay(self) -> None:
+        """Send what was passed and was not handed to the present stream."""
+        stream, chunks = self.stream, self._chunks
+        assert stream is not None
+        assert chunks is not None
+        if not self._sent:
+            if not self.is_idempotent and self._owner.replace_ended_stream():
+                return
+            self._sent = 1
+            stream.send_head(self)
         if self.awaits_continue:
-            conn.await_continue()
+            stream.await_continue()
             return
-        self._keep_or_drop(conn)
-        if self._writing is DONE:
-            conn.await_response()
-        elif self._pause_emitted:
-            self.loop.call_soon(self._emit_resume)
+        for chunk in chunks[self._sent - 1 :]:
+            stream.send_body(chunk)
+        self._sent = 1 + len(chunks)
+        if self._trailers is not None:
+            stream.send_end(self._trailers)
+        self._keep_or_drop(stream)
 
-    def _continue(self) -> None:
-        """The server said 100, or takes its time: send the body."""
-        if self.awaits_continue:
-            self.awaits_continue = False
-            self._send_replay()
+    def drop(self) -> None:
+        """Keep nothing any more: the response has begun, or the exchange is over."""
+        self._chunks = None
 
-    def _emit_pause(self, paused: bool) -> None:
-        """Tell the program that the body is more than the connection takes, or is no more."""
-        if paused != self._pause_emitted and (self._writing is BODY or not paused):
-            self._pause_emitted = paused
-            self.emit("pause", paused)
-
-    def _emit_resume(self) -> None:
-        conn = self._conn
-        if conn is not None and not conn.is_write_paused():
-            self._emit_pause(False)
-
-    def _abandon(self) -> None:
-        """A response came that makes the rest of the request pointless."""
+    def abandon(self) -> None:
+        """Send nothing any more: a response makes the rest of the request pointless."""
         self.awaits_continue = False
-        self._head_parts = None
-        if self._writing is BODY:
-            self._writing = FAILED
+        self._has_started = True
+        self._chunks = None
+        self.stream = None
 
+    def bytes_promised(self) -> int:
+        """Return how many bytes of the body are still to be sent, if that is known and none of what
+        was passed is kept; else 0."""
+        # What is kept may have to be sent again, and is not complete without the rest.
+        free = self.stream is not None and self._chunks is None and self._has_started
+        return self._unsent_length if free and self.head.framing == LENGTH else 0
 
-def _has_expectation(head: bytes) -> bool:
-    """Return whether a head has an Expect field that says 100-continue, in any letter case."""
-    lines = head.lower().split(b"\r\n")
-    return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
+    def on_spliced_out(self, count: int) -> None:
+        """Count bytes of the body that were moved by the kernel."""
+        self._unsent_length -= count

@@ -12,7 +12,7 @@ here is a function of what it is given.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from thor.events import require_callback
@@ -24,8 +24,15 @@ from thor.tcp.address import join_host_port
 from thor.tls.context import check_context
 
 if TYPE_CHECKING:
-    from thor.http.client.client import HttpClient
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from thor.http.streams import ClientConnection
+    from thor.tcp import TcpConnection
     from thor.types import OriginType
+
+#: What makes a connection of a protocol, by its ALPN name; "" is where none was agreed on.
+Protocols: TypeAlias = "Mapping[str, Callable[[TcpConnection, Any], ClientConnection]]"
 
 #: The settings that make up a key.
 POOL_KEY_SETTINGS = (
@@ -86,13 +93,31 @@ class ConnectTarget(NamedTuple):
         return f"{self.host} port {self.port}" if self.port else self.host
 
 
+class SettingsSource(Protocol):
+    """What the settings are read from: an `HttpClient`."""
+
+    tls_context: ssl.SSLContext | None
+    check_ip: Callable[[str], bool] | None
+
+    @property
+    def protocols(self) -> Protocols:
+        """What makes the connections of other protocols than HTTP/1.1, by their ALPN names."""
+
+
 class ConnectionSettings:
     """The settings of a client that decide about its connections, as they were at one time.
 
     key: two clients with equal keys may use each other's connections
     """
 
-    __slots__ = ("key", "limits", "proxy", *POOL_KEY_SETTINGS[:4], *POOL_KEY_SETTINGS[5:])
+    __slots__ = (
+        "key",
+        "limits",
+        "protocols",
+        "proxy",
+        *POOL_KEY_SETTINGS[:4],
+        *POOL_KEY_SETTINGS[5:],
+    )
 
     tcp_client_class: Any
     tls_client_class: Any
@@ -101,11 +126,12 @@ class ConnectionSettings:
     check_ip: Any
     unix_path: str | None
 
-    def __init__(self, client: HttpClient) -> None:
+    def __init__(self, client: SettingsSource) -> None:
         """Raises: UrlError for a proxy that is none; ValueError, TypeError for another setting"""
         limits = {name: getattr(client, name) for name in WIRE_LIMITS}
         found = {name: getattr(client, name) for name in POOL_KEY_SETTINGS}
-        self.key = (*found.values(), *limits.values())
+        self.protocols = client.protocols
+        self.key = (*found.values(), *limits.values(), *self.protocols.items())
         proxy = found.pop("proxy")
         self.proxy = None if proxy is None else parse_proxy(proxy)
         if client.tls_context is not None:

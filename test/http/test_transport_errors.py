@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from thor.http.client.errors import connect_failure, connection_lost
 from thor.http.error import (
     CertificateError,
     ConnectError,
@@ -22,6 +21,7 @@ from thor.http.error import (
     ResourceError,
     TlsError,
 )
+from thor.http.transport_errors import connect_failure, connection_lost
 
 EXPIRED = ssl.SSLCertVerificationError(1, "certificate verify failed")
 LATE = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
