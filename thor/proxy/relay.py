@@ -244,8 +244,7 @@ class Relay:
             self.answer(_OUTSIDE)
             return
         self.endpoint = endpoint
-        outbound = self.outbound = HttpClientExchange(self.proxy.client)
-        outbound.attach_relay(self)
+        outbound = self.outbound = HttpClientExchange(self.proxy.client, self)
         outbound.forward(
             self.method,
             endpoint.origin,

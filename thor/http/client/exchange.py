@@ -25,6 +25,7 @@ from thor.http.error import (
 )
 from thor.http.headers import FieldsIn, encode_text, field_list
 from thor.http.uri import show_uri, uri_octets
+from thor.http.wire.framing import NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.types import to_bytes
 
@@ -137,12 +138,12 @@ class HttpClientExchange(EventEmitter):
     _restarted = False
     _error_due: HttpError | None = None
 
-    def __init__(self, client: ExchangeClient) -> None:
+    def __init__(self, client: ExchangeClient, relay_side: ResponseRelaySide | None = None) -> None:
+        """relay_side: called directly for the response, and the sink for all other events"""
         # In one place: a default of the class is slower to get at, and what is set for the first
         # time later, or beyond the 29th, gives the instance a dict of its own.
-        self._listeners = self._sink = None
-        #: The layer above, if there is one: `attach_relay`.
-        self.relay_side: ResponseRelaySide | None = None
+        self._listeners = None
+        self._sink = self.relay_side = relay_side
         self.client = client
         #: As passed.
         self.method = b""
@@ -310,10 +311,11 @@ class HttpClientExchange(EventEmitter):
         if timeout:
             self.expires_at = self.loop.clock.monotonic() + timeout
         route.pool.acquire(self)
-        if request.has_expectation:
+        head = request.head
+        if head.data.find(b"100-") > 0 and request.has_expectation():
             self._expect_continue(request)
-        elif request.expects_body:
-            self.loop.call_soon(self._start_body)
+        elif head.framing != NO_BODY:
+            client.loop.call_soon(self._start_body)
 
     def _start_body(self) -> None:
         """Send the head of a request with content: the callback in which it started is over."""
@@ -364,10 +366,6 @@ class HttpClientExchange(EventEmitter):
             self._fail_soon(exc)
             return
         self.request_state = DONE
-        self._await_response(request)
-
-    def _await_response(self, request: OutgoingRequest) -> None:
-        """Limit the wait for the response to a request that was sent."""
         client, stream = self.client, self.stream
         if (
             (client.read_timeout or client.response_timeout)
@@ -386,7 +384,7 @@ class HttpClientExchange(EventEmitter):
     @property
     def is_unsent(self) -> bool:
         """Whether nothing of the request was handed to a connection."""
-        return self._was_unsent if self._request is None else self._request.is_unsent
+        return self._was_unsent if self._request is None else not self._request.sent
 
     # -- what the program calls besides --------------------------------------------------------
 
@@ -455,10 +453,6 @@ class HttpClientExchange(EventEmitter):
 
     # -- for the stream ------------------------------------------------------------------------
 
-    def attach_relay(self, side: ResponseRelaySide) -> None:
-        """Have `side` called directly for the response, and as the sink for all other events."""
-        self.relay_side = self._sink = side
-
     def attach(self, stream: ClientStream) -> None:
         """Have `stream` carry the exchange; what there is of the request is sent."""
         self.stream = stream
@@ -466,12 +460,14 @@ class HttpClientExchange(EventEmitter):
             self._stop_waiting()
         request = self._request
         assert request is not None
-        request.attach(stream)
-        self._after_replay(request)
+        request.stream = stream
+        if request.has_started:
+            self._send_replay(request)
 
-    def _after_replay(self, request: OutgoingRequest) -> None:
+    def _send_replay(self, request: OutgoingRequest) -> None:
+        request.send_replay()
         stream = self.stream
-        if stream is None or request.is_unsent or request.awaits_continue:
+        if stream is None or not request.sent or request.awaits_continue:
             return
         if self.request_state is DONE:
             stream.await_response()
@@ -488,8 +484,7 @@ class HttpClientExchange(EventEmitter):
         request = self._request
         if request is not None and request.awaits_continue:
             request.awaits_continue = False
-            request.send_replay()
-            self._after_replay(request)
+            self._send_replay(request)
 
     def on_response(self, keep_alive: bool) -> bool:
         """Keep no request any more: the head of the final response has arrived.
@@ -506,7 +501,7 @@ class HttpClientExchange(EventEmitter):
             if self.request_state is BODY:
                 self.request_state = FAILED
             return True
-        request.drop()
+        request.chunks = None
         return False
 
     def bytes_promised(self) -> int:
@@ -609,7 +604,7 @@ class HttpClientExchange(EventEmitter):
         self.stream = None
         request, self._request = self._request, None  # they hold each other
         if request is not None:
-            self._was_unsent = request.is_unsent
+            self._was_unsent = not request.sent
 
     def _stop(self) -> None:
         """End it from this side: its pool and its stream are told."""

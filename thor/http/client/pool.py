@@ -199,7 +199,10 @@ class OriginPool:
             while idle:
                 connection, _ = idle.popitem()
                 if connection.is_usable:
-                    self._begin(connection, exchange)
+                    if connection.capacity == 1:
+                        connection.begin(exchange)
+                    else:
+                        self._share(connection, exchange)
                     return
         if self._has_room(exchange):
             self._connect(exchange)
@@ -209,7 +212,8 @@ class OriginPool:
             self.waiting[exchange] = None
             exchange.on_queued(self)
 
-    def _begin(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
+    def _share(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
+        """Let `exchange` have a connection that stays available while it has capacity."""
         connection.begin(exchange)
         if connection.capacity > 1 and connection in self.open and connection.is_usable:
             self.idle[connection] = None
@@ -222,7 +226,7 @@ class OriginPool:
         """Let `exchange` have the connection that was made for it."""
         del self.connecting[exchange]
         self.open.add(connection)
-        self._begin(connection, exchange)
+        self._share(connection, exchange)
         if connection in self.idle:
             self._serve_waiting(connection)
 
@@ -249,7 +253,7 @@ class OriginPool:
             exchange = next(iter(self.waiting))
             del self.waiting[exchange]
             del self.idle[connection]
-            self._begin(connection, exchange)
+            self._share(connection, exchange)
 
     def retire(self, connection: ClientConnection) -> None:
         """Give a connection to no exchange any more. Harmless when done twice."""

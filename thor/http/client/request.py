@@ -52,21 +52,21 @@ class OutgoingRequest:
     """The request of an exchange, and the `RequestParts` of its head."""
 
     __slots__ = (
-        "_chunks",
-        "_has_started",
         "_keep_alive",
         "_owner",
         "_replay_bytes",
-        "_sent",
         "_trailers",
         "_unsent_length",
         "authority",
         "awaits_continue",
+        "chunks",
         "fields",
         "has_body",
+        "has_started",
         "head",
         "method",
         "pause_emitted",
+        "sent",
         "stream",
         "target",
         "te_trailers",
@@ -101,26 +101,38 @@ class OutgoingRequest:
         self.awaits_continue = False
         self.pause_emitted = False
         #: Whether the head was sent, or is to be sent when there is a stream.
-        self._has_started = False
-        #: What was passed of the body; None when it is not kept any more.
-        self._chunks: list[bytes] | None = []
+        self.has_started = False
+        #: What was passed of the body; None when it is not kept any more, since it is too much, or
+        #: the response has begun.
+        self.chunks: list[bytes] | None = []
         #: Those of a request that is complete.
         self._trailers: HeadersIn | None = None
         #: Bytes that are kept, the head included.
         self._replay_bytes = 0
         #: How many pieces the present stream was handed: the head, then the chunks.
-        self._sent = 0
-        self._render()
-
-    def _render(self) -> None:
-        """Make the head. Raises: OutputSyntaxError, TypeError"""
+        self.sent = 0
         self.head: OutgoingHead = request_head(
             # Not by name, which takes longer.
+            method,
+            target,
+            fields,
+            authority,
+            None,
+            upgrade,
+            te_trailers,
+            keep_alive,
+        )
+        self._unsent_length = self.head.length
+
+    def _render(self, has_body: bool) -> None:
+        """Make the head again. Raises: OutputSyntaxError, TypeError"""
+        self.has_body = has_body
+        self.head = request_head(
             self.method,
             self.target,
             self.fields,
             self.authority,
-            self.has_body,
+            has_body,
             self.upgrade,
             self.te_trailers,
             self._keep_alive,
@@ -130,39 +142,25 @@ class OutgoingRequest:
     # -- what is known of it -------------------------------------------------------------------
 
     @property
-    def expects_body(self) -> bool:
-        """Whether the head says that there is a body."""
-        return self.head.framing != NO_BODY
-
-    @property
     def is_replayable(self) -> bool:
         """Whether all that was passed so far is kept."""
-        return self._chunks is not None
+        return self.chunks is not None
 
     @property
     def is_idempotent(self) -> bool:
         """Whether it may be repeated when it is not known whether it was carried out."""
         return self.method in idempotent_methods
 
-    @property
-    def is_unsent(self) -> bool:
-        """Whether nothing was handed to a stream."""
-        return not self._sent
-
-    @property
     def has_expectation(self) -> bool:
-        """Whether the head has an Expect field that says 100-continue, in any letter case."""
-        data = self.head.data
-        if data.find(b"100-") <= 0:
-            return False
-        lines = data.lower().split(b"\r\n")
+        """Return whether the head has an Expect field that says 100-continue, in any letter case."""
+        lines = self.head.data.lower().split(b"\r\n")
         return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
 
     # -- what the program passes ---------------------------------------------------------------
 
     def start_body(self) -> None:
         """Send the head of a request with content: the callback is over in which it was started."""
-        if not self._has_started and self._chunks is not None:
+        if not self.has_started and self.chunks is not None:
             self._start()
 
     def expect_continue(self) -> None:
@@ -171,8 +169,7 @@ class OutgoingRequest:
         Raises: OutputSyntaxError
         """
         if self.head.framing == NO_BODY:
-            self.has_body = True
-            self._render()
+            self._render(True)
         self.awaits_continue = True
         self._start()
         if self.stream is not None:
@@ -185,24 +182,23 @@ class OutgoingRequest:
         Raises: OutputStateError for more bytes than were declared; OutputSyntaxError
         """
         if self.head.framing == NO_BODY:
-            self.has_body = True
-            self._render()
+            self._render(True)
         if self.head.framing == LENGTH:
             left = self._unsent_length - len(chunk)
             if left < 0:
                 raise OutputStateError(f"{-left} bytes more than the declared Content-Length")
             self._unsent_length = left
-        if not self._has_started:
+        if not self.has_started:
             self._start()
-        chunks, stream = self._chunks, self.stream
+        chunks, stream = self.chunks, self.stream
         if chunks is not None:
             chunks.append(chunk)
             self._replay_bytes += len(chunk)
-            if stream is None or (self.awaits_continue and self._sent):
+            if stream is None or (self.awaits_continue and self.sent):
                 if self._replay_bytes > HIGH_WATER:
                     self._owner.emit_pause(True)
                 return not self.pause_emitted
-            self._sent += 1
+            self.sent += 1
             self._keep_or_drop(stream)
         return stream.send_body(chunk) if stream is not None else True
 
@@ -218,86 +214,76 @@ class OutgoingRequest:
             if framing == LENGTH and self._unsent_length:
                 less = self._unsent_length
                 raise OutputStateError(f"{less} bytes less than the declared Content-Length")
-            if framing == CHUNKED and not self._has_started and not trailers:
-                self.has_body = False  # there was no body after all
-                self._render()
+            if framing == CHUNKED and not self.has_started and not trailers:
+                self._render(False)  # there was no body after all
         self._trailers = trailers
-        if not self._has_started:
+        if not self.has_started:
             self._start()
-        stream = self.stream
-        if stream is not None and self._is_through():
+        stream, chunks = self.stream, self.chunks
+        if (
+            stream is not None
+            and self.sent
+            and not self.awaits_continue
+            and (chunks is None or self.sent == 1 + len(chunks))
+        ):
             stream.send_end(trailers)
 
     # -- sending -------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Send the head, now or when there is a stream."""
-        self._has_started = True
+        self.has_started = True
         self._replay_bytes = len(self.head.data)
         stream = self.stream
-        if stream is not None and (self.is_idempotent or not self._owner.replace_ended_stream()):
-            self._sent = 1
+        if stream is not None and (
+            self.method in idempotent_methods or not self._owner.replace_ended_stream()
+        ):
+            self.sent = 1
             stream.send_head(self)
-
-    def _is_through(self) -> bool:
-        """Return whether the present stream was handed all that was passed."""
-        if not self._sent or self.awaits_continue:
-            return False
-        return self._chunks is None or self._sent == 1 + len(self._chunks)
 
     def _keep_or_drop(self, stream: ClientStream) -> None:
         """Keep what was passed no longer, if it is too much, or must not be sent twice."""
         if self._replay_bytes - len(self.head.data) > self._owner.retry_body_limit or (
             not self.is_idempotent and stream.has_sent()
         ):
-            self._chunks = None
-
-    def attach(self, stream: ClientStream) -> None:
-        """Send on `stream` what there is of the request."""
-        self.stream = stream
-        if self._has_started and self._chunks is not None:
-            self.send_replay()
+            self.chunks = None
 
     def restart(self) -> None:
         """Hand everything to the next stream."""
-        self._sent = 0
+        self.sent = 0
 
     def send_replay(self) -> None:
         """Send what was passed and was not handed to the present stream."""
-        stream, chunks = self.stream, self._chunks
-        assert stream is not None
-        assert chunks is not None
-        if not self._sent:
+        stream, chunks = self.stream, self.chunks
+        if stream is None or chunks is None:
+            return
+        if not self.sent:
             if not self.is_idempotent and self._owner.replace_ended_stream():
                 return
-            self._sent = 1
+            self.sent = 1
             stream.send_head(self)
         if self.awaits_continue:
             stream.await_continue()
             return
-        for chunk in chunks[self._sent - 1 :]:
+        for chunk in chunks[self.sent - 1 :]:
             stream.send_body(chunk)
-        self._sent = 1 + len(chunks)
+        self.sent = 1 + len(chunks)
         if self._trailers is not None:
             stream.send_end(self._trailers)
         self._keep_or_drop(stream)
 
-    def drop(self) -> None:
-        """Keep nothing any more: the response has begun, or the exchange is over."""
-        self._chunks = None
-
     def abandon(self) -> None:
         """Send nothing any more: a response makes the rest of the request pointless."""
         self.awaits_continue = False
-        self._has_started = True
-        self._chunks = None
+        self.has_started = True
+        self.chunks = None
         self.stream = None
 
     def bytes_promised(self) -> int:
         """Return how many bytes of the body are still to be sent, if that is known and none of what
         was passed is kept; else 0."""
         # What is kept may have to be sent again, and is not complete without the rest.
-        free = self.stream is not None and self._chunks is None and self._has_started
+        free = self.stream is not None and self.chunks is None and self.has_started
         return self._unsent_length if free and self.head.framing == LENGTH else 0
 
     def on_spliced_out(self, count: int) -> None:

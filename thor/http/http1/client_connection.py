@@ -117,7 +117,7 @@ class HttpClientConnection:
         self._read_before = tcp_conn.bytes_read
         self._wrote_before = tcp_conn.bytes_written
         self._head_bytes = 0
-        self.timeouts.disarm()
+        self.timeouts.deadline_at = inf
         self._exchange = exchange
         self._reader.expect(exchange.method, exchange.protocol is not None)
         exchange.attach(self)
@@ -134,8 +134,12 @@ class HttpClientConnection:
 
     def send_head(self, head: RequestParts) -> None:
         """Send the head of the request, as it was rendered when it was checked."""
-        self._is_chunked = head.head.framing == CHUNKED
-        self._write(head.head.data)
+        rendered = head.head
+        self._is_chunked = rendered.framing == CHUNKED
+        tcp_conn = self.tcp_conn
+        # After the loop was stopped there is a connection in name only.
+        if tcp_conn is not None and tcp_conn.write_state is OPEN:
+            tcp_conn.write(rendered.data)
 
     def send_body(self, chunk: bytes) -> bool:
         """Send a piece of the body. Returns: False when the writer has to wait for `pause`"""
@@ -148,7 +152,6 @@ class HttpClientConnection:
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self.tcp_conn
-        # After the loop was stopped there is a connection in name only.
         if tcp_conn is None or tcp_conn.write_state is not OPEN:
             return True
         return tcp_conn.write(data)
@@ -186,7 +189,20 @@ class HttpClientConnection:
         """Begin to wait for the response: the request was sent."""
         exchange = self._exchange
         assert exchange is not None
-        self.timeouts.begin_response(exchange.expires_at, exchange.client)
+        timeouts, settings = self.timeouts, exchange.client
+        # Outside of a turn the loop's own reading of the clock may be old.
+        loop = self._loop
+        now = loop.now if loop.in_turn else loop.clock.monotonic()
+        timeouts.since = timeouts.sent_at = now
+        # The earliest that may have passed; which one has is found out then.
+        at = exchange.expires_at
+        if (timeout := settings.read_timeout) and now + timeout < at:
+            at = now + timeout
+        if (timeout := settings.response_timeout) and now + timeout < at:
+            at = now + timeout
+        timeouts.deadline_at = at
+        if at < timeouts.deadline_entry:
+            loop.deadlines.arm(timeouts, at)
 
     def resume(self) -> None:
         """Deliver the response again, after the exchange was paused."""
@@ -458,7 +474,10 @@ class HttpClientConnection:
             and not (extra or self._ended)
             and not ((self._full or tcp_conn.read_paused) and has_unread(tcp_conn.socket))
         ):
-            self.timeouts.begin_idle(idle_timeout)
+            timeouts = self.timeouts
+            timeouts.idle_until = timeouts.deadline_at = at = self._loop.now + idle_timeout
+            if at < timeouts.deadline_entry:
+                self._loop.deadlines.arm(timeouts, at)
             self.pool.release(self)
         elif clean:
             self.close_idle()

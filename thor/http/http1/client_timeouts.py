@@ -178,31 +178,10 @@ class ClientTimeouts:
         """Have no deadline any more."""
         self.deadline_at = inf
 
-    def begin_idle(self, idle_timeout: float) -> None:
-        """Begin to wait for the next exchange."""
-        self.idle_until = self.deadline_at = at = self._loop.now + idle_timeout
-        if at < self.deadline_entry:
-            self._loop.deadlines.arm(self, at)
-
     def begin_continue(self) -> None:
         """Begin to wait for a 100: the head of the request was written."""
         self.sent_at = self.since = self._loop.clock.monotonic()
         self.arm()
-
-    def begin_response(self, expires_at: float, settings: TimeoutSettings) -> None:
-        """Begin to wait for the response: the request was written."""
-        # Outside of a turn the loop's own reading of the clock may be old.
-        loop = self._loop
-        self.since = self.sent_at = now = loop.now if loop.in_turn else loop.clock.monotonic()
-        # The earliest that may have passed; which one has is found out then.
-        at = expires_at
-        if (timeout := settings.read_timeout) and now + timeout < at:
-            at = now + timeout
-        if (timeout := settings.response_timeout) and now + timeout < at:
-            at = now + timeout
-        self.deadline_at = at
-        if at < self.deadline_entry:
-            loop.deadlines.arm(self, at)
 
     def begin_write_blocked(self, tcp_conn: TcpConnection) -> None:
         """Begin to wait for a server that reads slower than the program writes."""
