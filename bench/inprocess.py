@@ -28,8 +28,7 @@ from bench import clients
 from thor.events import EventEmitter
 from thor.http import HttpServer
 from thor.http.wire import fields, writer
-from thor.loop import make
-from thor.loop.base import LoopBase
+from thor.loop import LoopBase, make
 from thor.loop.poller import READABLE
 from thor.proxy import ReverseProxy, Upstream
 from thor.proxy.reverse import ProxyClient

@@ -25,11 +25,13 @@ EXPORTS = {
         HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange client
         common error get_header header_dict header_names headers server uri wire
     """,
-    "thor.loop": "EventSource LoopBase ScheduledEvent make run schedule stop time",
+    "thor.loop": """
+        EventLoop EventSource LoopBase ScheduledEvent backends make run schedule stop time
+    """,
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
     "thor.tcp": """
         AddressRefused ListenSocket ListeningSlots ProxyHeader ProxyHeaderError ProxySsl TcpClient
-        TcpConnection TcpServer listen_fds proxy_tlvs
+        TcpConnection TcpServer WorkerSockets listen_fds proxy_tlvs
     """,
     "thor.testing": """
         BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Playbook

@@ -86,7 +86,7 @@ NATIVE_USERS = {"thor.http.wire.body", "thor.http.wire.reader", "thor.http.wire.
 
 #: Modules of the standard library that only some files may touch (rule 5), as patterns.
 GUARDED = {
-    "select": {"thor.loop", "thor.loop.poll", "thor.loop.epoll", "thor.loop.kqueue"},
+    "select": {"thor.loop.factory", "thor.loop.poll", "thor.loop.epoll", "thor.loop.kqueue"},
     "socket": {
         "thor.types",  # names its classes only
         "thor.loop.wakeup",
@@ -100,7 +100,7 @@ GUARDED = {
     "asyncio": {"thor.aio"},
     "threading": {
         "thor.loop.threads",
-        "thor.loop.base",
+        "thor.loop.wakeup",
         "thor.cli.line_writer",
         "thor.development",
     },

@@ -274,7 +274,7 @@ def test_a_worker_that_cannot_be_watched_is_replaced(
         raise OSError(28, "No space left on device")
 
     one = supervise(until_told(loop))
-    monkeypatch.setattr(workers._Slot, "_register", refuse)
+    monkeypatch.setattr(workers._Slot, "watch_fd", refuse)
     [(_, pid)] = one.run("worker_started", 1)
     [(number, exc, _)] = one.seen("worker_failed")
     assert (number, exc.errno) == (1, 28)

@@ -33,7 +33,7 @@ from thor.events import EventEmitter
 from thor.http import HttpClient, HttpClientExchange, HttpServer, HttpServerExchange
 from thor.http.wire.state import ServerWriting
 from thor.loop import EventSource, LoopBase, ScheduledEvent
-from thor.loop.calls import Caller
+from thor.loop.callbacks import CallbackRunner
 from thor.proxy import ReverseProxy
 from thor.tcp import TcpClient, TcpConnection, TcpServer
 from thor.tcp.writing import WritingSide
@@ -90,11 +90,11 @@ class _Mode:
 
     def __init__(self) -> None:
         self.always = False
-        self._loops: set[ref[Caller]] = set()
+        self._loops: set[ref[LoopBase]] = set()
         #: What was replaced: (class, name, what its `__dict__` had; None if it had nothing).
         self._replaced: list[tuple[type, str, Any]] = []
 
-    def follow(self, loop: Caller) -> None:
+    def follow(self, loop: LoopBase) -> None:
         """A loop's `debug` was set."""
         if loop.debug:
             self._loops.add(ref(loop, self._forget))
@@ -102,7 +102,7 @@ class _Mode:
             self._loops.discard(ref(loop))
         self.refresh()
 
-    def _forget(self, dead: ref[Caller]) -> None:
+    def _forget(self, dead: ref[LoopBase]) -> None:
         self._loops.discard(dead)
         self.refresh()
 
@@ -132,19 +132,19 @@ _mode = _Mode()
 
 def enable() -> None:
     """Switch development mode on for good, and `debug` of each loop that was not told otherwise."""
-    LoopBase._debug = True
+    CallbackRunner.debug = True
     _mode.always = True
     _mode.refresh()
 
 
 def disable() -> None:
     """Undo `enable`. The mode stays on while `debug` of some loop is set."""
-    LoopBase._debug = False
+    CallbackRunner.debug = False
     _mode.always = False
     _mode.refresh()
 
 
-def follow(loop: Caller) -> None:
+def follow(loop: LoopBase) -> None:
     """Switch on or off as `loop.debug`, which was just set, asks for."""
     _mode.follow(loop)
 

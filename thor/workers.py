@@ -41,7 +41,7 @@ from thor.loop.poller import READABLE
 from thor.loop.source import default_loop
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase, ScheduledEvent
+    from thor.loop import EventLoop, ScheduledEvent
 
 log = logging.getLogger("thor.workers")
 
@@ -74,7 +74,7 @@ class Worker:
         self._source: EventSource | None = None
         self._callback: Callable[[], Any] | None = None
 
-    def when_told(self, callback: Callable[[], Any], loop: LoopBase | None = None) -> None:
+    def when_told(self, callback: Callable[[], Any], loop: EventLoop | None = None) -> None:
         """Have `callback()` called, once, when the worker is to finish: it was told to (SIGTERM),
         or its supervisor is gone. Before this is called, SIGTERM ends the process.
 
@@ -119,7 +119,7 @@ class Supervisor(EventEmitter):
     emits = frozenset(("worker_started", "worker_failed", "worker_ended", "stop"))
 
     def __init__(
-        self, work: Callable[[Worker], int | None], count: int, loop: LoopBase | None = None
+        self, work: Callable[[Worker], int | None], count: int, loop: EventLoop | None = None
     ) -> None:
         """
         work: called in each worker, which ends when it returns: with the status that it returned
@@ -131,7 +131,7 @@ class Supervisor(EventEmitter):
         if count < 1:
             raise ValueError(f"count is {count!r}; it must be 1 or more")
         require_callback(work)
-        self.loop: LoopBase = loop or default_loop()
+        self.loop: EventLoop = loop or default_loop()
         self._work = work
         self._over = False
         self._slots = [_Slot(self, number) for number in range(1, count + 1)]
@@ -207,10 +207,10 @@ class _Slot(EventSource):
         if self._dismissed:
             return
         supervisor = self._supervisor
-        self._began = self.loop._exact_now()
+        self._began = self.loop.clock.monotonic()
         try:
             self.pid, worker_fd = self._fork()
-            self._register(worker_fd, READABLE)
+            self.watch_fd(worker_fd, READABLE)
         except OSError as exc:
             if self.pid:  # nobody would see it end
                 self._wait()
@@ -275,7 +275,7 @@ class _Slot(EventSource):
         if self._dismissed:
             self.over = True
         else:
-            lived_s = self.loop._exact_now() - self._began
+            lived_s = self.loop.clock.monotonic() - self._began
             delay_s = self._start_later(failed=lived_s < SETTLED_S)
         self.loop.call_soon(self._ended, pid, status, delay_s)
         self.loop.call_soon(self._supervisor._stop_if_over)

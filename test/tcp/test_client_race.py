@@ -30,7 +30,7 @@ class Dialled(MemorySocket):
 
     def __init__(self, race: Race, family: int) -> None:
         self.answered = False
-        super().__init__(race.loop._poller, ("::1", 40000), None)  # type: ignore[arg-type]
+        super().__init__(race.loop.fds.poller, ("::1", 40000), None)  # type: ignore[arg-type]
         self.race = race
         self.family = family
         self.options: list[tuple[int, int]] = []
@@ -63,7 +63,7 @@ class Race(Dialler):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ips: str) -> None:
         super().__init__(memory_loop())
-        self.loop._open()
+        self.loop.fds.open()
         self.dialled: list[Dialled] = []
         self.at_once: dict[str, int] = {}
         sockets = types.SimpleNamespace(**vars(socket))

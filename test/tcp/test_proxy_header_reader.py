@@ -407,7 +407,7 @@ def test_a_socket_that_cannot_be_watched_is_closed_and_accepting_pauses(
         raise OSError(errno.ENOSPC, "no room in the poller")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thor.tcp.proxy_header_reader.ProxyHeaderReader._register", fail)
+        patch.setattr("thor.tcp.proxy_header_reader.ProxyHeaderReader.watch_fd", fail)
         gate.dial()
     assert gate.last.take()[-1] == ("close",)
     assert gate.server.active_connections == 0

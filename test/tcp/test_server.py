@@ -223,12 +223,12 @@ def test_a_loop_opens_nothing_before_a_server_is_made_on_it(
     make_loop: Callable[..., LoopBase],
 ) -> None:
     loop = make_loop()
-    assert loop._poller is None
+    assert loop.fds.poller is None
     server = TcpServer("127.0.0.1", 0, loop)
     with socket.create_connection(server.address):
         server.on("connect", lambda conn: loop.stop())
         run_loop(loop)
-    assert loop._poller is None
+    assert loop.fds.poller is None
 
 
 def test_connections_that_came_before_the_loop_ran_are_accepted(party: Party) -> None:

@@ -31,7 +31,7 @@ def failure(reason: str) -> ssl.SSLError:
 
 
 @pytest.mark.parametrize(
-    ("why", "told"),
+    ("exc", "told"),
     [
         pytest.param(
             verification(10, "certificate has expired"),

@@ -10,6 +10,7 @@ import pytest
 from tls_support import CLIENT_EVENTS, NAME, serving, trusting
 
 from thor.loop import LoopBase
+from thor.loop.fd_registry import FdRegistry
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Recorder, connection_pair, settle
 from thor.tls import TlsClient, TlsConnection, TlsServer, accept_tls
@@ -69,7 +70,7 @@ def test_a_farewell_that_cannot_be_watched_closes_the_socket(
     pair = connection_pair(memory)
     pair.server._detach_socket()
     with monkeypatch.context() as patch:
-        patch.setattr(LoopBase, "_watch_fd", refuse)
+        patch.setattr(FdRegistry, "register", refuse)
         LingeringClose(memory, pair.server.socket, b"alert")
     assert pair.server.socket.fileno() == -1
     assert memory.scheduled_events() == []
@@ -130,8 +131,8 @@ def test_a_server_that_is_shut_down_tells_of_no_hand_shakes(memory: LoopBase) ->
     """Its program has asked for it."""
     network = MemoryNetwork(memory)
     door = network.tcp_server_class("server", 80)
-    listening = door.listening[0].socket
-    door.listening[0].unregister_fd()
+    listening = door.listen_sockets[0].socket
+    door.listen_sockets[0].unregister_fd()
     server = TlsServer(None, None, memory, context=serving(), sock=listening)
     heard = Recorder(server, "connect", "tls_error", "stop")
     settle(memory)

@@ -247,8 +247,8 @@ def test_a_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
     endpoint, heard = bench.endpoint()
     endpoint.pause(True)
     bench.peer().sendto(b"x", (V4, port_of(endpoint)))
-    assert bench.loop._poller is not None
-    assert bench.loop._poller.poll(0) == []
+    assert bench.loop.fds.poller is not None
+    assert bench.loop.fds.poller.poll(0) == []
     assert heard.events == []
 
 

@@ -10,7 +10,7 @@ from thor.tcp.client import AddressRefused, TcpClient
 from thor.tcp.connection import TcpConnection
 from thor.tcp.server import TcpServer
 from thor.tcp.socket_activation import ListenSocket, listen_fds
-from thor.tcp.worker_sockets import WorkerSockets
+from thor.tcp.worker_sockets import ListeningSlots, WorkerSockets
 
 if TYPE_CHECKING:
     from thor.tcp import proxy_tlvs
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressRefused",
     "ListenSocket",
+    "ListeningSlots",
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxySsl",

@@ -39,7 +39,7 @@ from thor.tcp.sockets import reset_on_close
 from thor.types import Address, DnsResultList
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase, ScheduledEvent
+    from thor.loop import EventLoop, ScheduledEvent
     from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
@@ -91,8 +91,8 @@ class TcpClient(EventEmitter):
     proxy_header: ProxyHeader | Callable[[], ProxyHeader] | None = None
     error: OSError | None = None
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
-        self.loop: LoopBase = loop or default_loop()
+    def __init__(self, loop: EventLoop | None = None) -> None:
+        self.loop: EventLoop = loop or default_loop()
         self.errors: list[tuple[Address, OSError]] = []
         self._race: _Race | None = None
         self._lookup: dns.Lookup | None = None
@@ -154,7 +154,7 @@ class TcpClient(EventEmitter):
         try:
             data = (header() if callable(header) else header).to_bytes()
         except Exception as exc:
-            self.loop._report(self._send_header, exc)
+            self.loop.report_exception(self._send_header, exc)
             raise OSError(errno.EINVAL, "there is no valid PROXY header") from exc
         if sock.send(data) != len(data):  # a new connection has room for it
             raise OSError(errno.ENOBUFS, "the PROXY header could not be sent at once")
@@ -268,7 +268,7 @@ class _Race:
         try:
             allowed = check(ip)
         except Exception as exc:
-            self.loop._report(check, exc)
+            self.loop.report_exception(check, exc)
             allowed = False
         if not allowed:
             raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
@@ -316,7 +316,7 @@ class _Race:
 class _Attempt(EventSource):
     """One address that is being tried."""
 
-    def __init__(self, race: _Race, loop: LoopBase, family: int, address: Address) -> None:
+    def __init__(self, race: _Race, loop: EventLoop, family: int, address: Address) -> None:
         """Raises: OSError if it has failed already"""
         EventSource.__init__(self, loop)
         self.address = address
@@ -329,7 +329,7 @@ class _Attempt(EventSource):
             code = _begin_to_connect(self.socket, address)
             if code not in _UNDER_WAY:
                 raise OSError(code, os.strerror(code))
-            self._register(self.socket.fileno(), WRITABLE)
+            self.watch_fd(self.socket.fileno(), WRITABLE)
         except BaseException:
             self.socket.close()
             raise

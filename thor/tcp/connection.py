@@ -26,7 +26,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.loop import EventSource, LoopBase
+from thor.loop import EventLoop, EventSource
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.address import unmapped
 from thor.tcp.sendfile import File, queue_file
@@ -76,7 +76,7 @@ class TcpConnection(WritingSide):
     proxy_header: ProxyHeader | None = None
 
     def __init__(
-        self, sock: socket_module.socket, address: Address, loop: LoopBase | None = None
+        self, sock: socket_module.socket, address: Address, loop: EventLoop | None = None
     ) -> None:
         """sock: connected and non-blocking; the connection owns it from now on."""
         EventSource.__init__(self, loop)
@@ -98,7 +98,7 @@ class TcpConnection(WritingSide):
         self._after_flush = False
         self.write_buffer: WriteBuffer = NOTHING
         self._splice: Splice | None = None
-        self._register(sock.fileno(), 0)
+        self.watch_fd(sock.fileno(), 0)
 
     # What bytes come and go by. Methods, since what is bound for each connection takes memory.
 
@@ -142,11 +142,11 @@ class TcpConnection(WritingSide):
             return
         self.read_paused = paused
         if paused:
-            self._set_interest(self._interest & ~READABLE)
+            self.set_interest(self._interest & ~READABLE)
         elif self._unread or self.write_failed:
             self.loop.call_soon(self._resume)
         elif self.read_state is OPEN:
-            self._set_interest(self._interest | READABLE)
+            self.set_interest(self._interest | READABLE)
 
     def unread(self, data: bytes) -> None:
         """Give bytes back: they are emitted as `data` before what arrives later.
@@ -158,7 +158,7 @@ class TcpConnection(WritingSide):
             raise TypeError(f"what is given back is bytes, not {type(data).__name__}")
         if data and self.read_state is not CLOSED:
             self._unread = data + self._unread
-            self._set_interest(self._interest & ~READABLE)
+            self.set_interest(self._interest & ~READABLE)
             if not self.read_paused:
                 self.loop.call_soon(self._resume)
 
@@ -192,7 +192,7 @@ class TcpConnection(WritingSide):
         data, self._unread = self._unread, b""
         ended = self.read_state is ENDED
         if not ended:
-            self._set_interest(self._interest | READABLE)
+            self.set_interest(self._interest | READABLE)
         if data:
             self._deliver(data)
             if ended and not self._unread:
@@ -239,7 +239,7 @@ class TcpConnection(WritingSide):
     def _end_of_stream(self) -> None:
         """The peer's FIN."""
         self.read_state = ENDED
-        self._set_interest(self._interest & ~READABLE)
+        self.set_interest(self._interest & ~READABLE)
         self._emit_end()
         if self.read_state is not ENDED:
             return
@@ -271,8 +271,7 @@ class TcpConnection(WritingSide):
             self.write_failed = True
             self._loss_error = exc
             self.write_buffer.clear()
-            self._interest = 0
-            self.loop._stop_polling(self._fd)
+            self.stop_polling()
             self.loop.call_soon(self._read_rest)
 
     def _read_rest(self) -> None:
@@ -326,7 +325,7 @@ class TcpConnection(WritingSide):
         if self.write_failed:
             self.loop.call_soon(self._finish)
             return
-        self._set_interest(self._interest & ~READABLE)
+        self.set_interest(self._interest & ~READABLE)
         if self.write_state is OPEN:
             self._begin_flushing()
         elif self.write_state is ENDED:

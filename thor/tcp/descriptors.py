@@ -15,7 +15,7 @@ import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
 
 
 def reserved_fds(limit: int) -> int:
@@ -24,7 +24,7 @@ def reserved_fds(limit: int) -> int:
     return 16 + min(limit // 16, 128)
 
 
-def has_room(loop: LoopBase, connections: int, each: int) -> bool:
+def has_room(loop: EventLoop, connections: int, each: int) -> bool:
     """Return whether one more connection can be accepted; where there is none, it always can.
 
     connections: how many there are; each: how many descriptors one may need in all

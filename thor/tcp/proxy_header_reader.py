@@ -53,7 +53,7 @@ class ProxyHeaderReader(EventSource):
             return
         self._limit_s = limit_s or inf
         try:
-            self._register(self._socket.fileno(), READABLE)
+            self.watch_fd(self._socket.fileno(), READABLE)
         except OSError as exc:
             self._server._reject(self._socket, exc)
             return

@@ -52,7 +52,7 @@ from thor.types import Address
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
-    from thor.loop import LoopBase, ScheduledEvent
+    from thor.loop import EventLoop, ScheduledEvent
     from thor.tcp.proxy_header_reader import ProxyHeaderReader
     from thor.tcp.proxy_protocol import ProxyHeader
 
@@ -124,7 +124,7 @@ class TcpServer(EventEmitter):
         self,
         host: str | bytes | None,
         port: int | str | None,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         sock: socket_module.socket | None = None,
         backlog: int | None = None,
@@ -147,7 +147,7 @@ class TcpServer(EventEmitter):
             PROXY header; any other connection is closed. None: there are no such headers
         Raises: OSError, if the port is in use for example; ValueError, TypeError
         """
-        self.loop: LoopBase = loop or default_loop()
+        self.loop: EventLoop = loop or default_loop()
         #: In the order in which they came; as a set, which would take twice the memory.
         self._connections: dict[TcpConnection | ProxyHeaderReader, None] = {}
         self.handshaking: set[TcpConnection | ProxyHeaderReader] = set()
@@ -207,7 +207,7 @@ class TcpServer(EventEmitter):
     def _started(self) -> None:
         """The loop runs. Connections are accepted from now on: not before `start`."""
         for listener in self.listen_sockets:
-            listener._set_interest(READABLE)
+            listener.set_interest(READABLE)
         if self.listen_sockets:
             self.emit("start")
 
@@ -233,14 +233,14 @@ class TcpServer(EventEmitter):
                 return
             if self._accept_error and not self._crowded:
                 try:
-                    self.loop._call(self._resume_accepting, (), None)
+                    self.loop.run_callback(self._resume_accepting)
                 except BaseException:
                     sock.close()
                     raise
             self._rest -= 1
             if listener.both_families:
                 address = unmapped(address)
-            self.loop._call(self._accepted, (sock, address), None)
+            self.loop.run_callback(self._accepted, sock, address)
             if (self._accept_error and not self._crowded) or not self.listen_sockets:
                 return
         if self._accept_error:
@@ -365,7 +365,7 @@ class TcpServer(EventEmitter):
         if told:
             return False
         for listener in self.listen_sockets:
-            listener._set_interest(0)
+            listener.set_interest(0)
         if not self.emit("accept_paused", code):
             log.warning("%r cannot accept for the time being: %s", self, os.strerror(code))
         return True
@@ -389,7 +389,7 @@ class TcpServer(EventEmitter):
         self._crowded = False
         self._stop_retrying()
         for listener in self.listen_sockets:
-            listener._set_interest(READABLE)
+            listener.set_interest(READABLE)
         self.emit("accept_resumed")
 
     # -- stopping ------------------------------------------------------------------------------
@@ -505,7 +505,7 @@ class _Listener(EventSource):
         if sock.family in (socket_module.AF_INET, socket_module.AF_INET6):
             # Accepted sockets inherit it: one system call less for each.
             sock.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
-        self._register(sock.fileno(), 0)
+        self.watch_fd(sock.fileno(), 0)
 
     def on_ready(self, bits: int) -> None:
         if bits & (ERROR | HANGUP):

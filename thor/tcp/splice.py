@@ -54,7 +54,7 @@ from thor.tcp.kernel_buffer import REFUSALS, KernelBuffer, has_kernel_socket
 from thor.tcp.state import OPEN
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
     from thor.tcp.connection import TcpConnection
 
 #: What a pipe is to hold, in bytes: a connection's high mark. The kernel may grant less.
@@ -246,12 +246,9 @@ class Pipes:
             self._idle.pop().close()
 
 
-def pipes_of(loop: LoopBase) -> Pipes:
+def pipes_of(loop: EventLoop) -> Pipes:
     """The pipes of a loop, which closes them when it is stopped."""
-    pipes = loop.loop_local
-    if not isinstance(pipes, Pipes):
-        pipes = loop.loop_local = Pipes()
-    return pipes
+    return loop.local.get(Pipes, Pipes)
 
 
 def begin_splice(src: TcpConnection, dst: TcpConnection, target: SpliceTarget) -> bool:

@@ -115,6 +115,10 @@ class WorkerSockets:
             remove_file(path, identity)
 
 
+#: The name that `WorkerSockets` had before.
+ListeningSlots = WorkerSockets
+
+
 def _close(rows: list[list[socket.socket]]) -> None:
     for row in rows:
         for sock in row:

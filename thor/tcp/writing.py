@@ -136,12 +136,12 @@ class WritingSide(EventSource):
         if buffer.size:
             self._flush_due = True  # WRITABLE is what will flush it
             if not self._interest & WRITABLE:
-                self._set_interest(self._interest | WRITABLE)
+                self.set_interest(self._interest | WRITABLE)
                 if self.owner is not None:
                     self.owner.write_blocked()
         else:
             if self._interest & WRITABLE:
-                self._set_interest(self._interest & ~WRITABLE)
+                self.set_interest(self._interest & ~WRITABLE)
             if buffer is self.write_buffer and not buffer:  # else it gave way already
                 self.write_buffer = NOTHING
         if self._after_flush:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
-from thor.loop import LoopBase, make
+from thor.loop import EventLoop, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
 from thor.tcp import TcpConnection
 
@@ -246,7 +246,7 @@ class MemorySocket:
         return self._peer.address
 
 
-def memory_loop(clock: ManualClock | None = None) -> LoopBase:
+def memory_loop(clock: ManualClock | None = None) -> EventLoop:
     """A loop for what is in memory. It raises what a callback raises.
 
     Its `run()` jumps from timer to timer, and ends in RuntimeError if it would wait for ever.
@@ -257,17 +257,17 @@ def memory_loop(clock: ManualClock | None = None) -> LoopBase:
     return loop
 
 
-def settle(loop: LoopBase) -> None:
+def settle(loop: EventLoop) -> None:
     """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
     poller = poller_of(loop)
     for _ in range(10_000):
-        if loop._poll_timeout(None) != 0.0 and not poller.ready():
+        if loop.next_timeout() != 0.0 and not poller.ready():
             return
         loop.run_once()
     raise AssertionError(f"the loop spins; ready: {poller.ready()}")
 
 
-def advance(loop: LoopBase, seconds: float) -> None:
+def advance(loop: EventLoop, seconds: float) -> None:
     """Move the clock of a memory loop on by `seconds`; timers fire on the way, each at its time.
 
     Raises: ValueError if `seconds` is negative or not a number
@@ -278,7 +278,7 @@ def advance(loop: LoopBase, seconds: float) -> None:
     until = clock.monotonic() + seconds
     settle(loop)
     # Small steps can add up to a rounding error less than the sum that a timer waits for.
-    while (due := loop._timers.next_due()) is not None and due <= until + 1e-9:
+    while (due := loop.timers.next_due()) is not None and due <= until + 1e-9:
         clock.advance(max(0.0, due - clock.monotonic()))
         clock._monotonic = max(clock._monotonic, due)
         settle(loop)
@@ -286,12 +286,12 @@ def advance(loop: LoopBase, seconds: float) -> None:
     settle(loop)
 
 
-def poller_of(loop: LoopBase) -> MemoryPoller:
+def poller_of(loop: EventLoop) -> MemoryPoller:
     """Raises: TypeError for a loop that is not in memory"""
-    loop._open()
-    if not isinstance(loop._poller, MemoryPoller):
+    poller = loop.fds.open()
+    if not isinstance(poller, MemoryPoller):
         raise TypeError(f"{loop!r} is not a memory loop: memory_loop() makes one")
-    return loop._poller
+    return poller
 
 
 class Pair(NamedTuple):
@@ -302,7 +302,7 @@ class Pair(NamedTuple):
 
 
 def connection_pair(
-    loop: LoopBase | None = None,
+    loop: EventLoop | None = None,
     *,
     clock: ManualClock | None = None,
     buffer_bytes: int = BUFFER_BYTES,

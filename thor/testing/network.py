@@ -11,7 +11,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
 from thor.testing.memory import MemorySocket, Pair, memory_loop, os_error, poller_of
 
@@ -26,7 +26,7 @@ class MemoryNetwork:
         them never end; where nothing listens they fail with (socket.error, errno.ECONNREFUSED)
     """
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
+    def __init__(self, loop: EventLoop | None = None) -> None:
         self.loop = loop or memory_loop()
         self.pairs: list[Pair] = []
         self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
@@ -64,7 +64,7 @@ class _Client(TcpClient):
 
     network: MemoryNetwork
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
+    def __init__(self, loop: EventLoop | None = None) -> None:
         TcpClient.__init__(self, loop or self.network.loop)
 
     def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
@@ -102,7 +102,7 @@ class _Server(TcpServer):
         self,
         host: Any,
         port: Any,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         sock: Any = None,
         backlog: int | None = None,

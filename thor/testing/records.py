@@ -10,7 +10,7 @@ from difflib import ndiff
 from typing import Any, Self
 
 from thor.events import EventEmitter
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.tcp import TcpConnection
 from thor.testing.memory import advance, settle
 
@@ -51,7 +51,7 @@ class Playbook(Recorder):
     Each step is done at once, and the loop runs until nothing is left to do.
     """
 
-    def __init__(self, loop: LoopBase) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self.events = []
         self._loop = loop
         self._peers: dict[str, TcpConnection] = {}

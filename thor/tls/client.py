@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from thor.tcp.client import TcpClient, _Race
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
-from thor.tls.context_cache import shared_context
+from thor.tls.context_cache import ContextKey, shared_context
 from thor.tls.errors import reason_of
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
 from thor.tls.sessions import sessions_of
@@ -30,7 +30,7 @@ from thor.types import Address
 if TYPE_CHECKING:
     import socket as socket_module
 
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
     from thor.tcp.connection import TcpConnection
 
 
@@ -91,7 +91,7 @@ class TlsClient(TcpClient):
     server_hostname: str | None = None
     handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
+    def __init__(self, loop: EventLoop | None = None) -> None:
         TcpClient.__init__(self, loop)
         self._plan: _Plan | None = None
         self._start_tls: StartTls | None = None
@@ -154,8 +154,8 @@ class TlsClient(TcpClient):
         if self.context is not None:
             plan.context = self.context
         else:
-            settings = (self.verify, tuple(self.alpn), self.minimum_version)
-            shared_context(self.loop, settings, partial(self._have_context, plan))
+            key = ContextKey(self.verify, tuple(self.alpn), self.minimum_version)
+            shared_context(self.loop, key, partial(self._have_context, plan))
 
     def _have_context(self, plan: _Plan, made: ssl.SSLContext | Exception) -> None:
         if plan is not self._plan:

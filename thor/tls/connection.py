@@ -36,7 +36,7 @@ import ssl
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.loop.poller import READABLE, WRITABLE
 from thor.tcp.connection import RECV_BYTES, TcpConnection
 from thor.tcp.state import CLOSED, OPEN
@@ -86,7 +86,7 @@ class TlsConnection(TcpConnection):
         self,
         sock: socket_module.socket,
         address: Address,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         below: TlsConnection | None = None,
     ) -> None:
         """sock: connected and non-blocking; the connection owns it from now on.
@@ -339,10 +339,10 @@ class TlsConnection(TcpConnection):
                 pass
         return not self._rest
 
-    def _set_interest(self, bits: int) -> None:
+    def set_interest(self, bits: int) -> None:
         if self._starved:
             bits = READABLE
-        TcpConnection._set_interest(self, bits)
+        TcpConnection.set_interest(self, bits)
 
     def _read_to_write(self) -> None:
         """OpenSSL has to read before it can write; data that comes first is held."""
@@ -363,7 +363,7 @@ class TlsConnection(TcpConnection):
             return
         self._starved = False
         waits = self.read_paused or self._unread or self.read_state is not OPEN
-        self._set_interest(0 if waits else READABLE)
+        self.set_interest(0 if waits else READABLE)
         if self._unread and not self.read_paused:
             self.loop.call_soon(self._resume)
         self.flush()
@@ -374,7 +374,7 @@ class TlsConnection(TcpConnection):
         try:
             if not self._send_close_notify():
                 self._flush_due = True
-                self._set_interest(self._interest | WRITABLE)
+                self.set_interest(self._interest | WRITABLE)
                 return
         except BrokenPipeError:
             # All data has left. How the peer took its leave is what it said, which is read next.

@@ -78,7 +78,7 @@ class Handshake:
         if self._timeout_s:
             self._timer = conn.loop.call_later(self._timeout_s, self._late)
         if self._on_first_byte is not None:
-            conn._set_interest(READABLE)
+            conn.set_interest(READABLE)
         elif at_once:
             self.start()
 
@@ -95,7 +95,7 @@ class Handshake:
 
     def hold(self) -> None:
         """Wait until `start` is called."""
-        self.conn._set_interest(0)
+        self.conn.set_interest(0)
 
     def ready(self, bits: int) -> None:
         """The connection's socket is ready."""
@@ -116,7 +116,7 @@ class Handshake:
             self.fail(exc)
             return
         if wanted:
-            self.conn._set_interest(wanted)
+            self.conn.set_interest(wanted)
         else:
             self._succeed()
 
@@ -155,7 +155,7 @@ class Handshake:
     def _succeed(self) -> None:
         conn = self.conn
         self.cancel()
-        conn._set_interest(0)
+        conn.set_interest(0)
         conn._more = conn._incoming.pending > 0  # data that came along
         if conn._keep is not None and conn.tls_version != "TLSv1.3":
             conn._keep_session(*conn._keep)

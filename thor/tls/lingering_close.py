@@ -17,7 +17,7 @@ from thor.loop import EventSource
 from thor.loop.poller import READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
 
 #: How long the peer has to read the alert and close, in seconds.
 LINGER_S = 2.0
@@ -30,14 +30,14 @@ RECV_BYTES = 64 * 1024
 class LingeringClose(EventSource):
     """Sends last pending on a socket, and closes it when they have been heard."""
 
-    def __init__(self, loop: LoopBase, sock: socket_module.socket, pending: bytes) -> None:
+    def __init__(self, loop: EventLoop, sock: socket_module.socket, pending: bytes) -> None:
         """pending: what has not been sent yet; may be empty"""
         EventSource.__init__(self, loop)
         self._socket = sock
         self._pending = pending
         self._left = LINGER_BYTES
         try:
-            self._register(sock.fileno(), READABLE)
+            self.watch_fd(sock.fileno(), READABLE)
         except OSError:  # the loop can watch no more fds: the peer is not told
             loop.close_later(sock)
             return
@@ -57,10 +57,10 @@ class LingeringClose(EventSource):
 
     def _send_pending(self) -> None:
         if self._pending:
-            self._set_interest(READABLE | WRITABLE)
+            self.set_interest(READABLE | WRITABLE)
             self._pending = self._pending[self._socket.send(self._pending) :]
         if not self._pending:
-            self._set_interest(READABLE)
+            self.set_interest(READABLE)
             self._socket.shutdown(socket_module.SHUT_WR)
 
     def _drain(self) -> None:

@@ -31,7 +31,7 @@ from thor.tls.start_tls import StartTls
 from thor.types import Address
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
     from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tls")
@@ -58,7 +58,7 @@ class TlsServer(TcpServer):
         self,
         host: str | bytes | None,
         port: int | str | None,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         context: ssl.SSLContext,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S,
@@ -233,7 +233,7 @@ def _note_name(conn: TlsConnection) -> None:
         conn.server_name = secure.asked_name
 
 
-def renew(context: ssl.SSLContext, loop: LoopBase) -> None:
+def renew(context: ssl.SSLContext, loop: EventLoop) -> None:
     """Have the files of a context looked at, in a thread, if it is time to."""
     if isinstance(context, ServerContext) and context.reload_due(loop.now):
         loop.run_in_thread(context.refresh, loop.now)

@@ -68,7 +68,7 @@ class Channel(EventSource):
         self._recvfrom = sock.recvfrom
         self._endpoint = endpoint
         try:
-            self._register(sock.fileno(), 0)
+            self.watch_fd(sock.fileno(), 0)
         except BaseException:
             sock.close()
             raise
@@ -78,7 +78,7 @@ class Channel(EventSource):
         """Have the loop watch for what there is something to do with_address."""
         endpoint = self._endpoint
         readable = 0 if endpoint._paused or endpoint._starting else READABLE
-        self._set_interest(readable | (WRITABLE if self.queue else 0))
+        self.set_interest(readable | (WRITABLE if self.queue else 0))
 
     def close(self) -> None:
         """Send and receive no more."""

@@ -29,7 +29,7 @@ from thor.udp import sockets as udp_sockets
 from thor.udp.channel import Channel
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
 
 log = logging.getLogger("thor.udp")
 
@@ -72,7 +72,7 @@ class UdpEndpoint(EventEmitter):
 
     def __init__(
         self,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         broadcast: bool = False,
         reuse_address: bool = False,
@@ -94,7 +94,7 @@ class UdpEndpoint(EventEmitter):
         """
         if multicast_ttl is not None and not 0 <= multicast_ttl <= 255:
             raise ValueError(f"a multicast_ttl of {multicast_ttl!r}; it must be 0 to 255")
-        self.loop: LoopBase = loop or default_loop()
+        self.loop: EventLoop = loop or default_loop()
         self._options = udp_sockets.Options(
             broadcast,
             reuse_address,

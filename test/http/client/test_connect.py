@@ -115,7 +115,7 @@ def test_a_check_that_raises_refuses(stage: Stage, expected_logs: Any) -> None:
             try:
                 self.check_ip("10.0.0.1")
             except ZeroDivisionError as exc:
-                self.loop._report(self.check_ip, exc)
+                self.loop.report_exception(self.check_ip, exc)
             self.emit("connect_error", OSError, errno.EACCES)
 
     stage.client.tcp_client_class = Checking
