@@ -36,7 +36,6 @@ from thor.loop import EventSource, LoopBase, ScheduledEvent
 from thor.loop.callbacks import CallbackRunner
 from thor.proxy import ReverseProxy
 from thor.tcp import TcpClient, TcpConnection, TcpServer
-from thor.tcp.writing import WritingSide
 from thor.udp import UdpEndpoint
 
 log = logging.getLogger("thor.debug")
@@ -55,8 +54,7 @@ ALIKE = 0.8
 _BOUND_TO_LOOP: dict[type, tuple[str, ...]] = {
     LoopBase: ("schedule", "schedule_slice", "run_in_thread"),
     EventSource: ("register_fd", "unregister_fd", "event_add", "event_del"),
-    WritingSide: ("write",),
-    TcpConnection: ("pause", "unread", "close", "end_writing", "abort"),
+    TcpConnection: ("write", "pause", "unread", "close", "end_writing", "abort"),
     TcpClient: ("connect", "cancel"),
     TcpServer: ("close", "shutdown", "graceful_shutdown"),
     UdpEndpoint: ("bind", "pause", "join", "leave", "send", "shutdown"),
@@ -154,7 +152,7 @@ def _checks() -> Iterable[tuple[Iterable[type], Iterable[str], Callable[[Method]
     yield (HttpServer,), ("emit",), _emitting_exchanges
     yield (HttpServerExchange,), ("emit",), _emitting_ends
     yield (HttpServerExchange,), ("response_start", "upgrade"), _answering
-    yield (WritingSide,), ("write",), _writing
+    yield (TcpConnection,), ("write",), _writing
     yield (HttpServerExchange,), ("response_body",), _writing
     yield (HttpClientExchange,), ("request_body",), _writing
     for cls, names in _BOUND_TO_LOOP.items():
@@ -346,7 +344,7 @@ def _writing(original: Method) -> Method:
         conn = _connection_of(self)
         if conn is not None and conn not in _long:
             size = conn.write_buffer.size
-            if size > MAX_HIGH_WATERS * conn.high_water and not _hears(self, "pause"):
+            if size > MAX_HIGH_WATERS * conn.high_water and not self.has_listener("pause"):
                 _long.add(conn)
                 told = f"{size} bytes wait to be sent to {conn.address!r}, and nobody listens for"
                 _warn(f"{told} 'pause' of {type(self).__name__}: write no more until pause(False)")
@@ -365,10 +363,6 @@ def _connection_of(writer: Any) -> TcpConnection | None:
     else:
         conn = writer if writer.owner is None else None
     return conn
-
-
-def _hears(emitter: EventEmitter, event: str) -> bool:
-    return emitter.listener_count(event) > 0 or hasattr(emitter._sink, event)
 
 
 # -- exchanges ----------------------------------------------------------------------------------

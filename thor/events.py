@@ -266,6 +266,11 @@ class EventEmitter:
         """How many listeners `event` has."""
         return len(self.listeners(event))
 
+    def has_listener(self, event: str) -> bool:
+        """Return whether `emit` would call anything: a listener, or the sink's method."""
+        listeners = self._listeners
+        return (listeners is not None and event in listeners) or hasattr(self._sink, event)
+
     def events(self) -> list[str]:
         """The names of the events that have listeners."""
         return list(self._listeners) if self._listeners is not None else []

@@ -289,7 +289,7 @@ def test_a_connection_that_nobody_listens_for_is_reset(
 ) -> None:
     dialler.client.remove_listeners()
     dialler.client.connect("127.0.0.1", port)
-    run_loop(dialler.loop, lambda: dialler.loop.fd_count() == 0 and dialler.client._race is None)
+    run_loop(dialler.loop, lambda: dialler.loop.fd_count() == 0 and dialler.client._attempt is None)
     peer, _ = listening.accept()
     with peer, pytest.raises(ConnectionResetError):
         peer.recv(1)

@@ -239,7 +239,7 @@ def test_a_black_hole_costs_250_ms(
         monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args: rows)
         dialler = Dialler(loop)
         dialler.client.connect("both.test", port, 60)
-        race = dialler.client._race
+        race = dialler.client._attempt
         assert race is not None
         run_loop(loop, lambda: race._attempts, timeout_s=inf)
         clock.advance(STAGGER_S - 0.001)

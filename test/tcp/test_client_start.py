@@ -162,7 +162,7 @@ def test_cancel_inside_the_function_that_is_asked_for_the_header(
     dialler.loop.on_exception = "log"
     dialler.client.proxy_header = header
     dialler.client.connect("127.0.0.1", port)
-    run_loop(dialler.loop, lambda: dialler.client._race is None)
+    run_loop(dialler.loop, lambda: dialler.client._attempt is None)
     dialler.loop.run_once()
     assert dialler.heard.take() == []
     assert dialler.loop.fd_count() == 0

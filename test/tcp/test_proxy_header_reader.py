@@ -319,7 +319,7 @@ def test_a_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) ->
     """The first only looks, the second takes."""
     gate = Gate()
     peer = gate.dial()
-    [waiting] = gate.server._connections
+    [waiting] = gate.server.open_connections
     sock: Any = waiting._socket  # type: ignore[union-attr]
     sock.fail("recv", OSError(code, "again"), nth)
     peer.write(LINE)

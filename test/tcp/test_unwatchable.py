@@ -14,7 +14,7 @@ from thor.loop import LoopBase
 from thor.loop.fd_registry import FdRegistry
 from thor.loop.poller import READABLE
 from thor.tcp import TcpServer
-from thor.tcp.server import _Listener
+from thor.tcp.acceptor import Listener
 from thor.testing import MemoryNetwork, MemoryPoller, Recorder, advance, settle
 
 NO_ROOM = OSError(errno.ENOSPC, "no more watches")
@@ -143,7 +143,7 @@ def test_a_listener_that_raises_does_not_pause_accepting(expected_logs: Any) -> 
     heard = Recorder(server, "accept_paused")
     settle(network.loop)
     [door] = server.listen_sockets
-    assert isinstance(door, _Listener)
+    assert isinstance(door, Listener)
     network.loop.report_exception(door.on_ready, RuntimeError("oops"))
     assert heard.take() == []
     assert door._interest == READABLE

@@ -19,7 +19,7 @@ class Ending:
     def __init__(self, loop: LoopBase, words: bytes = b"alert", room: int = 65536) -> None:
         self.loop = loop
         pair = connection_pair(loop, buffer_bytes=room)
-        pair.server._detach_socket()
+        pair.server.detach_socket()
         self.socket: Any = pair.server.socket
         self.peer = pair.client
         self.peer.allow_half_open = True

@@ -68,7 +68,7 @@ def test_a_farewell_that_cannot_be_watched_closes_the_socket(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = connection_pair(memory)
-    pair.server._detach_socket()
+    pair.server.detach_socket()
     with monkeypatch.context() as patch:
         patch.setattr(FdRegistry, "register", refuse)
         LingeringClose(memory, pair.server.socket, b"alert")

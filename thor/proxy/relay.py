@@ -48,7 +48,7 @@ from thor.proxy.forwarding import (
 from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
 from thor.tcp.abort import abort_when_sent
-from thor.tcp.splice import PIECE_BYTES
+from thor.tcp.splice import MIN_SPLICE_BYTES
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
@@ -274,7 +274,7 @@ class Relay:
                 self.held = None
         if self.outbound is not None:
             self.outbound.request_body(chunk)
-            if len(chunk) >= PIECE_BYTES and self.held is None and self.outbound is not None:
+            if len(chunk) >= MIN_SPLICE_BYTES and self.held is None and self.outbound is not None:
                 self.inbound.relay_body(self.outbound, self.request_passed)
 
     def request_passed(self, count: int) -> None:
@@ -337,7 +337,7 @@ class Relay:
     def response_body(self, chunk: bytes) -> None:
         """A piece of the response."""
         self.inbound.response_body(chunk)
-        if len(chunk) >= PIECE_BYTES and self.outbound is not None:
+        if len(chunk) >= MIN_SPLICE_BYTES and self.outbound is not None:
             self.outbound.relay_body(self.inbound, self.response_passed)
 
     def response_passed(self, count: int) -> None:

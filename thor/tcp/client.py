@@ -1,16 +1,16 @@
-"""ConnectAttempt.
+"""Connecting.
 
 Owns: the way from a host and port to one connected socket. Must not know what the connection is
 for.
 
 Theory of operation: RFC 8305, "happy eyeballs". The name is looked up off the loop's thread; the
-addresses are tried in the resolver's order, IPv6 and IPv4 in turn. An address that has not
-answered after 250 ms gets company: the next one is tried beside it, and at once when one fails.
-The first that connects wins, the others are closed. Each `connect` is one `_Race`, so that what is
-left of an earlier one cannot touch a later one.
+addresses are tried in the resolver's order, IPv6 and IPv4 in turn. When an address has not answered
+after 250 ms the next one is tried beside it, and at once when one fails. The first that connects
+wins, the others are closed. Each `connect` is one `ConnectAttempt`, so that what is left of an
+earlier one cannot affect a later one.
 
-Between the TCP connection and the `connect` event there is one step, `_established`, for
-subclasses: TLS has its handshake there. A PROXY header leaves before it.
+Between the TCP connection and the `connect` event there is one step, `_on_tcp_connected`, for
+subclasses: TLS has its handshake there. A PROXY header is sent before it.
 
 A fact about TCP: a connect to a port of this machine that nobody listens on, from which the kernel
 happens to choose the very same port, connects to itself (simultaneous open, RFC 9293 section 3.5).
@@ -34,7 +34,8 @@ from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.loop.source import default_loop
 from thor.tcp.address import plain_ip, unix_path
-from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.connect_event import emit_connect
+from thor.tcp.connection import TcpConnection
 from thor.tcp.sockets import reset_on_close
 from thor.types import Address, DnsResultList
 
@@ -94,7 +95,7 @@ class TcpClient(EventEmitter):
     def __init__(self, loop: EventLoop | None = None) -> None:
         self.loop: EventLoop = loop or default_loop()
         self.errors: list[tuple[Address, OSError]] = []
-        self._race: _Race | None = None
+        self._attempt: ConnectAttempt | None = None
         self._lookup: dns.Lookup | None = None
         self._timer: ScheduledEvent | None = None
 
@@ -109,16 +110,16 @@ class TcpClient(EventEmitter):
         Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
         self._check_free(timeout)
-        race = _Race(self, f"{host!r} port {port!r}")
+        attempt = ConnectAttempt(self, f"{host!r} port {port!r}")
         path = unix_path(host)
         if path is not None:
-            self.loop.call_soon(race.start, [(socket.AF_UNIX, path)])
+            self.loop.call_soon(attempt.start, [(socket.AF_UNIX, path)])
         elif port is None:
             raise TypeError("a port is needed")
         else:
             kind = socket.SOCK_STREAM
-            self._lookup = dns.lookup(self.loop, host, port, kind, race.resolved)
-        self._begin(race, timeout)
+            self._lookup = dns.lookup(self.loop, host, port, kind, attempt.on_resolved)
+        self._begin(attempt, timeout)
 
     def cancel(self) -> None:
         """Give up the connection that is being made: nothing is emitted for it."""
@@ -128,7 +129,7 @@ class TcpClient(EventEmitter):
 
     def _check_free(self, timeout: float | None) -> None:
         """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
-        if self._race is not None and self._race.epoch == self.loop.epoch:
+        if self._attempt is not None and self._attempt.epoch == self.loop.epoch:
             raise RuntimeError("this client is connecting already")
         if self.check_ip is not None:
             require_callback(self.check_ip, "check_ip")  # a coroutine would be true: all may be
@@ -139,12 +140,12 @@ class TcpClient(EventEmitter):
         if not timeout >= 0:
             raise ValueError(f"a timeout of {timeout!r} seconds")
 
-    def _begin(self, race: _Race, timeout: float | None) -> None:
+    def _begin(self, attempt: ConnectAttempt, timeout: float | None) -> None:
         if timeout is not None:
             self._timer = self.loop.call_later(timeout, self._timed_out)
         self.error = None
-        self.errors = race.errors
-        self._race = race
+        self.errors = attempt.errors
+        self._attempt = attempt
 
     def _send_header(self, sock: socket.socket) -> None:
         """Send the PROXY header, if there is one, on a new connection. Raises: OSError"""
@@ -165,14 +166,16 @@ class TcpClient(EventEmitter):
         A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
         when `_end` is called; the timeout goes on until then.
         """
-        conn = self._take(TcpConnection, sock, address)
+        conn = self._make_connection(TcpConnection, sock, address)
         if conn is not None:
             self._succeed(conn)
 
-    def _take(self, kind: type[C], sock: socket.socket, address: Address) -> C | None:
+    def _make_connection(
+        self, connection_class: type[C], sock: socket.socket, address: Address
+    ) -> C | None:
         """Make a connection of a connected socket; None, and a failure, if it cannot be watched."""
         try:
-            return kind(sock, address, self.loop)
+            return connection_class(sock, address, self.loop)
         except OSError as exc:
             self.loop.close_later(sock)
             self._fail(exc)
@@ -180,10 +183,10 @@ class TcpClient(EventEmitter):
 
     def _succeed(self, conn: TcpConnection) -> None:
         self._end()
-        hand_over(self, conn)
+        emit_connect(self, conn)
 
     def _fail(self, exc: OSError) -> None:
-        where = self._race.name if self._race is not None else ""
+        where = self._attempt.name if self._attempt is not None else ""
         self._end()
         self.error = exc
         if not self.emit("connect_error", *self._error_args(exc)):
@@ -197,8 +200,8 @@ class TcpClient(EventEmitter):
 
     def _timed_out(self) -> None:
         late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        if self._race is not None:
-            self._race.give_up(late)
+        if self._attempt is not None:
+            self._attempt.give_up(late)
         self._fail(late)
 
     def _end(self) -> None:
@@ -207,12 +210,12 @@ class TcpClient(EventEmitter):
             self._lookup.cancel()
         if self._timer is not None:
             self._timer.delete()
-        if self._race is not None:
-            self._race.stop()
-        self._lookup = self._timer = self._race = None
+        if self._attempt is not None:
+            self._attempt.stop()
+        self._lookup = self._timer = self._attempt = None
 
 
-class _Race:
+class ConnectAttempt:
     """The attempts of one `connect`."""
 
     def __init__(self, client: TcpClient, name: str) -> None:
@@ -222,11 +225,11 @@ class _Race:
         self._client = client
         self.loop = client.loop
         self._places: deque[_Place] = deque()
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[_AddressAttempt] = []
         self._timer: ScheduledEvent | None = None
         self._over = False
 
-    def resolved(self, answer: dns.Answer) -> None:
+    def on_resolved(self, answer: dns.Answer) -> None:
         """The resolver's answer is here."""
         if isinstance(answer, OSError):
             self._client._fail(answer)
@@ -247,7 +250,7 @@ class _Race:
             try:
                 self._check(place[1])
                 if not self._over:
-                    self._attempts.append(_Attempt(self, self.loop, *place))
+                    self._attempts.append(_AddressAttempt(self, self.loop, *place))
             except OSError as exc:
                 self.errors.append((place[1], exc))
                 continue
@@ -273,7 +276,7 @@ class _Race:
         if not allowed:
             raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
 
-    def won(self, attempt: _Attempt) -> None:
+    def won(self, attempt: _AddressAttempt) -> None:
         """An attempt has connected."""
         try:
             attempt.check_peer()
@@ -287,7 +290,7 @@ class _Race:
         self.stop()
         self._client._established(attempt.socket, attempt.address)
 
-    def lost(self, attempt: _Attempt, exc: OSError) -> None:
+    def lost(self, attempt: _AddressAttempt, exc: OSError) -> None:
         """An attempt has failed."""
         if self._over:
             return
@@ -313,14 +316,16 @@ class _Race:
         self._attempts.clear()
 
 
-class _Attempt(EventSource):
+class _AddressAttempt(EventSource):
     """One address that is being tried."""
 
-    def __init__(self, race: _Race, loop: EventLoop, family: int, address: Address) -> None:
+    def __init__(
+        self, race: ConnectAttempt, loop: EventLoop, family: int, address: Address
+    ) -> None:
         """Raises: OSError if it has failed already"""
         EventSource.__init__(self, loop)
         self.address = address
-        self._race = race
+        self._attempt = race
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self.socket.setblocking(False)
@@ -338,9 +343,9 @@ class _Attempt(EventSource):
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self.unregister_fd()
         if code:
-            self._race.lost(self, OSError(code, os.strerror(code)))
+            self._attempt.lost(self, OSError(code, os.strerror(code)))
         else:
-            self._race.won(self)
+            self._attempt.won(self)
 
     def check_peer(self) -> None:
         """Raises: OSError if the socket is connected to itself"""

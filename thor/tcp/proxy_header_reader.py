@@ -55,9 +55,9 @@ class ProxyHeaderReader(EventSource):
         try:
             self.watch_fd(self._socket.fileno(), READABLE)
         except OSError as exc:
-            self._server._reject(self._socket, exc)
+            self._server.reject(self._socket, exc)
             return
-        self._server._connections[self] = None
+        self._server.open_connections[self] = None
         self._server.handshaking.add(self)
         self.loop.deadlines.arm(self, self.loop.now + self._limit_s)
 
@@ -99,16 +99,16 @@ class ProxyHeaderReader(EventSource):
             address = unmapped(header.source)
         self._leave()
         try:
-            self._server._open(self._socket, address, header)
+            self._server.open_connection(self._socket, address, header)
         finally:
-            self._server._untrack(self)
+            self._server.untrack(self)
 
     def _refuse(self, reason: str) -> None:
         self._leave()
         try:
-            self._server._refuse(self._socket, self._address, reason)
+            self._server.refuse(self._socket, self._address, reason)
         finally:
-            self._server._on_closed(self)
+            self._server.on_connection_closed(self)
 
     def _leave(self) -> None:
         self._server.handshaking.discard(self)
@@ -123,11 +123,10 @@ class ProxyHeaderReader(EventSource):
         self._leave()
         reset_on_close(self._socket)
         self.loop.close_later(self._socket)
-        self._server._on_closed(self)
+        self._server.on_connection_closed(self)
 
     def on_loop_stopped(self) -> None:
         """The loop was stopped."""
         EventSource.on_loop_stopped(self)
         self._socket.close()
-        self._server._connections.pop(self, None)
-        self._server.handshaking.discard(self)
+        self._server.on_connection_stopped(self)

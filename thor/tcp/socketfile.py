@@ -162,3 +162,15 @@ def remove_file(path: str | bytes, identity: Identity | None) -> None:
             os.unlink(path)
         except OSError:
             pass  # no longer ours to remove; whoever listens there next replaces it
+
+
+class SocketFile:
+    """The file of a Unix socket that this process has bound."""
+
+    def __init__(self, path: str | bytes) -> None:
+        self._path = path
+        self._identity = file_identity(path)
+
+    def remove(self) -> None:
+        """Remove the file, if it is still this socket's and this process made it."""
+        remove_file(self._path, self._identity)

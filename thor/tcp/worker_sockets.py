@@ -25,7 +25,7 @@ import sys
 from thor.tcp.address import unix_path
 from thor.tcp.listening import BACKLOG, open_beside, open_listening
 from thor.tcp.socket_activation import listen_on
-from thor.tcp.socketfile import Identity, file_identity, remove_file
+from thor.tcp.socketfile import SocketFile
 from thor.types import Address
 
 #: Whether the kernel spreads connections over the sockets of one port.
@@ -46,7 +46,7 @@ class WorkerSockets:
         self._count = count
         #: For each address, the sockets of the slots in order.
         self._rows: list[list[socket.socket]] = []
-        self._files: list[tuple[str | bytes, Identity | None]] = []
+        self._files: list[SocketFile] = []
 
     def open(
         self,
@@ -64,7 +64,7 @@ class WorkerSockets:
         opened = open_listening(host, port, backlog=backlog, mode=mode)
         path = unix_path(host)
         if path is not None:
-            self._files.append((path, file_identity(path)))
+            self._files.append(SocketFile(path))
         rows = [[sock] for sock in opened]
         try:
             for row in rows:
@@ -111,8 +111,8 @@ class WorkerSockets:
         rows, self._rows = self._rows, []
         _close(rows)
         files, self._files = self._files, []
-        for path, identity in files:
-            remove_file(path, identity)
+        for file in files:
+            file.remove()
 
 
 #: The name that `WorkerSockets` had before.

@@ -17,13 +17,13 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from thor.tcp.client import TcpClient, _Race
+from thor.tcp.client import ConnectAttempt, TcpClient
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
 from thor.tls.context_cache import ContextKey, shared_context
 from thor.tls.errors import reason_of
 from thor.tls.handshake import HANDSHAKE_TIMEOUT_S, Handshake
-from thor.tls.sessions import sessions_of
+from thor.tls.sessions import SessionEntry, sessions_of
 from thor.tls.start_tls import StartTls
 from thor.types import Address
 
@@ -52,9 +52,9 @@ class _Plan:
         assert context is not None
         assert self.handshake is not None
         sessions = sessions_of(context)
-        # All that a handshake without the session would have looked at.
+        # All that a handshake without the session would have verified.
         key = (self.name, self.where, context.verify_mode, context.check_hostname)
-        self.handshake.conn._keep = (sessions, key)
+        self.handshake.conn.tls.session_entry = SessionEntry(sessions, key)
         return context.wrap_bio(
             incoming, outgoing, server_hostname=self.name, session=sessions.take(key)
         )
@@ -127,7 +127,7 @@ class TlsClient(TcpClient):
             raise ValueError("the connection is on another loop")
         self._check_free(timeout)
         self._start_tls = StartTls(conn, self._start_handshake, self._fail)
-        self._begin(_Race(self, f"{name} by TLS"), timeout)
+        self._begin(ConnectAttempt(self, f"{name} by TLS"), timeout)
         self._prepare(_Plan(name, conn.address))
 
     # -- the steps -----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class TlsClient(TcpClient):
             plan.handshake.start()
 
     def _established(self, sock: socket_module.socket, address: Address) -> None:
-        conn = self._take(TlsConnection, sock, address)
+        conn = self._make_connection(TlsConnection, sock, address)
         if conn is not None:
             self._start_handshake(conn)
 
@@ -178,8 +178,10 @@ class TlsClient(TcpClient):
         assert plan is not None
         conn.server_name = plan.name
         limit = self.handshake_timeout
-        aborted = partial(self._aborted, plan)
-        plan.handshake = Handshake(conn, plan.make, limit, self._handshake_done, aborted=aborted)
+        on_aborted = partial(self._on_aborted, plan)
+        plan.handshake = Handshake(
+            conn, plan.make, limit, self._handshake_done, on_aborted=on_aborted
+        )
         plan.handshake.begin(at_once=plan.context is not None)
 
     def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
@@ -191,7 +193,7 @@ class TlsClient(TcpClient):
         else:
             self._fail(exc)
 
-    def _aborted(self, plan: _Plan, exc: OSError) -> None:
+    def _on_aborted(self, plan: _Plan, exc: OSError) -> None:
         if plan is self._plan:
             self._fail(exc)
 
@@ -206,9 +208,9 @@ class TlsClient(TcpClient):
             plan.handshake.cancel()
             plan.handshake.conn.abort()
             plan.handshake = None
-        takeover, self._start_tls = self._start_tls, None
-        if takeover is not None:
-            takeover.cancel()
+        start_tls, self._start_tls = self._start_tls, None
+        if start_tls is not None:
+            start_tls.cancel()
         TcpClient._end(self)
 
 

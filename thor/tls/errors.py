@@ -136,12 +136,12 @@ def flooded_error() -> ssl.SSLError:
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer does not read the answers that it asks for")
 
 
-def not_ascii() -> ssl.SSLError:
+def non_ascii_name_error() -> ssl.SSLError:
     """Return the error of a client that asks for what cannot be a name (RFC 6066 section 3)."""
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer asks for a name that is not ASCII")
 
 
-def plain_bytes() -> ssl.SSLError:
+def plain_bytes_error() -> ssl.SSLError:
     """The error of bytes that came before TLS began, and may be anybody's.
 
     They could be an attacker's, to be taken for what came by TLS (CVE-2011-0411).

@@ -47,7 +47,7 @@ _Seen = list[tuple[int, int, int, int] | None]
 class NamedObject(ssl.SSLObject):
     """OpenSSL's object for one connection, and the name that the client asked for."""
 
-    asked_name: str | None = None
+    requested_name: str | None = None
 
 
 class ServerContext(ssl.SSLContext):
@@ -176,7 +176,7 @@ class _ContextSet:
             return
         name = name.lower()
         if isinstance(secure, NamedObject):
-            secure.asked_name = name
+            secure.requested_name = name
         by_name = self._by_name
         context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
         if context is not None and context is not self.default:

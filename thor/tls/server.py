@@ -20,7 +20,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.connect_event import emit_connect
+from thor.tcp.connection import TcpConnection
 from thor.tcp.server import TcpServer
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
@@ -33,6 +34,7 @@ from thor.types import Address
 if TYPE_CHECKING:
     from thor.loop import EventLoop
     from thor.tcp.proxy_protocol import ProxyHeader
+    from thor.tcp.transport import TrackedConnection
 
 log = logging.getLogger("thor.tls")
 
@@ -79,14 +81,14 @@ class TlsServer(TcpServer):
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.max_handshakes = max_handshakes
-        self._handshakes: set[TlsConnection] = set()
+        self._handshakes: set[TrackedConnection] = set()
         self._waiting: deque[Handshake] = deque()
         TcpServer.__init__(self, host, port, loop, **more)
 
-    def _open(
+    def open_connection(
         self, sock: socket_module.socket, address: Address, header: ProxyHeader | None
     ) -> None:
-        conn = self._take(TlsConnection, sock, address, header)
+        conn = self._make_connection(TlsConnection, sock, address, header)
         if conn is None:
             return
         self.handshaking.add(conn)
@@ -94,7 +96,7 @@ class TlsServer(TcpServer):
         Handshake(
             conn, make, self.handshake_timeout, self._handshake_done, self._on_first_byte
         ).begin()
-        renew(self.context, self.loop)
+        reload_if_due(self.context, self.loop)
 
     def _on_first_byte(self, handshake: Handshake) -> None:
         """A client has begun."""
@@ -107,31 +109,32 @@ class TlsServer(TcpServer):
 
     def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         self.handshaking.discard(conn)
-        self._made_room(conn)
+        self._end_handshake(conn)
         if exc is None:
-            _note_name(conn)
+            _set_server_name(conn)
             self._emit_connect(conn)
         elif not self.emit("tls_error", conn.address, exc):
             log.info("no TLS with %r: %s", conn.address, reason_of(exc))
 
-    def _made_room(self, conn: TlsConnection) -> None:
+    def _end_handshake(self, conn: TrackedConnection) -> None:
         if conn in self._handshakes:
             self._handshakes.discard(conn)
-            self.loop.call_soon(self._admit)
+            self.loop.call_soon(self._start_waiting)
 
-    def _admit(self) -> None:
-        """Let those that wait begin."""
+    def _start_waiting(self) -> None:
+        """Start the handshakes that wait, as many as there is room for."""
         while self._waiting and len(self._handshakes) < self.max_handshakes:
             handshake = self._waiting.popleft()
-            if handshake.conn._handshake is handshake:
+            if handshake.is_pending():
                 self._on_first_byte(handshake)
 
-    def _on_closed(self, conn: Any) -> None:
-        self.handshaking.discard(conn)
-        self._made_room(conn)
-        TcpServer._on_closed(self, conn)
+    def on_connection_closed(self, conn: TrackedConnection) -> None:
+        """Count `conn` no longer, nor its handshake: it has closed."""
+        self._end_handshake(conn)
+        TcpServer.on_connection_closed(self, conn)
 
     def on_loop_stopped(self) -> None:
+        """Forget the handshakes: the loop was stopped, and has closed the connections."""
         self._handshakes.clear()
         self._waiting.clear()
         TcpServer.on_loop_stopped(self)
@@ -173,20 +176,20 @@ class TlsAcceptance(EventEmitter):
         self._start_tls = None
         make = partial(_make, self._context)
         self._handshake = Handshake(
-            conn, make, self._timeout, self._handshake_done, aborted=self._aborted
+            conn, make, self._timeout, self._handshake_done, on_aborted=self._on_aborted
         )
         self._handshake.begin()
-        renew(self._context, conn.loop)
+        reload_if_due(self._context, conn.loop)
 
     def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         self._handshake = None
         if exc is None:
-            _note_name(conn)
-            hand_over(self, conn)
+            _set_server_name(conn)
+            emit_connect(self, conn)
         else:
             self._fail(exc)
 
-    def _aborted(self, exc: OSError) -> None:
+    def _on_aborted(self, exc: OSError) -> None:
         if self._handshake is not None:
             self._handshake = None
             self._fail(exc)
@@ -227,13 +230,13 @@ def _make(
     return context.wrap_bio(incoming, outgoing, server_side=True)
 
 
-def _note_name(conn: TlsConnection) -> None:
-    secure = conn._object
-    if isinstance(secure, NamedObject):
-        conn.server_name = secure.asked_name
+def _set_server_name(conn: TlsConnection) -> None:
+    ssl_object = conn.tls.ssl_object
+    if isinstance(ssl_object, NamedObject):
+        conn.server_name = ssl_object.requested_name
 
 
-def renew(context: ssl.SSLContext, loop: EventLoop) -> None:
-    """Have the files of a context looked at, in a thread, if it is time to."""
+def reload_if_due(context: ssl.SSLContext, loop: EventLoop) -> None:
+    """Have a thread check the files of a context, if that is due."""
     if isinstance(context, ServerContext) and context.reload_due(loop.now):
         loop.run_in_thread(context.refresh, loop.now)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from thor.tcp.connection import TcpConnection
 from thor.tcp.state import CLOSED, OPEN
 from thor.tls.connection import TlsConnection
-from thor.tls.errors import plain_bytes
+from thor.tls.errors import plain_bytes_error
 
 
 class StartTls:
@@ -37,7 +37,7 @@ class StartTls:
         Raises: ValueError if the program has closed `conn`
         """
         by_peer = (
-            conn.write_failed or conn._closing_after_eof
+            conn.write_failed or conn.closing_after_eof
         )  # and the program may not have been told yet
         if conn.read_state is CLOSED or (conn.write_state is not OPEN and not by_peer):
             raise ValueError("TLS cannot begin on a connection that was closed")
@@ -62,8 +62,8 @@ class StartTls:
         conn = self._conn
         if conn is None:
             return
-        if conn._unread:
-            self._fail(plain_bytes())
+        if conn.pushed_back:
+            self._fail(plain_bytes_error())
             return
         self._conn = None
         try:
@@ -117,19 +117,17 @@ def _replace(conn: TcpConnection) -> TlsConnection:
     Raises: OSError if the new one cannot be watched; the socket is closed then
     """
     server, conn.server = conn.server, None
-    conn._detach_socket()
-    below = conn if isinstance(conn, TlsConnection) else None
+    sock = conn.detach_socket()
+    lower = conn.tls if isinstance(conn, TlsConnection) else None
     try:
-        secure = TlsConnection(conn.socket, conn.address, conn.loop, below)
+        secure = TlsConnection(sock, conn.address, conn.loop, lower)
     except OSError:
-        conn.loop.close_later(conn.socket)
+        conn.loop.close_later(sock)
         if server is not None:
-            server._on_closed(conn)
+            server.on_connection_closed(conn)
         raise
-    secure.proxy_header = conn.proxy_header
-    secure._local_address = conn._local_address
+    secure.copy_addresses(conn)
     if server is not None:
-        server._connections.pop(conn, None)
-        server._connections[secure] = None
         secure.server = server
+        server.replace_connection(conn, secure)
     return secure

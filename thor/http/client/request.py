@@ -27,7 +27,7 @@ from thor.http.uri import show_uri
 from thor.http.wire.framing import CHUNKED, NO_BODY
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.http.wire.writer import last_chunk, request_head
-from thor.tcp.writing import HIGH_WATER
+from thor.tcp.write_buffer import HIGH_WATER
 
 if TYPE_CHECKING:
     from thor.http.client.client import HttpClient

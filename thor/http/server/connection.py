@@ -470,4 +470,4 @@ class HttpServerConnection(Ending):
 def _end_again(tcp_conn: TcpConnection) -> None:
     """Tell who has the connection now what was told to its owner before."""
     if tcp_conn.read_state is ENDED:
-        tcp_conn._end_of_stream()
+        tcp_conn.eof_received()

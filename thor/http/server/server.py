@@ -200,7 +200,7 @@ class HttpServer(EventEmitter):
     @property
     def connections(self) -> list[HttpServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
-        conns = [*self.tcp_server._connections, *self.tcp_server.closed_by_stop]
+        conns = [*self.tcp_server.open_connections, *self.tcp_server.closed_by_stop]
         owners = [conn.owner for conn in conns if isinstance(conn, TcpConnection)]
         return [owner for owner in owners if isinstance(owner, HttpServerConnection)]
 
