@@ -190,7 +190,7 @@ def test_call_from_wrong_thread_raises(loop: LoopBase) -> None:
     exchange = client.exchange()
     calls: dict[str, Callable[[], Any]] = {
         "EventLoop.schedule": lambda: loop.schedule(1, print),
-        "WritingSide.write": lambda: conn.write(b"x"),
+        "TcpConnection.write": lambda: conn.write(b"x"),
         "TcpConnection.close": conn.close,
         "OutgoingRequest.request_start": lambda: exchange.request_start("GET", "http://a/", []),
     }

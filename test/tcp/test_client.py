@@ -303,7 +303,7 @@ class Shaking(TcpClient):
 
     shaking: tuple[socket.socket, Any] | None = None
 
-    def _established(self, sock: socket.socket, address: Any) -> None:
+    def _on_tcp_connected(self, sock: socket.socket, address: Any) -> None:
         self.shaking = (sock, address)
 
     def _end(self) -> None:

@@ -84,7 +84,7 @@ def test_the_header_leaves_before_what_a_subclass_does(
     dialler: Dialler, listening: socket.socket, port: int
 ) -> None:
     class Shaking(TcpClient):
-        def _established(self, sock: socket.socket, address: Any) -> None:
+        def _on_tcp_connected(self, sock: socket.socket, address: Any) -> None:
             sock.send(b"\x16\x03\x01")
             self._succeed(TcpConnection(sock, address, self.loop))
 

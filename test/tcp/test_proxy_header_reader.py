@@ -320,7 +320,7 @@ def test_a_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) ->
     gate = Gate()
     peer = gate.dial()
     [waiting] = gate.server.open_connections
-    sock: Any = waiting._socket  # type: ignore[union-attr]
+    sock: Any = waiting._socket  # type: ignore[attr-defined]
     sock.fail("recv", OSError(code, "again"), nth)
     peer.write(LINE)
     settle(gate.loop)
@@ -339,7 +339,7 @@ def test_close_resets_one_whose_header_is_not_there_yet() -> None:
 def test_stopping_the_loop_closes_those_that_wait() -> None:
     gate = Gate()
     peer = gate.dial(LINE[:10])
-    there = peer.socket._peer  # type: ignore[attr-defined]
+    there = peer.socket.peer  # type: ignore[attr-defined]
     gate.loop.stop()
     assert there.fileno() == -1
     assert gate.server.active_connections == 0

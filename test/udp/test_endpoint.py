@@ -307,7 +307,7 @@ def test_the_interface_of_a_link_local_sender_is_part_of_its_host(bench: Bench) 
                 raise BlockingIOError
             return self.answers.pop()
 
-    endpoint._channels[0]._recvfrom = Socket().recvfrom  # type: ignore[assignment]
+    endpoint._channels[0].recvfrom = Socket().recvfrom  # type: ignore[assignment]
     bench.peer(V6).sendto(b"wake", (V6, port_of(endpoint)))
     bench.turns(1)
     assert heard.take() == [("datagram", b"x", "fe80::1%2", 53)]

@@ -59,7 +59,7 @@ class Stubborn:
 def test_a_receive_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
     endpoint, heard = bench.endpoint()
     [channel] = endpoint._channels
-    channel._recvfrom = Stubborn(code, channel._recvfrom)
+    channel.recvfrom = Stubborn(code, channel.recvfrom)
     bench.peer().sendto(b"hello", (V4, port_of(endpoint)))
     assert data_of(bench.hear(heard)) == [b"hello"]
 

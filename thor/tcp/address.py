@@ -1,7 +1,7 @@
-"""What a host and an address say, without asking anybody.
+"""What can be derived from a host or an address alone.
 
-Owns: the `unix:` form of a host, the forms in which an IPv4 address hides in an IPv6 one, and which
-addresses a list of networks holds. Must not know sockets.
+Owns: the `unix:` form of a host, the forms in which an IPv6 address contains an IPv4 one, and
+membership in networks. Must not know sockets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAPPED = "::ffff:"
 
 
 def unix_path(host: str | bytes | None) -> str | bytes | None:
-    """The address of a Unix socket that `unix:PATH` or `unix:@NAME` stands for.
+    """Return the address of the Unix socket that `unix:PATH` or `unix:@NAME` means.
 
     Returns: a path, `str`; the `bytes` of an abstract name (Linux), which begin with a NUL; None
         if the host is of another kind
@@ -54,7 +54,7 @@ def unix_path(host: str | bytes | None) -> str | bytes | None:
 
 
 def plain_ip(ip: str) -> str:
-    """The address that packets to `ip` reach in the end, in its canonical form.
+    """Return the address that packets to `ip` finally reach, in its canonical form.
 
     That is the IPv4 address inside an IPv4-mapped (RFC 4291 section 2.5.5.2) or a NAT64 one
     (RFC 6052): otherwise `::ffff:127.0.0.1` would pass a check that refuses `127.0.0.1`. An
@@ -72,7 +72,7 @@ def plain_ip(ip: str) -> str:
 
 
 def unmapped(address: Address) -> Address:
-    """An IPv4-mapped address of an IPv6 socket as the IPv4 address that it is; others as they are.
+    """Return an IPv4-mapped address of an IPv6 socket as an IPv4 address; others unchanged.
 
     A socket that takes both families reports IPv4 peers so, and no list of addresses expects it.
     address: as the system, or `inet_ntop`, writes it
@@ -83,8 +83,10 @@ def unmapped(address: Address) -> Address:
 
 
 def network_list(networks: Iterable[T]) -> list[T]:
-    """What a program passes as networks. Raises: TypeError for a single string, whose letters would
-    be taken for them"""
+    """Return what a program passed as networks, as a list.
+
+    Raises: TypeError for a single string, which would be taken for a list of letters
+    """
     if isinstance(networks, (str, bytes)):
         raise TypeError(f"a list of networks is needed, not {networks!r}")
     return list(networks)

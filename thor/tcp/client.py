@@ -36,7 +36,7 @@ from thor.loop.source import default_loop
 from thor.tcp.address import plain_ip, unix_path
 from thor.tcp.connect_event import emit_connect
 from thor.tcp.connection import TcpConnection
-from thor.tcp.sockets import reset_on_close
+from thor.tcp.sockets import pending_error, reset_on_close
 from thor.types import Address, DnsResultList
 
 if TYPE_CHECKING:
@@ -47,21 +47,21 @@ log = logging.getLogger("thor.tcp")
 
 C = TypeVar("C", bound=TcpConnection)
 
-#: RFC 8305 section 5: how long an attempt is alone, in seconds.
-STAGGER_S = 0.25
+#: RFC 8305 section 5, "Connection Attempt Delay", in seconds.
+ATTEMPT_DELAY_S = 0.25
 #: Most addresses of one name that are tried: each may hold a socket until the kernel gives up.
 MAX_ADDRESSES = 32
-#: What `connect` says on a non-blocking socket that is on its way.
-_UNDER_WAY = {0, errno.EINPROGRESS, errno.EINTR}
-#: Errors that say more about this host than about the one that was to be reached.
-_NO_ROUTE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+#: What `connect` returns on a non-blocking socket that is connecting.
+_IN_PROGRESS = {0, errno.EINPROGRESS, errno.EINTR}
+#: Errors that say more about this host than about the remote one.
+_LOCAL_ERRNOS = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 #: Where to connect to: the socket's family and address.
-_Place = tuple[int, Address]
+_Target = tuple[int, Address]
 
 
 class AddressRefused(PermissionError):
-    """`check_ip` refused the address."""
+    """The exception of an address that `check_ip` refused."""
 
 
 class TcpClient(EventEmitter):
@@ -79,11 +79,11 @@ class TcpClient(EventEmitter):
         succeeded when the time was up
 
     Emits, for each `connect()` one of these, unless `cancel()` is called or the loop stopped:
-        connect(conn: TcpConnection): the connection is there, and paused. If nobody listens, or
+        connect(conn: TcpConnection): the connection is made, and paused. If nobody listens, or
             a listener raises, it is aborted.
-        connect_error(errtype: type, error: int): there is none. `socket.gaierror` and an EAI_*
+        connect_error(errtype: type, error: int): it failed. `socket.gaierror` and an EAI_*
             code if the name was not found; otherwise `socket.error` and an errno:
-            `errno.ETIMEDOUT` when the time was up.
+            `errno.ETIMEDOUT` when the timeout has passed.
     """
 
     emits = frozenset(("connect", "connect_error"))
@@ -122,13 +122,13 @@ class TcpClient(EventEmitter):
         self._begin(attempt, timeout)
 
     def cancel(self) -> None:
-        """Give up the connection that is being made: nothing is emitted for it."""
+        """Cancel the connection that is being made: nothing is emitted for it."""
         self._end()
 
     # -- the steps -----------------------------------------------------------------------------
 
     def _check_free(self, timeout: float | None) -> None:
-        """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
+        """Raise RuntimeError if this client is connecting already; ValueError, TypeError."""
         if self._attempt is not None and self._attempt.epoch == self.loop.epoch:
             raise RuntimeError("this client is connecting already")
         if self.check_ip is not None:
@@ -142,7 +142,7 @@ class TcpClient(EventEmitter):
 
     def _begin(self, attempt: ConnectAttempt, timeout: float | None) -> None:
         if timeout is not None:
-            self._timer = self.loop.call_later(timeout, self._timed_out)
+            self._timer = self.loop.call_later(timeout, self._on_timeout)
         self.error = None
         self.errors = attempt.errors
         self._attempt = attempt
@@ -160,11 +160,11 @@ class TcpClient(EventEmitter):
         if sock.send(data) != len(data):  # a new connection has room for it
             raise OSError(errno.ENOBUFS, "the PROXY header could not be sent at once")
 
-    def _established(self, sock: socket.socket, address: Address) -> None:
-        """The TCP connection is there.
+    def _on_tcp_connected(self, sock: socket.socket, address: Address) -> None:
+        """Make the connection of a connected socket.
 
         A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
-        when `_end` is called; the timeout goes on until then.
+        when `_end` is called; the timeout applies until then.
         """
         conn = self._make_connection(TcpConnection, sock, address)
         if conn is not None:
@@ -193,19 +193,19 @@ class TcpClient(EventEmitter):
             log.warning("no connection to %s: %s%s", where, exc, describe_attempts(self.errors))
 
     def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
-        """The arguments of `connect_error`."""
+        """Return the arguments of `connect_error`."""
         if isinstance(exc, socket.gaierror):
             return socket.gaierror, exc.errno
         return socket.error, exc.errno or errno.EINVAL
 
-    def _timed_out(self) -> None:
-        late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    def _on_timeout(self) -> None:
+        exc = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         if self._attempt is not None:
-            self._attempt.give_up(late)
-        self._fail(late)
+            self._attempt.time_out(exc)
+        self._fail(exc)
 
     def _end(self) -> None:
-        """Stop all that is under way for the present `connect`."""
+        """Stop everything that is under way for the present `connect`."""
         if self._lookup is not None:
             self._lookup.cancel()
         if self._timer is not None:
@@ -216,7 +216,7 @@ class TcpClient(EventEmitter):
 
 
 class ConnectAttempt:
-    """The attempts of one `connect`."""
+    """One `connect`: the attempts at its addresses."""
 
     def __init__(self, client: TcpClient, name: str) -> None:
         self.name = name
@@ -224,40 +224,40 @@ class ConnectAttempt:
         self.errors: list[tuple[Address, OSError]] = []
         self._client = client
         self.loop = client.loop
-        self._places: deque[_Place] = deque()
+        self._targets: deque[_Target] = deque()
         self._attempts: list[_AddressAttempt] = []
         self._timer: ScheduledEvent | None = None
-        self._over = False
+        self._is_over = False
 
     def on_resolved(self, answer: dns.Answer) -> None:
-        """The resolver's answer is here."""
+        """Try the addresses that the resolver has found."""
         if isinstance(answer, OSError):
             self._client._fail(answer)
         else:
             self.start(interleave(answer)[:MAX_ADDRESSES])
 
-    def start(self, places: list[_Place]) -> None:
-        """Try these."""
-        if not self._over:
-            self._places.extend(places)
+    def start(self, targets: list[_Target]) -> None:
+        """Try these addresses, in order."""
+        if not self._is_over:
+            self._targets.extend(targets)
             self._next()
 
     def _next(self) -> None:
-        """Try the next address that can be tried."""
+        """Try the next address that is allowed."""
         self._timer = None
-        while self._places:
-            place = self._places.popleft()
+        while self._targets:
+            target = self._targets.popleft()
             try:
-                self._check(place[1])
-                if not self._over:
-                    self._attempts.append(_AddressAttempt(self, self.loop, *place))
+                self._check(target[1])
+                if not self._is_over:
+                    self._attempts.append(_AddressAttempt(self, self.loop, *target))
             except OSError as exc:
-                self.errors.append((place[1], exc))
+                self.errors.append((target[1], exc))
                 continue
-            if self._places:
-                self._timer = self.loop.call_later(STAGGER_S, self._next)
+            if self._targets:
+                self._timer = self.loop.call_later(ATTEMPT_DELAY_S, self._next)
             return
-        if not self._attempts and not self._over:
+        if not self._attempts and not self._is_over:
             self._client._fail(pick_error([exc for _, exc in self.errors]))
 
     def _check(self, address: Address) -> None:
@@ -265,8 +265,8 @@ class ConnectAttempt:
         if check is None:
             return
         if not isinstance(address, tuple):
-            told = "a Unix socket has no address that could be checked"
-            raise AddressRefused(errno.EACCES, told, os.fsdecode(address))
+            text = "a Unix socket has no address that could be checked"
+            raise AddressRefused(errno.EACCES, text, os.fsdecode(address))
         ip = plain_ip(str(address[0]))
         try:
             allowed = check(ip)
@@ -276,23 +276,23 @@ class ConnectAttempt:
         if not allowed:
             raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
 
-    def won(self, attempt: _AddressAttempt) -> None:
-        """An attempt has connected."""
+    def on_connected(self, attempt: _AddressAttempt) -> None:
+        """Use the connection of an attempt, and stop the others."""
         try:
             attempt.check_peer()
             self._client._send_header(attempt.socket)
         except OSError as exc:
-            self.lost(attempt, exc)
+            self.on_failed(attempt, exc)
             return
-        if self._over:  # cancelled by the function that was asked for the header
+        if self._is_over:  # cancelled by the function that makes the header
             return
         self._attempts.remove(attempt)
         self.stop()
-        self._client._established(attempt.socket, attempt.address)
+        self._client._on_tcp_connected(attempt.socket, attempt.address)
 
-    def lost(self, attempt: _AddressAttempt, exc: OSError) -> None:
-        """An attempt has failed."""
-        if self._over:
+    def on_failed(self, attempt: _AddressAttempt, exc: OSError) -> None:
+        """Try the next address at once: an attempt has failed."""
+        if self._is_over:
             return
         self._attempts.remove(attempt)
         attempt.close()
@@ -301,14 +301,14 @@ class ConnectAttempt:
             self._timer.delete()
         self._next()
 
-    def give_up(self, exc: OSError) -> None:
-        """The time is up: those that are being tried have failed."""
+    def time_out(self, exc: OSError) -> None:
+        """Record the attempts that are under way as failed: the time is up."""
         self.errors.extend((attempt.address, exc) for attempt in self._attempts)
 
     def stop(self) -> None:
-        """Try no more, and close what is being tried."""
-        self._over = True
-        self._places.clear()
+        """Try no more, and close the sockets of the attempts."""
+        self._is_over = True
+        self._targets.clear()
         if self._timer is not None:
             self._timer.delete()
         for attempt in self._attempts:
@@ -317,22 +317,22 @@ class ConnectAttempt:
 
 
 class _AddressAttempt(EventSource):
-    """One address that is being tried."""
+    """The attempt to connect to one address."""
 
     def __init__(
-        self, race: ConnectAttempt, loop: EventLoop, family: int, address: Address
+        self, connect_attempt: ConnectAttempt, loop: EventLoop, family: int, address: Address
     ) -> None:
-        """Raises: OSError if it has failed already"""
+        """Begin to connect. Raises: OSError if that has failed already"""
         EventSource.__init__(self, loop)
         self.address = address
-        self._attempt = race
+        self._connect_attempt = connect_attempt
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self.socket.setblocking(False)
             if family != socket.AF_UNIX:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = _begin_to_connect(self.socket, address)
-            if code not in _UNDER_WAY:
+            if code not in _IN_PROGRESS:
                 raise OSError(code, os.strerror(code))
             self.watch_fd(self.socket.fileno(), WRITABLE)
         except BaseException:
@@ -340,15 +340,16 @@ class _AddressAttempt(EventSource):
             raise
 
     def on_ready(self, bits: int) -> None:
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        """Handle that the kernel has connected, or failed to."""
+        exc = pending_error(self.socket)
         self.unregister_fd()
-        if code:
-            self._attempt.lost(self, OSError(code, os.strerror(code)))
+        if exc is not None:
+            self._connect_attempt.on_failed(self, exc)
         else:
-            self._attempt.won(self)
+            self._connect_attempt.on_connected(self)
 
     def check_peer(self) -> None:
-        """Raises: OSError if the socket is connected to itself"""
+        """Raise OSError if the socket is connected to itself."""
         sock = self.socket
         if sock.family == socket.AF_UNIX:
             return
@@ -358,7 +359,7 @@ class _AddressAttempt(EventSource):
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
     def close(self) -> None:
-        """Give up."""
+        """Close the socket."""
         self.unregister_fd()
         self.loop.close_later(self.socket)
 
@@ -368,31 +369,31 @@ class _AddressAttempt(EventSource):
 
 
 def _begin_to_connect(sock: socket.socket, address: Address) -> int:
-    """Returns: an errno, as `connect_ex`, also where that raises"""
+    """Return an errno, as `connect_ex` does, also where that raises."""
     try:
         return sock.connect_ex(address)
     except OSError as exc:  # Python says itself, and without an errno, that a path is too long
         return exc.errno or errno.ENAMETOOLONG
 
 
-def interleave(rows: DnsResultList) -> list[_Place]:
-    """The order in which to try addresses (RFC 8305 section 4).
+def interleave(rows: DnsResultList) -> list[_Target]:
+    """Return the addresses in the order in which to try them (RFC 8305 section 4).
 
     rows: of `getaddrinfo`, sorted by the resolver (RFC 6724)
     Returns: [(family, address)], families in turn, beginning with the first row's; each once
     """
-    places: list[_Place] = [(row[0], row[4]) for row in rows]
-    first = [place for place in places if place[0] == places[0][0]]
-    others = [place for place in places if place[0] != places[0][0]]
+    targets: list[_Target] = [(row[0], row[4]) for row in rows]
+    first = [target for target in targets if target[0] == targets[0][0]]
+    others = [target for target in targets if target[0] != targets[0][0]]
     turns = zip_longest(first, others)
-    return list(dict.fromkeys(place for turn in turns for place in turn if place is not None))
+    return list(dict.fromkeys(target for turn in turns for target in turn if target is not None))
 
 
 def pick_error(errors: list[OSError]) -> OSError:
-    """The one to report: what a host said, rather than that there is no way to another.
+    """Return the error to report: that of a host, rather than that there is no route to another.
 
     errors: of all attempts, in order
-    Returns: the first of those that say most
+    Returns: the first of the most specific ones
     """
     return min(errors, key=_rank)
 
@@ -400,11 +401,11 @@ def pick_error(errors: list[OSError]) -> OSError:
 def _rank(exc: OSError) -> int:
     if isinstance(exc, AddressRefused):
         return 2
-    return 1 if exc.errno in _NO_ROUTE else 0
+    return 1 if exc.errno in _LOCAL_ERRNOS else 0
 
 
 def describe_attempts(errors: list[tuple[Address, OSError]]) -> str:
-    """What to say of the attempts that failed, after what is said of the whole; "" of one alone."""
+    """Return a text about the failed attempts, to follow the error; "" if there was only one."""
     if len(errors) < 2:
         return ""
     return f" ({'; '.join(f'{address[0]}: {exc.strerror}' for address, exc in errors)})"

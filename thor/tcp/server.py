@@ -55,22 +55,22 @@ class TcpServer(EventEmitter):
     active_connections: how many of its connections are open
     fds_per_connection: how many descriptors a connection may need in all, with those that the
         program opens for it, such as a connection to an upstream, or a file. Accepting pauses
-        before there are too few
+        before they run out
     proxy_header_timeout: how long the PROXY header of a connection may take, in seconds; not below
         3, the specification says, for the sake of a packet that is sent again; None or 0: no limit
 
     Emits:
-        start(): the loop runs, and connections can come. Once, unless it was closed before.
+        start(): the loop runs, and accepting begins. Once, unless it was closed before.
         connect(conn: TcpConnection): a connection was accepted; it is paused. If nobody listens,
             or a listener raises, it is aborted.
         accept_paused(errno: int): no connection can be accepted: the process is out of
             descriptors, or would soon be (EMFILE), say. Those that come wait.
-        accept_resumed(): they can again.
-        proxy_refused(address: Address, reason: str): a connection was closed unseen, since it did
-            not begin with a valid PROXY header, or its peer is not trusted. It is logged too.
+        accept_resumed(): accepting has resumed.
+        proxy_refused(address: Address, reason: str): a connection was closed, since it did not
+            begin with a valid PROXY header, or its peer is not trusted. It is logged too.
         stop(): the server has stopped, once: after `close()` or `shutdown()`; after
             `graceful_shutdown()` when its last connection has closed. Not when the loop was
-            stopped, which closes and forgets the server without a word.
+            stopped, which closes and forgets the server silently.
     """
 
     emits = frozenset(
@@ -96,12 +96,12 @@ class TcpServer(EventEmitter):
 
         host: a literal address, a name (looked up at once), "" or None for every interface (IPv4
             and IPv6, on one port), `unix:PATH`, or `unix:@NAME` for an abstract name (Linux)
-        port: a number or its decimal digits; 0 is one of the kernel's choice; None where there is
-            none, with `unix:` and `sock`
+        port: a number or its decimal digits; 0: the kernel chooses one; None with `unix:` and
+            `sock`
         sock: a bound stream socket to listen on instead; the server owns it from now on
         backlog: most connections that wait to be accepted; None is 4,096
-        reuse_port: share the port with other processes that ask for it too
-        mode: the permissions of a `unix:` server's file, such as 0o660; None: as the umask says
+        reuse_port: share the port with other processes that do the same
+        mode: the permissions of a `unix:` server's file, such as 0o660; None: the umask applies
         proxy_protocol: the networks, as `ipaddress.ip_network` takes them ("unix:" for the peers
             of a Unix socket), of the proxies that connect here, each connection beginning with a
             PROXY header; any other connection is closed. None: there are no such headers

@@ -191,7 +191,7 @@ class Pipe:
     __slots__ = ("reader", "size", "writer")
 
     def __init__(self) -> None:
-        """Raises: OSError"""
+        """Make a pipe. Raises: OSError"""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # File objects, which close themselves: a loop that is forgotten or forked drops them.
         self.reader = io.FileIO(reader, "rb")

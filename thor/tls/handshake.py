@@ -109,7 +109,7 @@ class Handshake:
         elif self._on_first_byte is not None and bits & READABLE and not self._held:
             self._on_first_byte(self)
         else:
-            self.fail(ConnectionResetError(errno.ECONNRESET, "the peer has closed"))
+            self.fail(ConnectionResetError(errno.ECONNRESET, "the peer is gone"))
 
     def _step(self) -> None:
         lower = self.conn.tls.lower_tls

@@ -3,11 +3,11 @@
 Owns: how many handshakes a server has under way, and what becomes of those that fail. Must not
 know how a connection encrypts, nor how it is accepted.
 
-Theory of operation: a connection is the server's from the moment it is accepted, so that it counts,
-and ends with the server; the program gets it after the handshake. A handshake is the most that a
-stranger can make a server do: half a millisecond, and some ten kilobytes. So only so many are under
-way at a time. Those that come on top have sent their first bytes and wait, in order; their time
-runs. A connection that is silent takes no place.
+Theory of operation: a connection belongs to the server from the moment it is accepted, so that it
+is counted, and ends with the server; the program gets it after the handshake. A handshake is the
+most work that an unauthenticated client can cause: half a millisecond, and some ten kilobytes. So
+only a limited number is under way at a time. Further clients that have sent their first bytes wait,
+in order, while their timeout runs. A silent connection does not count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.tls")
 
-#: Most handshakes at a time, where nothing else is said: half a second's work.
+#: Most handshakes at a time by default: half a second of work.
 MAX_HANDSHAKES = 1024
 
 
@@ -50,7 +50,7 @@ class TlsServer(TcpServer):
     Emits, beside what a TcpServer emits:
         connect(conn: TlsConnection): after the handshake; the connection is paused.
         tls_error(address: Address, exc: OSError): a handshake failed: `ssl.SSLError`, or an error
-            of the network, or TimeoutError; its text says what happened. The connection is gone.
+            of the network, or TimeoutError; its text says what happened. The connection is closed.
             If nobody listens it is logged.
     """
 
@@ -99,7 +99,7 @@ class TlsServer(TcpServer):
         reload_if_due(self.context, self.loop)
 
     def _on_first_byte(self, handshake: Handshake) -> None:
-        """A client has begun."""
+        """Start a handshake, or hold it: its client has sent the first bytes."""
         if len(self._handshakes) < self.max_handshakes:
             self._handshakes.add(handshake.conn)
             handshake.start()
@@ -141,7 +141,7 @@ class TlsServer(TcpServer):
 
 
 class TlsAcceptance(EventEmitter):
-    """TLS on a connection that was accepted, on its way. Made by `accept_tls`.
+    """TLS that is beginning on an accepted connection. Made by `accept_tls`.
 
     error: the exception behind `connect_error`
 
@@ -149,7 +149,7 @@ class TlsAcceptance(EventEmitter):
         connect(conn: TlsConnection): the handshake is done; the connection is paused. If nobody
             listens, or a listener raises, it is aborted.
         connect_error(errtype: type, error): it failed: `ssl.SSLError` and the reason, a `str`, or
-            `socket.error` and an errno. The connection is gone.
+            `socket.error` and an errno. The connection is closed.
     """
 
     emits = frozenset(("connect", "connect_error"))
@@ -163,7 +163,7 @@ class TlsAcceptance(EventEmitter):
         self._start_tls: StartTls | None = StartTls(conn, self._start_handshake, self._fail)
 
     def cancel(self) -> None:
-        """Give up: the connection is reset, and nothing is emitted."""
+        """Cancel: reset the connection, and emit nothing."""
         start_tls, self._start_tls = self._start_tls, None
         if start_tls is not None:
             start_tls.cancel()
@@ -198,10 +198,10 @@ class TlsAcceptance(EventEmitter):
         self._start_tls = None
         self.error = exc
         if isinstance(exc, ssl.SSLError):
-            told = self.emit("connect_error", ssl.SSLError, reason_of(exc))
+            heard = self.emit("connect_error", ssl.SSLError, reason_of(exc))
         else:
-            told = self.emit("connect_error", socket_module.error, exc.errno)
-        if not told:
+            heard = self.emit("connect_error", socket_module.error, exc.errno)
+        if not heard:
             log.info("TLS could not be started: %s", reason_of(exc))
 
 
@@ -210,14 +210,14 @@ def accept_tls(
     context: ssl.SSLContext,
     timeout: float | None = HANDSHAKE_TIMEOUT_S,
 ) -> TlsAcceptance:
-    """Make TLS, as the server, on a connection that is there (STARTTLS).
+    """Begin TLS, as the server, on an existing connection (STARTTLS).
 
-    What was written on `conn` is sent before, plain. After this call nothing is emitted on it any
-    more: the connection that `connect` brings takes its place, at its server too.
-    conn: another TlsConnection is good too
+    What was written on `conn` is sent before, unencrypted. After this call nothing is emitted on it
+    any more: the connection of the `connect` event replaces it, at its server too.
+    conn: may be a TlsConnection
     context: `server_context()` makes one
     timeout: how long the client may take, in seconds; None or 0 is no limit
-    Returns: the emitter of what comes of it
+    Returns: the emitter of the result
     Raises: ValueError if the program has closed `conn`, or for a client's context; TypeError
     """
     check_context(context, server_side=True)
