@@ -277,7 +277,10 @@ class TcpConnection(EventSource):
                 self._flush_due = True
                 self.loop.to_flush.append(self)
             if size > self.high_water:
-                return self._write_through()
+                if not self._interest & WRITABLE:
+                    self._send_queue()
+                if self.write_buffer.size > self.high_water:
+                    self.own_monitor().pause_writer()
         return not self.write_paused
 
     def own_buffer(self) -> WriteBuffer:
@@ -286,14 +289,6 @@ class TcpConnection(EventSource):
             self.write_buffer = WriteBuffer()
             self.write_buffer.size = 0
         return self.write_buffer
-
-    def _write_through(self) -> bool:
-        """Send at once: the queue is above its high mark. Return whether writing may go on."""
-        if not self._interest & WRITABLE:
-            self._send_queue()
-        if self.write_buffer.size > self.high_water:
-            self.own_monitor().pause_writer()
-        return not self.write_paused
 
     def when_sent(self, callback: Callable[[], object]) -> None:
         """Call `callback()` when all that was written until now has been passed to the kernel.

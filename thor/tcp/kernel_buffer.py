@@ -15,8 +15,8 @@ import errno
 import socket as socket_module
 from typing import Protocol
 
-from thor.tcp.transport import ByteSink, Transport
-from thor.tcp.write_buffer import WriteBuffer
+from thor.tcp.transport import Transport
+from thor.tcp.write_buffer import ByteSink, WriteBuffer
 
 #: Errors that say that this system, or this kind of socket or file, does not have the call: the
 #: connection has not failed.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import socket as socket_module
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from thor.loop import EventSource
 from thor.loop.poller import READABLE
@@ -27,10 +27,39 @@ from thor.tcp.sockets import reset_on_close
 from thor.types import Address
 
 if TYPE_CHECKING:
-    from thor.tcp.server import TcpServer
+    from thor.loop import EventLoop
+    from thor.tcp.transport import TrackedConnection
 
 #: Most bytes that are peeked at; few headers are longer.
 PEEK_BYTES = 1024
+
+
+class HeaderServer(Protocol):
+    """The server that has accepted the socket."""
+
+    loop: EventLoop
+    open_connections: dict[TrackedConnection, None]
+    handshaking: set[TrackedConnection]
+
+    def open_connection(
+        self, sock: socket_module.socket, address: Address, header: ProxyHeader | None, /
+    ) -> None:
+        """Make the connection."""
+
+    def refuse(self, sock: socket_module.socket, address: Address, reason: str, /) -> None:
+        """Close the socket: it does not begin with a valid header."""
+
+    def reject(self, sock: socket_module.socket, exc: OSError, /) -> None:
+        """Close the socket: the loop cannot watch it."""
+
+    def untrack(self, conn: TrackedConnection, /) -> None:
+        """Count `conn` no longer."""
+
+    def on_connection_closed(self, conn: TrackedConnection, /) -> None:
+        """Count `conn` no longer: it has closed."""
+
+    def on_connection_stopped(self, conn: TrackedConnection, /) -> None:
+        """Count `conn` no longer: its loop was stopped, and has closed it."""
 
 
 class ProxyHeaderReader(EventSource):
@@ -39,7 +68,7 @@ class ProxyHeaderReader(EventSource):
     deadline_at = inf
     deadline_entry = inf
 
-    def __init__(self, server: TcpServer, sock: socket_module.socket, address: Address) -> None:
+    def __init__(self, server: HeaderServer, sock: socket_module.socket, address: Address) -> None:
         """sock: accepted, non-blocking; this object owns it until the server gets it back"""
         EventSource.__init__(self, server.loop)
         self._server = server
@@ -111,6 +140,7 @@ class ProxyHeaderReader(EventSource):
             self._server.on_connection_closed(self)
 
     def _finish(self) -> None:
+        self._server.handshaking.discard(self)
         self.unregister_fd()
         self.loop.deadlines.arm(self, inf)
 

@@ -80,6 +80,10 @@ class TcpServer(EventEmitter):
     fds_per_connection = 1
     proxy_header_timeout: float | None = 5.0
 
+    #: Called when the last listening socket was closed: for the layer above.
+    on_listening_ended: Callable[[], object] | None = None
+    _file: SocketFile | None = None
+
     def __init__(
         self,
         host: str | bytes | None,
@@ -114,24 +118,29 @@ class TcpServer(EventEmitter):
         self.handshaking: set[TrackedConnection] = set()
         #: Those that the stop of the loop closed, whose owners have still to tell their programs.
         self.closed_by_stop: list[TcpConnection] = []
-        #: Called when the last listening socket was closed: for the layer above.
-        self.on_listening_ended: Callable[[], object] | None = None
         self._hosts: dict[str, str] = {}
         self._trusted = Networks(proxy_protocol) if proxy_protocol is not None else None
-        backlog = BACKLOG if backlog is None else backlog
-        self._backlog = max(backlog, 0)
+        self._backlog = BACKLOG if backlog is None else backlog
         self._acceptor = Acceptor(self)
-        self._file: SocketFile | None = None
-        if sock is not None:
-            if reuse_port or mode is not None:
-                raise ValueError("reuse_port and mode are for a socket that the server opens")
-            self._listen([listen_on(sock, backlog)], close_on_failure=False)
+        if sock is None:
+            self._open_sockets(host, port, reuse_port, mode)
+        elif reuse_port or mode is not None:
+            raise ValueError("reuse_port and mode are for a socket that the server opens")
         else:
-            sockets = open_listening(host, port, backlog=backlog, reuse_port=reuse_port, mode=mode)
-            path = unix_path(host)
-            self._file = SocketFile(path) if path is not None else None
-            self._listen(sockets, close_on_failure=True)
+            self._listen([listen_on(sock, self._backlog)], close_on_failure=False)
         self.loop.call_soon(self._start)
+
+    def _open_sockets(
+        self, host: str | bytes | None, port: int | str | None, reuse_port: bool, mode: int | None
+    ) -> None:
+        """Listen on `port` of `host`. Raises: OSError, ValueError, TypeError"""
+        sockets = open_listening(
+            host, port, backlog=self._backlog, reuse_port=reuse_port, mode=mode
+        )
+        path = unix_path(host)
+        if path is not None:
+            self._file = SocketFile(path)
+        self._listen(sockets, close_on_failure=True)
 
     def _listen(self, sockets: list[socket_module.socket], *, close_on_failure: bool) -> None:
         """Watch the listening sockets. Raises: OSError"""
@@ -307,7 +316,7 @@ class TcpServer(EventEmitter):
         """
         if self._acceptor.listeners and not self._acceptor.draining:
             self._remove_file()  # nobody can connect any more; those who have are accepted
-            self._acceptor.drain(self._backlog)
+            self._acceptor.drain(max(self._backlog, 0))
 
     def abort_handshaking(self) -> None:
         """Reset the connections that the program was not given yet."""

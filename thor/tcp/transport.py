@@ -10,23 +10,12 @@ from __future__ import annotations
 import socket as socket_module
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from thor.tcp.write_buffer import ByteSink, WriteBuffer
 
+if TYPE_CHECKING:
     from thor.loop import EventLoop
     from thor.tcp.owner import ConnectionOwner
     from thor.tcp.state import State
-    from thor.tcp.write_buffer import WriteBuffer
-
-
-class ByteSink(Protocol):
-    """What a queue is sent to: a socket, or TLS."""
-
-    def send(self, data: bytes | memoryview, /) -> int:
-        """Take as much of `data` as fits now. Return how many bytes. Raises: OSError"""
-
-    def sendmsg(self, chunks: Sequence[bytes | memoryview], /) -> int:
-        """Take as much as fits now of several chunks. Return how many bytes. Raises: OSError"""
 
 
 class ByteStream(ByteSink, Protocol):

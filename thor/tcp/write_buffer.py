@@ -10,10 +10,9 @@ view of it. An idle connection has no queue of its own: all of them share `EMPTY
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, Protocol
 
-from thor.tcp.transport import ByteSink
 from thor.types import Data
 
 #: Marks of a queue, in bytes; Node's streams and nginx's buffers are of this order.
@@ -23,6 +22,16 @@ LOW_WATER = 64 * 1024
 MAX_JOIN_BYTES = 32 * 1024
 #: Linux refuses more than 1,024 (IOV_MAX); a send never takes so many at once anyway.
 MAX_CHUNKS = 64
+
+
+class ByteSink(Protocol):
+    """What a queue is sent to: a socket, or TLS."""
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """Take as much of `data` as fits now. Return how many bytes. Raises: OSError"""
+
+    def sendmsg(self, chunks: Sequence[bytes | memoryview], /) -> int:
+        """Take as much as fits now of several chunks. Return how many bytes. Raises: OSError"""
 
 
 class WriteBuffer(list["bytes | memoryview"]):
