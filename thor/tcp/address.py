@@ -1,7 +1,7 @@
 """What can be derived from a host or an address alone.
 
 Owns: the `unix:` form of a host, the forms in which an IPv6 address contains an IPv4 one, and
-membership in networks. Must not know sockets.
+membership in networks. Must not know how sockets are opened.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from thor.types import Address
+
+if TYPE_CHECKING:
+    import socket
+
+    from thor.tcp.proxy_protocol import ProxyHeader
 
 T = TypeVar("T")
 
@@ -80,6 +85,12 @@ def unmapped(address: Address) -> Address:
     if isinstance(address, tuple) and address[0].startswith(_MAPPED) and "." in address[0]:
         return (address[0][len(_MAPPED) :], address[1])
     return address
+
+
+def local_address(sock: socket.socket, header: ProxyHeader | None) -> Address:
+    """Return the address of this side, as the PROXY header has it if there is one. Raises: OSError"""
+    destination = header.destination if header is not None else None
+    return unmapped(sock.getsockname() if destination is None else destination)
 
 
 def network_list(networks: Iterable[T]) -> list[T]:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from thor.loop import EventLoop, EventSource
 from thor.loop.poller import READABLE, WRITABLE
-from thor.tcp.address import unmapped
+from thor.tcp.address import local_address
 from thor.tcp.failed_write import FailedWrite
 from thor.tcp.pushback import deliver_pushed_back, push_back
 from thor.tcp.send_monitor import SendMonitor
@@ -70,8 +70,6 @@ class TcpConnection(EventSource):
     #: The PROXY header that the connection began with; None where none was expected.
     proxy_header: ProxyHeader | None = None
 
-    # For Thor's own packages.
-
     #: Whether the bytes on the wire differ from those that the program reads and writes.
     is_encrypted = False
     #: The server that accepted the connection, until it has closed.
@@ -79,7 +77,7 @@ class TcpConnection(EventSource):
     #: Bytes that were read, and are delivered before what arrives later.
     pushed_back = b""
 
-    _local_address: Address | None = None
+    cached_local_address: Address | None = None
     _failure: FailedWrite | None = None
     #: The peer has finished sending, and what is queued is still sent.
     closing_after_eof = False
@@ -121,23 +119,14 @@ class TcpConnection(EventSource):
 
         Raises: OSError if it is first asked for after the end
         """
-        if self._local_address is None:
-            header = self.proxy_header
-            destination = header.destination if header is not None else None
-            self._local_address = unmapped(destination or self.socket.getsockname())
-        return self._local_address
-
-    def copy_addresses(self, conn: TcpConnection) -> None:
-        """Have the addresses of `conn`, whose socket this connection has taken over."""
-        self.proxy_header = conn.proxy_header
-        self._local_address = conn._local_address
+        if self.cached_local_address is None:
+            self.cached_local_address = local_address(self.socket, self.proxy_header)
+        return self.cached_local_address
 
     @property
     def tcp_connected(self) -> bool:
         """Whether data may still be written."""
         return self.write_state is OPEN
-
-    # -- reading -------------------------------------------------------------------------------
 
     def pause(self, paused: bool) -> None:
         """Stop (True) or resume (False) `data` events. It holds at once, in any listener."""
@@ -152,19 +141,15 @@ class TcpConnection(EventSource):
             self.poll_reading(True)
 
     def unread(self, data: bytes) -> None:
-        """Push bytes back: they are emitted as `data` before what arrives later.
+        """Push bytes back, for the next protocol on the connection. Raises: TypeError
 
-        For a protocol that hands the connection on to another one. Unless the connection is paused
-        they are emitted at once.
-        Raises: TypeError
+        They are emitted as `data` before what arrives later; at once, unless it is paused.
         """
         push_back(self, data)
 
     def splice_to(self, dst: TcpConnection, target: SpliceTarget) -> bool:
         """Move what arrives from now on to `dst`, without reading it, as far as `target` allows.
 
-        It is as if each piece came as `data` and was written to `dst`. The splice ends by itself
-        where a piece should be read: that one comes as `data`, and this may be called again.
         Returns: False if it cannot be: not on this system, or not with connections of this kind
         """
         return begin_splice(self, dst, target)
@@ -172,8 +157,6 @@ class TcpConnection(EventSource):
     def write_file(self, file: File, offset: int, count: int) -> bool:
         """Queue `count` bytes of `file` from `offset` on; they are sent as if they were written.
 
-        The pages should be in memory, or the loop waits for the disk. Where the file has become
-        shorter, the connection is aborted.
         Returns: False if they have to be read and written: see `can_send_files`
         """
         return queue_file(self, file, offset, count)
@@ -251,8 +234,6 @@ class TcpConnection(EventSource):
         elif not self.allow_half_open:
             self.closing_after_eof = True
             self.end_writing()
-
-    # -- writing -------------------------------------------------------------------------------
 
     def write(self, data: Data) -> bool:
         """Queue `data` to be sent; it leaves at the end of the current batch of events.
@@ -352,8 +333,6 @@ class TcpConnection(EventSource):
             self.write_buffer.clear()
             self.stop_polling()
             self.loop.call_soon(self._failure.read_remaining)
-
-    # -- ending --------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Send what is queued, then close. Nothing is read any more; `disconnect` follows."""

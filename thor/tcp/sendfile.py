@@ -44,7 +44,11 @@ def can_send_files(conn: Transport) -> bool:
 
 
 def queue_file(conn: Transport, file: File, offset: int, count: int) -> bool:
-    """Queue a piece of a file: see `TcpConnection.write_file`."""
+    """Queue a piece of a file: see `TcpConnection.write_file`.
+
+    The pages should be in memory, or the loop waits for the disk. Where the file has become
+    shorter, the connection is aborted.
+    """
     if not can_send_files(conn) or conn.write_buffer.size:
         return False
     if conn.write_state is OPEN and not conn.write_failed:

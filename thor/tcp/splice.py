@@ -256,7 +256,11 @@ def pipes_of(loop: EventLoop) -> Pipes:
 
 
 def begin_splice(src: Transport, dst: Transport, target: SpliceTarget) -> bool:
-    """Move what arrives on `src` to `dst`: see `TcpConnection.splice_to`."""
+    """From the next readiness on, move what arrives on `src` to `dst`: see `splice_to`.
+
+    It is as if each piece came as `data` and was written to `dst`. The splice ends by itself where
+    a piece should be read: that one comes as `data`, and another splice may begin.
+    """
     end_splice(src)
     if not _HAS_SPLICE or not (has_kernel_socket(src) and has_kernel_socket(dst)):
         return False

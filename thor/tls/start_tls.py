@@ -127,7 +127,8 @@ def _replace(conn: TcpConnection) -> TlsConnection:
         if server is not None:
             server.on_connection_closed(conn)
         raise
-    secure.copy_addresses(conn)
+    secure.proxy_header = conn.proxy_header
+    secure.cached_local_address = conn.cached_local_address
     if server is not None:
         secure.server = server
         server.replace_connection(conn, secure)
