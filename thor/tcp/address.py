@@ -88,7 +88,7 @@ def unmapped(address: Address) -> Address:
 
 
 def local_address(sock: socket.socket, header: ProxyHeader | None) -> Address:
-    """Return the address of this side, as the PROXY header has it if there is one. Raises: OSError"""
+    """Return the address of this side, that of the PROXY header if there is one. Raises: OSError"""
     destination = header.destination if header is not None else None
     return unmapped(sock.getsockname() if destination is None else destination)
 

@@ -6,7 +6,7 @@ the send failed.
 Theory of operation: the peer may have sent data before it reset the connection or closed it, and a
 response to read is worth more than the news that a request could not be sent. So the socket is read
 to its end first, one piece a turn, and then the connection is lost with the error of the send. A
-paused connection is told (`hangup`) and read when it resumes.
+paused connection emits `hangup`, and is read when it resumes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from thor.tcp.transport import Transport
 
 
 class FailedWrite:
-    """The rest of a connection whose sends fail."""
+    """The remaining input of a connection whose sends fail."""
 
     __slots__ = ("_conn", "_exc", "_hangup_emitted")
 

@@ -198,10 +198,10 @@ class TlsAcceptance(EventEmitter):
         self._start_tls = None
         self.error = exc
         if isinstance(exc, ssl.SSLError):
-            heard = self.emit("connect_error", ssl.SSLError, reason_of(exc))
+            has_listener = self.emit("connect_error", ssl.SSLError, reason_of(exc))
         else:
-            heard = self.emit("connect_error", socket_module.error, exc.errno)
-        if not heard:
+            has_listener = self.emit("connect_error", socket_module.error, exc.errno)
+        if not has_listener:
             log.info("TLS could not be started: %s", reason_of(exc))
 
 
