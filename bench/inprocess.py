@@ -28,8 +28,7 @@ from bench import clients
 from thor.events import EventEmitter
 from thor.http import HttpServer
 from thor.http.wire import fields, writer
-from thor.loop import make
-from thor.loop.base import LoopBase
+from thor.loop import LoopBase, make
 from thor.loop.poller import READABLE
 from thor.proxy import ReverseProxy, Upstream
 from thor.proxy.reverse import ProxyClient
@@ -232,17 +231,18 @@ def connect_secure(context: ssl.SSLContext, requests: int) -> Callable[..., TlsC
     def connect(sock: RecordSocket, address: Any, loop: LoopBase) -> TlsConnection:
         plain: Any = sock
         conn = TlsConnection(plain, address, loop)
-        conn._wrap(lambda incoming, outgoing: context.wrap_bio(incoming, outgoing, True))
+        conn.tls.start(lambda incoming, outgoing: context.wrap_bio(incoming, outgoing, True))
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = clients.tls_context().wrap_bio(incoming, outgoing, server_hostname=clients.NAME)
-        assert conn._object is not None
-        for side in (client, conn._object, client, conn._object):
+        ssl_object = conn.tls.ssl_object
+        assert ssl_object is not None
+        for side in (client, ssl_object, client, ssl_object):
             try:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 pass
-            conn._feed(outgoing.read())
-            incoming.write(conn._take())
+            conn.tls.feed(outgoing.read())
+            incoming.write(conn.tls.take())
         records = []
         for _ in range(requests):
             client.write(sock.request)

@@ -25,7 +25,7 @@ from bench.harness import Ask, BenchError, Server
 from bench.peers import PEERS, Peer, Place
 from bench.run import ended_by_signals
 from thor.tcp import TcpConnection
-from thor.tcp.connection import has_ended
+from thor.tcp.idle import has_ended
 
 #: The peers that are compared, by name.
 NAMES = ("thor", "nginx", "haproxy")

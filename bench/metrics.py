@@ -30,7 +30,7 @@ from typing import NamedTuple
 from bench.harness import table
 
 #: Methods and functions whose underscore does not mean private.
-PUBLIC_BY_DOCUMENTATION = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+PUBLIC_BY_DOCUMENTATION = {"_asdict", "_exit", "_fields", "_getframe", "_make", "_replace"}
 STUB_ERRORS = {"AssertionError", "NotImplementedError"}
 EXCEPTION_RE = re.compile(r"(Error|Exception|Warning|Exit|Interrupt)$")
 
@@ -165,6 +165,15 @@ class Source:
         if not source.modules:
             raise SystemExit(f"{root}: has no package thor")
         return source
+
+    def foreign_accesses(self) -> list[tuple[str, str]]:
+        """Return (module, attribute) for each `obj._x` where `_x` is not defined in the module."""
+        return [
+            (module.name, name)
+            for module in self.modules.values()
+            for name in _accessed(module)
+            if name not in module.defined
+        ]
 
     def private_accesses(self) -> PrivateAccesses:
         """Count `obj._x` where obj is neither self nor cls."""

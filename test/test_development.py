@@ -189,8 +189,8 @@ def test_call_from_wrong_thread_raises(loop: LoopBase) -> None:
     client = HttpClient(loop)
     exchange = client.exchange()
     calls: dict[str, Callable[[], Any]] = {
-        "LoopBase.schedule": lambda: loop.schedule(1, print),
-        "WritingSide.write": lambda: conn.write(b"x"),
+        "EventLoop.schedule": lambda: loop.schedule(1, print),
+        "TcpConnection.write": lambda: conn.write(b"x"),
         "TcpConnection.close": conn.close,
         "HttpClientExchange.request_start": lambda: exchange.request_start("GET", "http://a/", []),
     }
@@ -453,7 +453,7 @@ def test_environment_switches_the_mode_on(value: str, on: bool) -> None:
         check=True,
     )
     assert done.stdout == f"{on}\n"
-    assert ("DevelopmentWarning: LoopBase emits no event 'strat'" in done.stderr) is on
+    assert ("DevelopmentWarning: EventLoop emits no event 'strat'" in done.stderr) is on
 
 
 def test_command_switches_the_mode_on(monkeypatch: pytest.MonkeyPatch) -> None:

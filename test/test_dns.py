@@ -193,7 +193,7 @@ def test_an_answer_is_used_again_until_it_is_old(
     clock = ManualClock()
     loop = make_loop(backend=poller, clock=clock)
     look_up(loop, "a.test")
-    clock.advance(dns.FRESH_S - 1)
+    clock.advance(dns.CACHE_TTL_S - 1)
     assert look_up(loop, "a.test", 443) == rows("192.0.2.1", "192.0.2.2", port=443)
     assert resolver.asked == [b"a.test"]
     clock.advance(1)
@@ -297,7 +297,8 @@ def test_asking_again_for_a_name_that_hangs_occupies_no_second_thread(
     resolver.open.clear()
     for _ in range(20):
         dns.lookup(loop, "a.test", 80, STREAM, pytest.fail).cancel()
-    assert dns._resolvers[loop]._queries == {(b"a.test", STREAM): {}}  # nor any memory
+    queries = loop.local.get(dns._Queries, dns._Queries)
+    assert queries._queries == {(b"a.test", STREAM): {}}  # nor any memory
     answers: list[Any] = []
     dns.lookup(loop, "a.test", 80, STREAM, answers.append)
     resolver.open.set()

@@ -279,7 +279,7 @@ def test_every_option_of_the_command_is_described() -> None:
     ("page", "emitters"),
     [
         pytest.param("events", [thor.events.EventEmitter], id="events"),
-        pytest.param("loop", [thor.loop.LoopBase, thor.loop.EventSource], id="loop"),
+        pytest.param("loop", [thor.loop.EventLoop, thor.loop.EventSource], id="loop"),
         pytest.param("tcp", [thor.TcpClient, thor.TcpServer, thor.tcp.TcpConnection], id="tcp"),
         pytest.param("tls", [thor.TlsClient, thor.TlsServer, thor.tls.TlsAcceptance], id="tls"),
         pytest.param("udp", [thor.UdpEndpoint], id="udp"),

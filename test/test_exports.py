@@ -25,7 +25,9 @@ EXPORTS = {
         HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange client
         common error get_header header_dict header_names headers server uri wire
     """,
-    "thor.loop": "EventSource LoopBase ScheduledEvent make run schedule stop time",
+    "thor.loop": """
+        EventLoop EventSource LoopBase ScheduledEvent backends make run schedule stop time
+    """,
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
     "thor.tcp": """
         AddressRefused ListenSocket ListeningSlots ProxyHeader ProxyHeaderError ProxySsl TcpClient

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bench.metrics import Source
 from thor_support import ROOT
 
 # -- the tables ---------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ HTTP_LAYERS = (
     ("headers",),
     ("wire", "dates"),
     ("uri", "conditional"),
-    ("streams",),
+    ("streams", "transport_errors"),
     ("connection", "body_splice"),
     ("http1",),
     ("client", "server"),
@@ -92,7 +93,7 @@ NATIVE_USERS = {"thor.http.wire.body", "thor.http.wire.reader", "thor.http.wire.
 
 #: Modules of the standard library that only some files may touch (rule 5), as patterns.
 GUARDED = {
-    "select": {"thor.loop", "thor.loop.poll", "thor.loop.epoll", "thor.loop.kqueue"},
+    "select": {"thor.loop.factory", "thor.loop.poll", "thor.loop.epoll", "thor.loop.kqueue"},
     "socket": {
         "thor.types",  # names its classes only
         "thor.loop.wakeup",
@@ -107,7 +108,7 @@ GUARDED = {
     "asyncio": {"thor.aio"},
     "threading": {
         "thor.loop.threads",
-        "thor.loop.base",
+        "thor.loop.wakeup",
         "thor.cli.line_writer",
         "thor.development",
     },
@@ -375,9 +376,14 @@ def test_an_optional_dependency_is_imported_in_one_file_that_names_its_extra() -
 
 #: Packages whose modules import each other without a cycle, imports for type checking counted.
 ACYCLIC = (
-    "http.http1",
-    "http.server",
+    "loop",
+    "tcp",
+    "tls",
+    "udp",
     "http.wire",
+    "http.http1",
+    "http.client",
+    "http.server",
     "files",
     "cli",
     "testing",
@@ -399,6 +405,16 @@ def test_modules_of_a_package_import_each_other_without_a_cycle(package: str) ->
         if module.startswith(prefix)
     }
     assert tuple(TopologicalSorter(graph).static_order())
+
+
+#: Private attributes that a module uses of objects of another: (module, attribute), with the reason.
+FOREIGN_PRIVATE = {
+    ("thor.development", "_loop"): "it checks objects of every kind, some of which keep theirs",
+}
+
+
+def test_private_attributes_are_used_in_their_own_module_only() -> None:
+    assert set(Source.read(ROOT).foreign_accesses()) <= FOREIGN_PRIVATE.keys()
 
 
 # -- importing ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import thor_support
 from thor import workers
 from thor.loop import LoopBase
 from thor.testing import Recorder
-from thor.workers import MAX_DELAY_S, SETTLED_S, Supervisor, Worker, restart_delay
+from thor.workers import MAX_DELAY_S, MIN_UPTIME_S, Supervisor, Worker, restart_delay
 from thor_support import run_loop
 
 EVENTS = ("worker_started", "worker_failed", "worker_ended", "stop")
@@ -86,7 +86,7 @@ def until_told(
     """The work of a worker that calls `begin` and then does nothing."""
 
     def work(worker: Worker) -> None:
-        worker.when_told(loop.stop, loop)
+        worker.on_shutdown(loop.stop, loop)
         begin(worker)
         loop.run()
 
@@ -123,7 +123,7 @@ def test_worker_refuses_coroutine_functions(loop: LoopBase) -> None:
     with pytest.raises(TypeError, match="needs asyncio hosting"):
         Supervisor(wrong, 1, loop)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="needs asyncio hosting"):
-        Worker(1, 0).when_told(wrong, loop)
+        Worker(1, 0).on_shutdown(wrong, loop)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_a_worker_that_has_lived_is_replaced_at_once(
 ) -> None:
     one = supervise(lambda worker: None)
     assert len(one.run("worker_ended", 2)) == 2
-    monkeypatch.setattr(workers, "SETTLED_S", 0.0)
+    monkeypatch.setattr(workers, "MIN_UPTIME_S", 0.0)
     assert [delay_s for *_, delay_s in one.run("worker_ended", 4)[2:]] == [0.0, 0.0]
-    monkeypatch.setattr(workers, "SETTLED_S", SETTLED_S)
+    monkeypatch.setattr(workers, "MIN_UPTIME_S", MIN_UPTIME_S)
     assert one.run("worker_ended", 5)[4][3] == workers.FIRST_DELAY_S
 
 
@@ -274,7 +274,7 @@ def test_a_worker_that_cannot_be_watched_is_replaced(
         raise OSError(28, "No space left on device")
 
     one = supervise(until_told(loop))
-    monkeypatch.setattr(workers._Slot, "_register", refuse)
+    monkeypatch.setattr(workers._Slot, "watch_fd", refuse)
     [(_, pid)] = one.run("worker_started", 1)
     [(number, exc, _)] = one.seen("worker_failed")
     assert (number, exc.errno) == (1, 28)
@@ -501,7 +501,7 @@ def worker() -> Iterator[tuple[Worker, Callable[[], None]]]:
 def test_a_worker_is_told_once(loop: LoopBase, worker: Any) -> None:
     heard: list[str] = []
     mine, end = worker
-    mine.when_told(lambda: heard.append("told"), loop)
+    mine.on_shutdown(lambda: heard.append("told"), loop)
     loop.schedule(0, signal.raise_signal, signal.SIGTERM)
     run_loop(loop, lambda: heard)
     signal.raise_signal(signal.SIGTERM)
@@ -513,7 +513,7 @@ def test_a_worker_is_told_once(loop: LoopBase, worker: Any) -> None:
 def test_a_worker_is_told_when_its_supervisor_is_gone(loop: LoopBase, worker: Any) -> None:
     heard: list[str] = []
     mine, end = worker
-    mine.when_told(lambda: heard.append("told"), loop)
+    mine.on_shutdown(lambda: heard.append("told"), loop)
     end()
     run_loop(loop, lambda: heard)
     loop.run_once()
@@ -522,7 +522,7 @@ def test_a_worker_is_told_when_its_supervisor_is_gone(loop: LoopBase, worker: An
 
 def test_the_default_loop_serves(default_loop: LoopBase, worker: Any) -> None:
     mine, end = worker
-    mine.when_told(default_loop.stop)
+    mine.on_shutdown(default_loop.stop)
     end()
     run_loop(default_loop)
     ended: list[int] = []

@@ -33,10 +33,9 @@ from thor.events import EventEmitter
 from thor.http import HttpClient, HttpClientExchange, HttpServer, HttpServerExchange
 from thor.http.wire.state import ServerWriting
 from thor.loop import EventSource, LoopBase, ScheduledEvent
-from thor.loop.calls import Caller
+from thor.loop.callbacks import CallbackRunner
 from thor.proxy import ReverseProxy
 from thor.tcp import TcpClient, TcpConnection, TcpServer
-from thor.tcp.writing import WritingSide
 from thor.udp import UdpEndpoint
 
 log = logging.getLogger("thor.debug")
@@ -55,8 +54,7 @@ ALIKE = 0.8
 _BOUND_TO_LOOP: dict[type, tuple[str, ...]] = {
     LoopBase: ("schedule", "schedule_slice", "run_in_thread"),
     EventSource: ("register_fd", "unregister_fd", "event_add", "event_del"),
-    WritingSide: ("write",),
-    TcpConnection: ("pause", "unread", "close", "end_writing", "abort"),
+    TcpConnection: ("write", "pause", "unread", "close", "end_writing", "abort"),
     TcpClient: ("connect", "cancel"),
     TcpServer: ("close", "shutdown", "graceful_shutdown"),
     UdpEndpoint: ("bind", "pause", "join", "leave", "send", "shutdown"),
@@ -90,11 +88,11 @@ class _Mode:
 
     def __init__(self) -> None:
         self.always = False
-        self._loops: set[ref[Caller]] = set()
+        self._loops: set[ref[LoopBase]] = set()
         #: What was replaced: (class, name, what its `__dict__` had; None if it had nothing).
         self._replaced: list[tuple[type, str, Any]] = []
 
-    def follow(self, loop: Caller) -> None:
+    def follow(self, loop: LoopBase) -> None:
         """A loop's `debug` was set."""
         if loop.debug:
             self._loops.add(ref(loop, self._forget))
@@ -102,7 +100,7 @@ class _Mode:
             self._loops.discard(ref(loop))
         self.refresh()
 
-    def _forget(self, dead: ref[Caller]) -> None:
+    def _forget(self, dead: ref[LoopBase]) -> None:
         self._loops.discard(dead)
         self.refresh()
 
@@ -132,19 +130,19 @@ _mode = _Mode()
 
 def enable() -> None:
     """Switch development mode on for good, and `debug` of each loop that was not told otherwise."""
-    LoopBase._debug = True
+    CallbackRunner.debug = True
     _mode.always = True
     _mode.refresh()
 
 
 def disable() -> None:
     """Undo `enable`. The mode stays on while `debug` of some loop is set."""
-    LoopBase._debug = False
+    CallbackRunner.debug = False
     _mode.always = False
     _mode.refresh()
 
 
-def follow(loop: Caller) -> None:
+def follow(loop: LoopBase) -> None:
     """Switch on or off as `loop.debug`, which was just set, asks for."""
     _mode.follow(loop)
 
@@ -154,7 +152,7 @@ def _checks() -> Iterable[tuple[Iterable[type], Iterable[str], Callable[[Method]
     yield (HttpServer,), ("emit",), _emitting_exchanges
     yield (HttpServerExchange,), ("emit",), _emitting_ends
     yield (HttpServerExchange,), ("response_start", "upgrade"), _answering
-    yield (WritingSide,), ("write",), _writing
+    yield (TcpConnection,), ("write",), _writing
     yield (HttpServerExchange,), ("response_body",), _writing
     yield (HttpClientExchange,), ("request_body",), _writing
     for cls, names in _BOUND_TO_LOOP.items():
@@ -344,7 +342,7 @@ def _writing(original: Method) -> Method:
         conn = _connection_of(self)
         if conn is not None and conn not in _long:
             size = conn.write_buffer.size
-            if size > MAX_HIGH_WATERS * conn.high_water and not _hears(self, "pause"):
+            if size > MAX_HIGH_WATERS * conn.high_water and not self.has_listener("pause"):
                 _long.add(conn)
                 told = f"{size} bytes wait to be sent to {conn.address!r}, and nobody listens for"
                 _warn(f"{told} 'pause' of {type(self).__name__}: write no more until pause(False)")
@@ -363,10 +361,6 @@ def _connection_of(writer: Any) -> TcpConnection | None:
     else:
         conn = writer if writer.owner is None else None
     return conn
-
-
-def _hears(emitter: EventEmitter, event: str) -> bool:
-    return emitter.listener_count(event) > 0 or hasattr(emitter._sink, event)
 
 
 # -- exchanges ----------------------------------------------------------------------------------

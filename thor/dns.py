@@ -1,161 +1,178 @@
-"""Names to addresses.
+"""Name resolution.
 
-Owns: the calls of the system's resolver, the lookups under way and the answers that are still
-fresh, for each loop. Must not know what the addresses are for.
+Owns: the calls of the system's resolver, the queries under way and the cache of answers, for each
+loop. Must not know what the addresses are for.
 
 Theory of operation. `socket.getaddrinfo` is what honours /etc/hosts, nsswitch and the resolver's
-configuration, and it blocks: it runs in the loop's threads. Lookups of a name that is being
-looked up already wait for the same answer, and an answer is kept for a while; the port is put in
-afterwards, so that one answer serves every port. A literal address needs no resolver and is
-answered without a thread, though not before `lookup` has returned: a callback is never called
-from inside the call.
+configuration, and it blocks: it runs in threads. Lookups of the same name share one query, and its
+answer is cached for a while; the port is inserted afterwards, so that one answer serves every port.
+A literal address needs no resolver and is answered without a thread, but not before `lookup` has
+returned: a callback is never called from inside the call.
 
-A lookup under way is not cut short when nobody waits for it any more: its answer goes into the
-cache, and those who ask again meanwhile do not occupy another thread with a name that hangs.
-Failures are not kept: a resolver that was briefly away must not stay so.
+A query is not abandoned when all its lookups are cancelled: its answer goes into the cache, and
+later lookups of a name that hangs do not occupy another thread. Failures are not cached: a resolver
+that was unavailable for a moment is asked again.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, NamedTuple
 
 from thor.cache import BoundedCache
 from thor.events import require_callback
 from thor.types import DnsResultList
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
 
-#: How long an answer is used, in seconds: getaddrinfo does not tell the record's own time to
-#: live. Java's cache has the same default.
-FRESH_S = 30.0
-#: Most answers that are kept for a loop; the oldest goes first.
+#: How long an answer is used, in seconds: getaddrinfo does not return the record's time to live.
+#: Java's cache has the same default.
+CACHE_TTL_S = 30.0
+#: Most answers that are cached for a loop; the oldest is dropped first.
 MAX_ANSWERS = 1024
-#: Most names being looked up for a loop; who asks for one more is told to try again later.
+#: Most queries of a loop at a time; a further lookup fails with EAI_AGAIN.
 MAX_PENDING = 1024
 
-#: What a callback gets.
+#: What a callback is called with.
 Answer = DnsResultList | OSError
-#: What is looked up: the name in lower case, and the socket type.
-_Key = tuple[bytes, int]
+
+
+class _Question(NamedTuple):
+    """What is looked up."""
+
+    name: bytes  # in lower case
+    socktype: int
+
+
+class _CachedAnswer(NamedTuple):
+    expires_at: float  # monotonic seconds
+    rows: DnsResultList
 
 
 class Lookup:
     """One call of `lookup`, while it waits for its answer."""
 
-    __slots__ = ("_callback", "_port", "_waiting")
+    __slots__ = ("_callback", "_port", "query")
 
-    def __init__(self, port: int, callback: Callable[[Answer], Any]) -> None:
+    def __init__(self, port: int, callback: Callable[[Answer], object]) -> None:
         self._port = port
-        self._callback: Callable[[Answer], Any] | None = callback
-        #: All that wait for the same answer, this one among them.
-        self._waiting: dict[Lookup, None] = {}
+        self._callback: Callable[[Answer], object] | None = callback
+        #: All lookups that wait for the same answer, this one among them.
+        self.query: dict[Lookup, None] = {}
 
     def cancel(self) -> None:
         """Do not call the callback. Harmless when it was called, or cancelled, already."""
         self._callback = None
-        self._waiting.pop(self, None)
+        self.query.pop(self, None)
 
-    def _answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
+        """Call the callback, unless the lookup was cancelled."""
         callback, self._callback = self._callback, None
         if callback is not None:
             callback(answer if isinstance(answer, OSError) else _with_port(answer, self._port))
 
 
-class _Resolver:
-    """What one loop has under way, and what it knows. It does not hold the loop."""
+class _Cache:
+    """The answers that a loop has cached."""
 
     def __init__(self) -> None:
-        self.epoch = -1
-        self._queries: dict[_Key, dict[Lookup, None]] = {}
-        self._answers: BoundedCache[_Key, tuple[float, DnsResultList]] = BoundedCache(
+        self._answers: BoundedCache[_Question, _CachedAnswer] = BoundedCache(
             MAX_ANSWERS, evict_oldest=True
         )
 
-    def fresh(self, key: _Key, now: float) -> DnsResultList | None:
-        kept = self._answers.get(key)
-        if kept is None:
+    def get(self, question: _Question, now: float) -> DnsResultList | None:
+        cached = self._answers.get(question)
+        if cached is None:
             return None
-        if kept[0] <= now:
-            del self._answers[key]
+        if cached.expires_at <= now:
+            del self._answers[question]
             return None
-        return kept[1]
+        return cached.rows
 
-    def ask(self, loop: LoopBase, key: _Key, lookup: Lookup) -> None:
-        """Have `lookup` answered by a thread: one that is at it, or a new one."""
-        if self.epoch != loop.epoch:  # the loop was stopped, and has forgotten its threads
-            self._queries.clear()
-            self.epoch = loop.epoch
-        waiting = self._queries.get(key)
-        if waiting is None:
+    def put(self, question: _Question, answer: _CachedAnswer) -> None:
+        self._answers[question] = answer
+
+
+class _Queries:
+    """The queries that a loop has under way: for each, the lookups that wait for its answer."""
+
+    def __init__(self) -> None:
+        self._queries: dict[_Question, dict[Lookup, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def add(self, loop: EventLoop, question: _Question, lookup: Lookup) -> None:
+        """Have `lookup` answered by a query that is under way, or by a new one in a thread."""
+        query = self._queries.get(question)
+        if query is None:
             if len(self._queries) >= MAX_PENDING:
                 busy = socket.gaierror(socket.EAI_AGAIN, "too many names are being looked up")
-                loop.call_soon(lookup._answer, busy)
+                loop.call_soon(lookup.answer, busy)
                 return
 
             def answered(rows: DnsResultList, failure: BaseException | None) -> None:
-                self._answered(loop, key, rows if failure is None else _no_name(failure))
+                self._answered(loop, question, rows if failure is None else _lookup_error(failure))
 
-            loop._submit(loop._resolvers, _resolve, (*key, 0), answered)
-            waiting = self._queries[key] = {}
-        waiting[lookup] = None
-        lookup._waiting = waiting
+            loop.submit_job(loop.resolver_threads, _resolve, (*question, 0), answered)
+            query = self._queries[question] = {}
+        query[lookup] = None
+        lookup.query = query
 
-    def _answered(self, loop: LoopBase, key: _Key, answer: Answer) -> None:
+    def _answered(self, loop: EventLoop, question: _Question, answer: Answer) -> None:
         if not isinstance(answer, OSError):
-            self._answers[key] = (loop.clock.monotonic() + FRESH_S, answer)
-        for lookup in self._queries.pop(key):
-            # Each in a call of its own: one that raises keeps nobody else from its answer.
-            loop.call_soon(lookup._answer, answer)
+            cached = _CachedAnswer(loop.clock.monotonic() + CACHE_TTL_S, answer)
+            loop.local.get(_Cache, _Cache).put(question, cached)
+        for lookup in self._queries.pop(question):
+            # Each in a call of its own: a callback that raises does not affect the others.
+            loop.call_soon(lookup.answer, answer)
 
-
-_resolvers: WeakKeyDictionary[LoopBase, _Resolver] = WeakKeyDictionary()
+    def close(self) -> None:
+        """Forget the queries: the loop was stopped, and with it their threads."""
+        self._queries.clear()
 
 
 def lookup(
-    loop: LoopBase,
+    loop: EventLoop,
     host: str | bytes,
     port: int | str,
     socktype: int,
-    callback: Callable[[Answer], Any],
+    callback: Callable[[Answer], object],
 ) -> Lookup:
     """Look up the addresses of `host`.
 
     host: a name, as the system's resolver knows it, or a literal IPv4 or IPv6 address
-    port: a number (or its decimal digits), which is put into each address
+    port: a number (or its decimal digits), which is inserted into each address
     socktype: `socket.SOCK_STREAM` or `socket.SOCK_DGRAM`
-    callback: called once, on the loop, never from inside this call. It gets a list of its own of
+    callback: called once, on the loop, never from inside this call. It is passed a new list of
         the rows of `socket.getaddrinfo`, best first (RFC 6724) and never empty; or the exception:
         a `socket.gaierror` with an EAI_* code as `errno`, or another `OSError` where the system
-        failed. Nothing is called after the loop was stopped.
+        failed. It is not called after the loop was stopped.
     Returns: an object whose `cancel()` keeps `callback` from being called
-    Raises: ValueError for a port that is none, TypeError for a wrong type
+    Raises: ValueError for an invalid port, TypeError for a wrong type
     """
     if not isinstance(host, (str, bytes)):
         raise TypeError(f"a host is str or bytes, not {type(host).__name__}")
     require_callback(callback)
     request = Lookup(port_number(port), callback)
-    resolver = _resolvers.get(loop)
-    if resolver is None:
-        resolver = _resolvers[loop] = _Resolver()
     try:
-        key = (_to_ascii(host), int(socktype))
+        question = _Question(_to_ascii(host), int(socktype))
     except ValueError as exc:
-        loop.call_soon(request._answer, _no_name(exc))
+        loop.call_soon(request.answer, _lookup_error(exc))
         return request
-    answer = resolver.fresh(key, loop.clock.monotonic()) or _literal(*key)
+    cached = loop.local.get(_Cache, _Cache).get(question, loop.clock.monotonic())
+    answer = cached or _parse_literal(question)
     if answer is not None:
-        loop.call_soon(request._answer, answer)
+        loop.call_soon(request.answer, answer)
     else:
-        resolver.ask(loop, key, request)
+        loop.local.get(_Queries, _Queries).add(loop, question, request)
     return request
 
 
 def lookup_now(host: str | bytes, port: int | str, socktype: int) -> DnsResultList:
-    """Look up what to listen on: like `lookup`, but it blocks. For a program that starts.
+    """Look up the addresses to listen on: like `lookup`, but it blocks. For use at startup.
 
     Raises: OSError (a `socket.gaierror`, most often), ValueError, TypeError
     """
@@ -163,16 +180,16 @@ def lookup_now(host: str | bytes, port: int | str, socktype: int) -> DnsResultLi
     try:
         return _with_port(_resolve(_to_ascii(host), socktype, 0), number)
     except ValueError as exc:
-        raise _no_name(exc) from exc
+        raise _lookup_error(exc) from exc
 
 
 def port_number(port: int | str | bytes) -> int:
-    """A port as a program passes it, as a number.
+    """Return a port that a program passed, as a number.
 
-    Raises: ValueError unless it is 0 to 65535 (ASCII decimal digits, where text); TypeError
+    Raises: ValueError unless it is 0 to 65535 (ASCII decimal digits, if it is text); TypeError
     """
     if isinstance(port, (str, bytes)):
-        # int() would take signs, spaces, underscores and other scripts' digits as well.
+        # int() would accept signs, spaces, underscores and other scripts' digits too.
         number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
     elif isinstance(port, int):
         number = port
@@ -184,7 +201,7 @@ def port_number(port: int | str | bytes) -> int:
 
 
 def _to_ascii(host: str | bytes) -> bytes:
-    """The name as the resolver gets it, in lower case. Raises: ValueError if it can be none"""
+    """Return a name as the resolver takes it, in lower case. Raises: ValueError if it is invalid"""
     if isinstance(host, bytes):
         host = host.decode("utf-8")
     name = host.encode("ascii" if host.isascii() else "idna").lower()
@@ -194,17 +211,17 @@ def _to_ascii(host: str | bytes) -> bytes:
 
 
 def _resolve(name: bytes, socktype: int, flags: int) -> DnsResultList:
-    """One call of the resolver; it blocks. The rows' ports are 0."""
-    rows: Any = socket.getaddrinfo(name, 0, 0, socktype, 0, flags)
+    """Call the resolver, which blocks. The rows' ports are 0."""
+    rows = socket.getaddrinfo(name, 0, 0, socktype, 0, flags)
     if not rows:
         raise socket.gaierror(socket.EAI_NONAME, "no addresses")
     return list(rows)
 
 
-def _literal(name: bytes, socktype: int) -> DnsResultList | None:
-    """The rows of a literal address; None if it is not one. It does not block."""
+def _parse_literal(question: _Question) -> DnsResultList | None:
+    """Return the rows of a literal address; None if it is not one. This does not block."""
     try:
-        return _resolve(name, socktype, socket.AI_NUMERICHOST)
+        return _resolve(*question, socket.AI_NUMERICHOST)
     except (OSError, ValueError):
         return None
 
@@ -216,8 +233,8 @@ def _with_port(rows: DnsResultList, port: int) -> DnsResultList:
     ]
 
 
-def _no_name(exc: BaseException) -> OSError:
-    """What a lookup failed with, as a callback gets it."""
+def _lookup_error(exc: BaseException) -> OSError:
+    """Return the error of a lookup, as it is passed to the callback."""
     if isinstance(exc, OSError):
         return exc
     if isinstance(exc, ValueError):

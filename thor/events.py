@@ -4,10 +4,10 @@ Owns: the registration of listeners and their synchronous call. Must not know lo
 protocols.
 
 Theory of operation: an emitter holds nothing until its first `on`, so that millions are cheap.
-`_listeners` maps an event's name to what listens: the bare function when there is one listener
-that needs no book-keeping (the usual case, and the fast one), else `_Registrations`. These are
-never changed in place: an `emit` walks those that it found, which are its snapshot, and `live`
-tells it which of them were removed on the way.
+`_listeners` maps an event's name to its listeners: the bare function when there is one listener
+without a state of its own (the usual case, and the fast one), else `_Registrations`. These are
+never changed in place: an `emit` walks a snapshot, and `live` says which of them were removed
+meanwhile.
 
 `emit` spells out up to three arguments: packing and unpacking them is a third of its cost.
 """
@@ -28,7 +28,7 @@ E = TypeVar("E", bound="EventEmitter")
 
 
 class _Registration:
-    """One call of `on`: a listener with what has to be known about it."""
+    """One call of `on`: a listener and its state."""
 
     __slots__ = ("context", "func", "live", "once")
 
@@ -54,7 +54,7 @@ class _Registration:
 
 
 class _Registrations(tuple[_Registration, ...]):
-    """What listens for one event, in order. Its class tells it from a bare function."""
+    """The listeners of one event, in order. The class distinguishes it from a bare function."""
 
 
 #: Stands for an argument that was not passed.
@@ -75,7 +75,7 @@ def require_callback(given: object, kind: str = "callback") -> None:
     A call of a coroutine function or of an async generator function runs nothing: what it returns
     has to be awaited, and nobody would.
 
-    kind: what it is to be, for the message
+    kind: what it is called in the message
     """
     function: Any = given
     try:
@@ -92,7 +92,7 @@ def _is_marked(function: object) -> bool:
 
 
 def _require_unusual_callback(given: object, kind: str) -> None:
-    """`require_callback` for what is not a plain function, or a method that is one."""
+    """Do what `require_callback` does, for what is not a plain function or method."""
     if given.__class__ is _BUILTIN:
         return
     import functools
@@ -106,26 +106,26 @@ def _require_unusual_callback(given: object, kind: str) -> None:
         function = function.func
     for called in (function, type(function).__call__):
         if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-            told = f"a {kind} that is a coroutine function needs asyncio hosting"
-            raise TypeError(f"{told}: {given!r}")
+            text = f"a {kind} that is a coroutine function needs asyncio hosting"
+            raise TypeError(f"{text}: {given!r}")
 
 
 class EventEmitter:
-    """Something that has listeners for named events.
+    """An object with listeners for named events.
 
     Emits:
         newListener(event, listener): before a listener is added; never reaches a sink.
         removeListener(event, listener): after a listener was removed; never reaches a sink.
     """
 
-    #: The events that there are, beside those of the bases; for development mode.
+    #: The names of the events, beside those of the bases; for development mode.
     emits: ClassVar[frozenset[str]] = frozenset(("newListener", "removeListener"))
 
     _listeners: dict[str, Any] | None = None
     _sink: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to pickle: a plain dict, without listeners and sink."""
+        """Return the state to pickle: a plain dict, without listeners and sink."""
         state = dict(self.__dict__)
         state.pop("_listeners", None)
         state.pop("_sink", None)
@@ -137,7 +137,7 @@ class EventEmitter:
         """Call `listener` each time `event` is emitted; listeners are called in order.
 
         Raises: TypeError for what cannot be called, and for a coroutine function or an async
-            generator function, of which nothing would run
+            generator function, which would not run
         """
         if self._listeners is None and not copy_context():
             # As `_add` would, without the way there: `require_callback` spelled out.
@@ -157,12 +157,12 @@ class EventEmitter:
         return self
 
     def prepend_listener(self: E, event: str, listener: EventListener) -> E:
-        """Like `on`, but before the listeners that are there."""
+        """Do what `on` does, but before the existing listeners."""
         self._add(event, listener, False, True)
         return self
 
     def prepend_once_listener(self: E, event: str, listener: EventListener) -> E:
-        """Like `once`, but before the listeners that are there."""
+        """Do what `once` does, but before the existing listeners."""
         self._add(event, listener, True, True)
         return self
 
@@ -172,7 +172,7 @@ class EventEmitter:
         if listeners is None:
             listeners = self._listeners = {}
         elif "newListener" in listeners:
-            self._announce("newListener", event, listener)
+            self._emit_own("newListener", event, listener)
             listeners = self._listeners
             if listeners is None:
                 listeners = self._listeners = {}
@@ -205,7 +205,7 @@ class EventEmitter:
             else:
                 return self
         if "removeListener" in listeners:
-            self._announce("removeListener", event, listener)
+            self._emit_own("removeListener", event, listener)
         return self
 
     remove_listener = off
@@ -216,7 +216,7 @@ class EventEmitter:
         listeners = self._listeners
         if listeners is None:
             return self
-        # The listeners for removeListener go last, so that they hear of all the others.
+        # The listeners for removeListener are removed last, so that they are called for the others.
         names = events or (*(n for n in listeners if n != "removeListener"), "removeListener")
         for event in names:
             if "removeListener" in listeners:
@@ -233,41 +233,49 @@ class EventEmitter:
         registration.live = False
         present = listeners.get(event)
         if present.__class__ is _Registrations:
-            rest = _Registrations(entry for entry in present if entry is not registration)
-            if rest:
-                listeners[event] = rest
+            others = _Registrations(entry for entry in present if entry is not registration)
+            if others:
+                listeners[event] = others
             else:
                 del listeners[event]
 
     def _forget(self) -> None:
-        """Drop listeners and sink without a word: after a terminal event, this breaks the
-        reference cycle that a listener's closure makes with its emitter."""
+        """Drop listeners and sink silently.
+
+        After a terminal event, this breaks the reference cycle of a listener's closure with its
+        emitter.
+        """
         self._listeners = None
         self._sink = None
 
     @contextmanager
     def listening(self, event: str, listener: EventListener) -> Iterator[None]:
-        """A context manager: `listener` listens for `event` inside the `with` block."""
+        """Return a context manager: `listener` listens for `event` inside the `with` block."""
         self.on(event, listener)
         try:
             yield
         finally:
             self.off(event, listener)
 
-    # -- looking -------------------------------------------------------------------------------
+    # -- inspection -------------------------------------------------------------------------------
 
     def listeners(self, event: str) -> list[EventListener]:
-        """A copy of the list of what listens for `event`: the functions as they were given."""
+        """Return the listeners of `event`, as they were passed; a new list."""
         if self._listeners is None:
             return []
         return [entry.func for entry in _registrations(self._listeners.get(event))]
 
     def listener_count(self, event: str) -> int:
-        """How many listeners `event` has."""
+        """Return how many listeners `event` has."""
         return len(self.listeners(event))
 
+    def has_listener(self, event: str) -> bool:
+        """Return whether `emit` would call anything: a listener, or the sink's method."""
+        listeners = self._listeners
+        return (listeners is not None and event in listeners) or hasattr(self._sink, event)
+
     def events(self) -> list[str]:
-        """The names of the events that have listeners."""
+        """Return the names of the events that have listeners."""
         return list(self._listeners) if self._listeners is not None else []
 
     # -- emitting ------------------------------------------------------------------------------
@@ -277,9 +285,9 @@ class EventEmitter:
     ) -> bool:
         """Call the listeners of `event` with the other arguments, now, in order of registration.
 
-        A listener that is added meanwhile waits for the next emit; one that is removed
-        meanwhile is not called any more. With no listener, the sink's method of that name is
-        called. An exception of a listener ends the emit and reaches the caller.
+        A listener that is added meanwhile is called by the next emit; one that is removed
+        meanwhile is no longer called. Without a listener, the sink's method of that name is
+        called. An exception of a listener ends the emit and is raised to the caller.
         Returns: whether anything was called
         """
         if (listeners := self._listeners) is None or (listener := listeners.get(event)) is None:
@@ -313,10 +321,10 @@ class EventEmitter:
                     listeners = self._listeners or {}
                     self._drop(listeners, event, registration)
                     if "removeListener" in listeners:
-                        self._announce("removeListener", event, registration.func)
+                        self._emit_own("removeListener", event, registration.func)
                 registration.call(args)
 
-    def _announce(self, event: str, *args: Any) -> None:
+    def _emit_own(self, event: str, *args: Any) -> None:
         """Emit one of the emitter's own events, which never reach the sink."""
         if self._listeners is not None:
             self._emit_registered(event, _registrations(self._listeners.get(event)), args)
@@ -344,20 +352,20 @@ def _check_sink(cls: type, events: frozenset[str]) -> None:
 
 
 def _registrations(present: Any) -> tuple[_Registration, ...]:
-    """What is stored for an event (None: nothing), as registrations."""
+    """Return what is stored for an event (None: nothing) as registrations."""
     if present is None:
         return ()
     if present.__class__ is _Registrations:
-        found: _Registrations = present
-        return found
+        registrations: _Registrations = present
+        return registrations
     return (_Registration(present, False, None),)
 
 
 def on(emitter: EventEmitter, event: str | None = None) -> Callable[[F], F]:
-    """A decorator that makes the function a listener of `emitter`.
+    """Return a decorator that makes a function a listener of `emitter`.
 
     event: the event's name; left out, it is the function's own name
-    Returns: a decorator that gives the function back unchanged
+    Returns: a decorator that returns the function unchanged
     """
 
     def register(function: F) -> F:

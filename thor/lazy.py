@@ -3,7 +3,7 @@
 Owns: the `__getattr__` and the `__dir__` of such a package. Must not know what the names are.
 
 Theory of operation: Python calls a module's `__getattr__` only for a name that the module does not
-have. What was imported is stored in the module, so that each later access is an ordinary one. A
+have. What was imported is stored in the module, so that later accesses are ordinary ones. A
 package declares the same names to type checkers with imports under `if TYPE_CHECKING`, and hides
 its `__getattr__` from them, because they take a module that has one to have every name.
 """

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 
 class ErrorNumber(int):
-    """An errno or `EAI_*` code: an `int`, but for `str()`, which says what happened."""
+    """An errno or `EAI_*` code: an `int` whose `str()` says what happened."""
 
     text: str
 
@@ -26,7 +26,7 @@ Address: TypeAlias = tuple[Any, ...] | str | bytes
 #: Any callable that listens for an event.
 EventListener: TypeAlias = Callable[..., Any]
 Listener: TypeAlias = EventListener
-#: Fields as they crossed the wire: `[(name, value)]`, in order, repetitions kept.
+#: Fields as they were sent or received: `[(name, value)]`, in order, repetitions kept.
 RawHeaderListType: TypeAlias = list[tuple[bytes, bytes]]
 RawHeaders: TypeAlias = RawHeaderListType
 #: What a program may pass as fields: pairs of a name and a value, or a mapping.

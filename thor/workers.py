@@ -1,27 +1,27 @@
-"""Worker processes, and who looks after them.
+"""Worker processes, and their supervisor.
 
-Owns: forking, the end of workers, and when the next one begins. Must not know what they do, nor
-sockets: what they listen on, the program opens before (`thor.tcp.WorkerSockets`).
+Owns: forking, the end of workers, and when the next one starts. Must not know what they do, nor
+sockets: the program opens what they listen on before (`thor.tcp.WorkerSockets`).
 
 Theory of operation. A supervisor has a number of *slots*, and forks a worker for each. Its own
-loop does nothing else, so that there is little that could end it. Two pipes tie it and each worker
-together, and nothing is ever written to either: the *worker_fd*, whose other end only the worker
-has, ends when the worker ends, however it does; the *supervisor_fd*, whose other end only the
-supervisor has, ends with that, and the worker then finishes as if it had been told to. So no
-worker is
-outlived by its slot, and none outlives its supervisor. (SIGCHLD would be one handler for the whole
-process, which is the program's; and a parent's death has no signal of its own everywhere.)
+loop does nothing else, so that little could end it. It shares two pipes with each worker, and
+nothing is ever written to either: the supervisor reads the *worker_fd*, whose other end only the
+worker has, and which ends when the worker ends, in whatever way; the worker reads the
+*supervisor_fd*, whose other end only the supervisor has, and shuts down when it ends. So the
+supervisor notices the end of each worker, and no worker outlives its supervisor. (SIGCHLD would be
+one handler for the whole process, which belongs to the program; and not every system has a signal
+for the death of a parent.)
 
-A worker that ends is replaced: at once if it had lived for a while, else after a delay that doubles
-each time, up to a bound. What waits in the queue of its socket waits for its successor, so the
-bound is low.
+A worker that ends is replaced: at once if it had run for a while, else after a delay that doubles
+each time, up to a limit. The connections in the queue of its socket wait for its successor, so the
+limit is low.
 
-Workers end on SIGTERM, which the supervisor sends. It may come twice, since many service managers
-send it to all processes of a service: the second one says nothing new. SIGINT they ignore: Ctrl-C
-reaches every process at a terminal, and what it means is the supervisor's to say.
+Workers shut down on SIGTERM, which the supervisor sends. It may come twice, since many service
+managers send it to all processes of a service: the second one is ignored. Workers ignore SIGINT:
+Ctrl-C reaches every process of a terminal, and the supervisor decides what it means.
 
-The fork happens inside a turn of the supervisor's loop, which begins anew in the child
-(`loop/base.py`). The child never returns to it: it works, and ends.
+The fork happens inside a turn of the supervisor's loop, which discards its state in the child
+(`EventLoop.on_fork`). The child never returns to that turn: it works, and ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from thor.events import EventEmitter, require_callback
 from thor.loop import EventSource
@@ -41,21 +41,21 @@ from thor.loop.poller import READABLE
 from thor.loop.source import default_loop
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase, ScheduledEvent
+    from thor.loop import EventLoop, ScheduledEvent
 
 log = logging.getLogger("thor.workers")
 
-#: A worker that lived for so long, in seconds, has begun well: the next one begins at once.
-SETTLED_S = 5.0
-#: The delay after the first worker that did not, and the most that it grows to, in seconds.
+#: A worker that ran for so long, in seconds, has started well: it is replaced at once.
+MIN_UPTIME_S = 5.0
+#: The delay after the first worker that did not, and the longest one, in seconds.
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
 
 def restart_delay(failures: int) -> float:
-    """How long to wait for the next worker, in seconds.
+    """Return how long to wait for the next worker, in seconds.
 
-    failures: how many workers of the slot, one after the other, have not lived for `SETTLED_S`
+    failures: how many workers of the slot, one after the other, have not run for `MIN_UPTIME_S`
     """
     if failures == 0:
         return 0.0
@@ -63,7 +63,7 @@ def restart_delay(failures: int) -> float:
 
 
 class Worker:
-    """The process that a supervisor's `work` runs in.
+    """The process in which a supervisor's `work` runs.
 
     number: of its slot, from 1
     """
@@ -72,25 +72,29 @@ class Worker:
         self.number = number
         self._supervisor_fd = supervisor_fd
         self._source: EventSource | None = None
-        self._callback: Callable[[], Any] | None = None
+        self._callback: Callable[[], object] | None = None
 
-    def when_told(self, callback: Callable[[], Any], loop: LoopBase | None = None) -> None:
-        """Have `callback()` called, once, when the worker is to finish: it was told to (SIGTERM),
-        or its supervisor is gone. Before this is called, SIGTERM ends the process.
+    def on_shutdown(self, callback: Callable[[], object], loop: EventLoop | None = None) -> None:
+        """Call `callback()`, once, when the worker has to shut down.
 
-        loop: where it is called, and which must run; None is the default one
+        That is on SIGTERM, or when its supervisor is gone. Before this method is called, SIGTERM
+        ends the process.
+        loop: which calls it, and must run; None is the default one
         """
         require_callback(callback)
         loop = loop or default_loop()
         self._callback = callback
         self._source = source = EventSource(loop)
-        # Nothing is ever written: it is readable when it has ended.
+        # Nothing is ever written to it: it becomes readable when it ends.
         for event in ("fd_readable", "fd_close", "fd_error"):
             source.on(event, self._on_supervisor_gone)
         source.register_fd(self._supervisor_fd, "fd_readable")
         signal.signal(
             signal.SIGTERM, lambda number, frame: loop.run_in_loop(self._on_supervisor_gone)
         )
+
+    #: The name that `on_shutdown` had before.
+    when_told = on_shutdown
 
     def _on_supervisor_gone(self) -> None:
         assert self._source is not None
@@ -101,101 +105,106 @@ class Worker:
 
 
 class Supervisor(EventEmitter):
-    """Runs `work` in a number of processes, and replaces those that end, until it is told to stop.
+    """Runs `work` in a number of processes, and replaces those that end, until it is shut down.
 
-    It begins when its loop runs. If the loop is stopped, the workers are killed.
+    It starts when its loop runs. If the loop is stopped, the workers are killed.
 
     Emits:
         worker_started(number: int, pid: int): a worker was forked for a slot.
-        worker_failed(number: int, error: OSError, delay_s: float): none could be forked, or be
-            watched; it is tried again in so many seconds.
+        worker_failed(number: int, error: OSError, delay_s: float): a worker could not be forked, or
+            not be watched; the next attempt is in `delay_s` seconds.
         worker_ended(number: int, pid: int, status: int, delay_s: float | None): a worker has ended,
-            with an exit status, or of a signal (then it is negative, as `subprocess` has it; that
-            of a worker that somebody else has waited for is 0). Another one starts in so many
-            seconds; None: none will.
+            with an exit status, or by a signal (then it is negative, as in `subprocess`; it is 0
+            for a worker that other code has waited for). The next one starts in `delay_s` seconds;
+            None: there is no next one.
         stop(): after `graceful_shutdown()` or `shutdown()`, when no worker is left. Once, last.
     """
 
     emits = frozenset(("worker_started", "worker_failed", "worker_ended", "stop"))
 
     def __init__(
-        self, work: Callable[[Worker], int | None], count: int, loop: LoopBase | None = None
+        self, work: Callable[[Worker], int | None], count: int, loop: EventLoop | None = None
     ) -> None:
-        """
+        """Fork nothing yet.
+
         work: called in each worker, which ends when it returns: with the status that it returned
-            (None is 0), or with 1 if it raised, or returned what is no status. Functions of
-            `atexit` are not called then: they are the supervisor's.
-        count: how many workers there are to be
+            (None is 0), or with 1 if it raised, or returned an invalid status. Functions of
+            `atexit` are not called then: they belong to the supervisor.
+        count: of workers
         Raises: ValueError if `count` is not 1 or more
         """
         if count < 1:
             raise ValueError(f"count is {count!r}; it must be 1 or more")
         require_callback(work)
-        self.loop: LoopBase = loop or default_loop()
+        self.loop: EventLoop = loop or default_loop()
         self._work = work
-        self._over = False
+        self._has_stopped = False
         self._slots = [_Slot(self, number) for number in range(1, count + 1)]
-        self.loop.call_soon(self._begin)
+        self.loop.call_soon(self._start)
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are there, in the order of their slots."""
+        """The ids of the running processes, in the order of their slots."""
         return [slot.pid for slot in self._slots if slot.pid]
 
     def graceful_shutdown(self) -> None:
-        """Tell the workers to finish, and replace none any more; `stop` follows when they have."""
+        """Have the workers shut down, and replace none; `stop` follows when all have ended."""
         for slot in self._slots:
-            slot.dismiss(signal.SIGTERM)
-        self._stop_if_over()
+            slot.shutdown(signal.SIGTERM)
+        self.stop_if_ended()
 
     def shutdown(self) -> None:
-        """Kill the workers; it returns when they have ended. `stop` follows."""
+        """Kill the workers, and wait for their end. `stop` follows."""
         for slot in self._slots:
-            slot.dismiss(signal.SIGKILL)
+            slot.shutdown(signal.SIGKILL)
         for slot in self._slots:
             slot.reap()
-        self._stop_if_over()
+        self.stop_if_ended()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         for slot in self._slots:
-            self.loop.call_soon(slot.start)  # one by one: a listener that raises ends only its call
+            self.loop.call_soon(
+                slot.start
+            )  # separate calls: a listener that raises ends only its own
 
-    def _stop_if_over(self) -> None:
-        if not self._over and all(slot.over for slot in self._slots):
-            self._over = True
+    def stop_if_ended(self) -> None:
+        if not self._has_stopped and all(slot.has_ended for slot in self._slots):
+            self._has_stopped = True
             self.loop.call_soon(self.emit, "stop")
 
-    def _run_child(self, slot: _Slot, supervisor_fd: int, others_ends: Iterable[int]) -> NoReturn:
-        """In a new process: be the worker of a slot, to the end.
+    def run_child(
+        self, slot: _Slot, supervisor_fd: int, supervisor_ends: Iterable[int]
+    ) -> NoReturn:
+        """Run the worker of a slot, in a new process.
 
-        others_ends: of its pipes, those that are the supervisor's
+        supervisor_ends: the ends of its pipes that belong to the supervisor
         """
 
         def work() -> int | None:
-            for fd in others_ends:
+            for fd in supervisor_ends:
                 os.close(fd)
             for other in self._slots:
-                other.close_pipes()  # these are copies of what ties the others to the supervisor
+                other.close_pipes()  # copies of the pipes of the other workers
             self._slots = []
             return self._work(Worker(slot.number, supervisor_fd))
 
-        _end_with(work)
+        _run_and_exit(work)
 
 
 class _Slot(EventSource):
-    """The place of one worker at a time; as a source of the loop, its worker_fd."""
+    """A slot, which has one worker at a time; as a source of the loop, its worker_fd."""
 
     def __init__(self, supervisor: Supervisor, number: int) -> None:
         EventSource.__init__(self, supervisor.loop)
         self.number = number
         self.pid = 0
-        #: No other worker is to begin here, and none is there.
-        self.over = False
+        #: Whether there is no worker, and there will be none.
+        self.has_ended = False
         self._supervisor = supervisor
-        self._dismissed = False
+        self._is_shut_down = False
         self._retry: ScheduledEvent | None = None
         self._failures = 0
-        self._began = 0.0
+        self._started_at = 0.0
         #: The supervisor's ends of the two pipes.
         self._ends: list[int] = []
 
@@ -204,15 +213,15 @@ class _Slot(EventSource):
     def start(self) -> None:
         """Fork a worker."""
         self._retry = None
-        if self._dismissed:
+        if self._is_shut_down:
             return
         supervisor = self._supervisor
-        self._began = self.loop._exact_now()
+        self._started_at = self.loop.clock.monotonic()
         try:
             self.pid, worker_fd = self._fork()
-            self._register(worker_fd, READABLE)
+            self.watch_fd(worker_fd, READABLE)
         except OSError as exc:
-            if self.pid:  # nobody would see it end
+            if self.pid:  # nothing would report its end
                 self._wait()
             delay_s = self._start_later(failed=True)
             if not supervisor.emit("worker_failed", self.number, exc, delay_s):
@@ -222,24 +231,24 @@ class _Slot(EventSource):
             log.info("worker %d (%d) started", self.number, self.pid)
 
     def _fork(self) -> tuple[int, int]:
-        """Returns: the process's id, and the end of its worker_fd. Raises: OSError"""
+        """Fork. Return the process's id and its worker_fd. Raises: OSError"""
         ends: list[int] = []
         try:
             ends += os.pipe()
             ends += os.pipe()
-            worker_fd, worker_lifeline, worker_tether, supervisor_fd = ends
-            _flush()  # or both would write what is buffered now
-            with _signals_held():
+            worker_fd, worker_end, supervisor_fd, supervisor_end = ends
+            _flush_streams()  # or both processes would write what is buffered now
+            with _signals_blocked():
                 pid = os.fork()
                 if not pid:
-                    self._supervisor._run_child(self, worker_tether, (worker_fd, supervisor_fd))
+                    self._supervisor.run_child(self, supervisor_fd, (worker_fd, supervisor_end))
         except BaseException:
             for fd in ends:
                 os.close(fd)
             raise
-        os.close(worker_lifeline)
-        os.close(worker_tether)
-        self._ends = [worker_fd, supervisor_fd]
+        os.close(worker_end)
+        os.close(supervisor_fd)
+        self._ends = [worker_fd, supervisor_end]
         return pid, worker_fd
 
     def _start_later(self, *, failed: bool) -> float:
@@ -250,54 +259,54 @@ class _Slot(EventSource):
 
     # -- ending --------------------------------------------------------------------------------
 
-    def dismiss(self, number: int) -> None:
-        """Have the worker end, by a signal, and no other one begin."""
-        self._dismissed = True
+    def shutdown(self, signal_number: int) -> None:
+        """End the worker by a signal, and start no other one."""
+        self._is_shut_down = True
         if self._retry is not None:
             self._retry.delete()
             self._retry = None
         if self.pid:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                os.kill(self.pid, signal_number)
         else:
-            self.over = True
+            self.has_ended = True
 
     def on_ready(self, bits: int) -> None:
-        """The loop's call: the worker_fd has ended."""
+        """Reap the worker: its worker_fd has ended."""
         self.reap()
 
     def reap(self) -> None:
-        """Wait for the worker, which is ending, and see that there is another one."""
+        """Wait for the worker, which is ending, and schedule the next one."""
         if not self.pid:
             return
         pid, status = self.pid, self._wait()
         delay_s = None
-        if self._dismissed:
-            self.over = True
+        if self._is_shut_down:
+            self.has_ended = True
         else:
-            lived_s = self.loop._exact_now() - self._began
-            delay_s = self._start_later(failed=lived_s < SETTLED_S)
-        self.loop.call_soon(self._ended, pid, status, delay_s)
-        self.loop.call_soon(self._supervisor._stop_if_over)
+            uptime_s = self.loop.clock.monotonic() - self._started_at
+            delay_s = self._start_later(failed=uptime_s < MIN_UPTIME_S)
+        self.loop.call_soon(self._emit_ended, pid, status, delay_s)
+        self.loop.call_soon(self._supervisor.stop_if_ended)
 
-    def _ended(self, pid: int, status: int, delay_s: float | None) -> None:
+    def _emit_ended(self, pid: int, status: int, delay_s: float | None) -> None:
         if not self._supervisor.emit("worker_ended", self.number, pid, status, delay_s):
             level = logging.INFO if status == 0 else logging.WARNING
             log.log(level, "worker %d (%d) ended with %d", self.number, pid, status)
 
     def _wait(self) -> int:
-        """Wait for the worker. Returns: how it has ended"""
+        """Wait for the worker. Return its status."""
         try:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if not ended:
-                # It closes its worker_fd on the way out, when a signal changes nothing any more.
-                # One that has closed it otherwise has cut itself off, and is ended.
+                # A worker that is exiting has closed its worker_fd, and a signal is harmless. One
+                # that has closed it for another reason can no longer be supervised.
                 os.kill(self.pid, signal.SIGKILL)
                 status = os.waitpid(self.pid, 0)[1]
             status = os.waitstatus_to_exitcode(status)
         except (ChildProcessError, ProcessLookupError):
-            # Somebody else has waited for it, or SIGCHLD is ignored. By now its number may be
-            # another process's, which is not to be killed.
+            # Other code has waited for it, or SIGCHLD is ignored. By now its id may belong to
+            # another process, which must not be killed.
             status = 0
         self.pid = 0
         self.close_pipes()
@@ -311,16 +320,19 @@ class _Slot(EventSource):
             os.close(fd)
 
     def on_loop_stopped(self) -> None:
-        """The loop was stopped."""
+        """Kill the worker: the loop was stopped."""
         EventSource.on_loop_stopped(self)
         if self.pid:
             self._wait()
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep signals to stop back while a process forks: its child has the handlers of the parent
-    until it has set its own, and a signal in between would get lost in them."""
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGTERM and SIGINT while a process forks.
+
+    The child has the handlers of the parent until it sets its own, and a signal in between would be
+    lost.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         yield
@@ -328,12 +340,12 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(work: Callable[[], int | None]) -> NoReturn:
-    """In a new process: work, and end. What the parent has on its stack is not unwound."""
+def _run_and_exit(work: Callable[[], int | None]) -> NoReturn:
+    """Run `work` in a new process, and exit. The stack of the parent is not unwound."""
     status = 1
     try:
-        _forget_handlers()
-        status = _status(work())
+        _reset_signal_handlers()
+        status = _check_status(work())
     except SystemExit as exc:
         if exc.code is None or isinstance(exc.code, int):
             status = exc.code or 0
@@ -343,13 +355,13 @@ def _end_with(work: Callable[[], int | None]) -> NoReturn:
         traceback.print_exc()
     finally:
         try:
-            _flush()
+            _flush_streams()
         finally:
             os._exit(status & 0xFF)
 
 
-def _status(returned: object) -> int:
-    """Raises: TypeError for what is no status"""
+def _check_status(returned: object) -> int:
+    """Return an exit status. Raises: TypeError for an invalid one"""
     if returned is None:
         return 0
     if not isinstance(returned, int):
@@ -357,14 +369,14 @@ def _status(returned: object) -> int:
     return returned
 
 
-def _flush() -> None:
+def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # there is none, or nobody reads it
+        with suppress(OSError, ValueError, AttributeError):  # it is closed, or nobody reads it
             stream.flush()
 
 
-def _forget_handlers() -> None:
-    """What the supervisor does at a signal is not for its workers."""
+def _reset_signal_handlers() -> None:
+    """Set the signal handlers of a worker, in place of the supervisor's."""
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)

@@ -395,7 +395,7 @@ def test_a_worker_that_hangs_is_ended(
             assert os.read(deaf, 1) + os.read(deaf, 1) == b"xx"
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(workers.Worker, "when_told", hang)
+    monkeypatch.setattr(workers.Worker, "on_shutdown", hang)
     monkeypatch.setattr(serving, "log_stderr", stop)
     monkeypatch.setattr(serving, "GRACE_S", 0.25)
     assert here("serve", site, *ANYWHERE, "--workers", "2", "--drain", "0").code == 0

@@ -12,7 +12,7 @@ from faults_sweep import Scenario, noticing, pairs, sweep
 from faults_table import FAULTS
 from faults_world import World
 
-import thor.tcp.server
+import thor.tcp.acceptor
 from thor import TcpClient, TcpConnection, TcpServer
 from thor.tcp.proxy_protocol import ProxyHeader
 
@@ -152,7 +152,7 @@ def storm(world: World) -> None:
     serve(world, take)
     for _ in range(7):
         world.peer()
-    with patch.object(thor.tcp.server, "ACCEPT_BATCH", 3):
+    with patch.object(thor.tcp.acceptor, "ACCEPT_BATCH", 3):
         world.advance(5)
 
 

@@ -85,7 +85,7 @@ class Site:
 
     def end(self) -> None:
         self.server.shutdown()
-        self.until(lambda: not self.server.connections and not self.loop._to_close)
+        self.until(lambda: not self.server.connections and not self.loop._deferred.to_close)
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ def test_a_file_that_no_thread_can_read_on_ends_in_a_reset(
     site: Site, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     def refuse(_: Any, job: Any) -> None:
-        site.loop.run_in_loop(job._finish, site.loop, None, RuntimeError("no thread"))
+        site.loop.run_in_loop(job.finish, site.loop, None, RuntimeError("no thread"))
 
     monkeypatch.setattr(disk, "_NO_WAIT", None)  # as if nothing was in memory
     conn, _ = begin_large(site)

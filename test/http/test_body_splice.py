@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from thor.http.body_splice import MIN_SPLICE_BYTES, TAIL_BYTES, BodySplice, splice_body
-from thor.tcp.connection import RECV_BYTES
+from thor.tcp.sockets import RECV_BYTES
 
 LEAST = MIN_SPLICE_BYTES + TAIL_BYTES
 

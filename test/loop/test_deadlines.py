@@ -141,7 +141,7 @@ def test_the_loop_wakes_once_for_a_deadline_that_nobody_moves(mem: LoopBase) -> 
     holder = Holder(mem)
     holder.arm(60)
     settle(mem)
-    poller = mem._poller
+    poller = mem.fds.poller
     before = poller.polls  # type: ignore[union-attr]
     mem.schedule(61, mem.stop)
     mem.run()

@@ -13,12 +13,13 @@ import pytest
 
 import thor.loop
 from thor.loop import LoopBase
+from thor.loop.factory import choose_backend
 from thor.loop.kqueue import KqueuePoller
 from thor.loop.poller import ERROR, HANGUP, INTERESTS, MAX_EVENTS, READABLE, WRITABLE, Poller
 from thor.testing import MemoryPoller, MemorySocket
 
 MAKERS: dict[str, Callable[[], Poller]] = {
-    **{name: thor.loop._choose(name) for name in thor.loop.backends()},
+    **{name: choose_backend(name) for name in thor.loop.backends()},
     "memory": MemoryPoller,
     "kqueue on poll": lambda: KqueuePoller(kqueue_support),
 }
@@ -174,7 +175,7 @@ def test_a_batch_has_a_bound_and_nobody_starves(backend: Poller) -> None:
 
 def test_a_reset_is_told_to_who_reads(poller: str, make_loop: Callable[..., LoopBase]) -> None:
     """Over real TCP: the kernel adds ERROR and HANGUP, whatever was asked for."""
-    backend = thor.loop._choose(poller)()
+    backend = choose_backend(poller)()
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
@@ -191,7 +192,7 @@ def test_a_reset_is_told_to_who_reads(poller: str, make_loop: Callable[..., Loop
 
 def test_closing_frees_the_fd(poller: str) -> None:
     before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
-    backend = thor.loop._choose(poller)()
+    backend = choose_backend(poller)()
     backend.close()
     after = set(os.listdir("/proc/self/fd")) if before else set()
     assert after == before
@@ -208,8 +209,8 @@ def test_the_backends_present_are_listed_best_first() -> None:
 def test_a_backend_is_made_by_its_name(poller: str, make_loop: Callable[..., LoopBase]) -> None:
     loop = make_loop(backend=poller)
     loop.run_once()
-    assert loop._poller is not None
-    assert loop._poller.name == poller
+    assert loop.fds.poller is not None
+    assert loop.fds.poller.name == poller
 
 
 def test_an_absent_backend_is_refused_with_a_list_of_those_present() -> None:
@@ -230,8 +231,8 @@ def test_the_environment_names_the_default_backend(
     loop = make_loop()
     monkeypatch.setenv("THOR_LOOP", "poll")  # read when the loop is first used, not before
     loop.run_once()
-    assert loop._poller is not None
-    assert loop._poller.name == "poll"
+    assert loop.fds.poller is not None
+    assert loop.fds.poller.name == "poll"
 
 
 def test_an_absent_backend_in_the_environment_is_a_clear_error(
@@ -250,5 +251,5 @@ def test_without_a_name_the_best_backend_is_taken(
     monkeypatch.delenv("THOR_LOOP", raising=False)
     loop = make_loop()
     loop.run_once()
-    assert loop._poller is not None
-    assert loop._poller.name == thor.loop.backends()[0]
+    assert loop.fds.poller is not None
+    assert loop.fds.poller.name == thor.loop.backends()[0]

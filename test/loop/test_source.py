@@ -26,9 +26,9 @@ class Fd:
     """An fd of a memory loop, whose state the test sets."""
 
     def __init__(self, loop: LoopBase) -> None:
-        loop._open()
-        assert isinstance(loop._poller, MemoryPoller)
-        self.poller = loop._poller
+        loop.fds.open()
+        assert isinstance(loop.fds.poller, MemoryPoller)
+        self.poller = loop.fds.poller
         self.bits = 0
         self.number = self.poller.add(lambda: self.bits)
 

@@ -115,7 +115,7 @@ def test_a_cancelled_job_tells_nothing(one: LoopBase, run_loop: Run, gate: threa
 def test_a_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase) -> None:
     heard: list[Any] = []
     job = Job(one.epoch, lambda: 1, (), lambda *args: heard.append(args))
-    job._work(one)  # the result waits for the loop
+    job.run(one)  # the result waits for the loop
     job.cancel()
     one.run_once()
     assert heard == []
@@ -123,7 +123,7 @@ def test_a_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase)
 
 def test_what_a_cancelled_job_raises_is_dropped(one: LoopBase) -> None:
     job = Job(one.epoch, lambda: 1 / 0, (), None)
-    job._work(one)
+    job.run(one)
     job.cancel()
     one.run_once()
 

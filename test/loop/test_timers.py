@@ -152,7 +152,7 @@ def test_a_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> Non
     others = [add(timers, 1.0 + n) for n in range(3)]
     entry = (0.1, -1, Watched(timers, 0.1, print, (), None))
     timers._heap.insert(0, entry)
-    timers._dead = 1
+    timers._deleted_count = 1
     timers._compact()
     assert [timers.pop_due(inf) for _ in range(3)] == [late[0], *others[1:]]
     assert timers.pop_due(inf) is None

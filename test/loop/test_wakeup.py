@@ -19,7 +19,7 @@ from thor.testing import memory_loop
 
 @pytest.fixture
 def wakeup() -> Iterator[Wakeup]:
-    wakeup = Wakeup()
+    wakeup = Wakeup(lambda: None)
     yield wakeup
     wakeup.close()
 
@@ -74,7 +74,7 @@ def test_waking_never_blocks_nor_fails(wakeup: Wakeup) -> None:
 
 
 def test_waking_what_was_closed_is_harmless() -> None:
-    wakeup = Wakeup()
+    wakeup = Wakeup(lambda: None)
     wakeup.close()
     wakeup.wake()
     wakeup.close()
@@ -123,7 +123,7 @@ def test_calls_made_before_the_loop_was_ever_used_are_kept(
 ) -> None:
     heard: list[str] = []
     loop.run_in_loop(heard.append, "early")
-    assert loop._poller is None
+    assert loop.fds.poller is None
     run_loop(loop, lambda: heard)
 
 
@@ -151,9 +151,9 @@ def test_a_burst_of_wake_ups_costs_one_turn(make_loop: Callable[..., LoopBase]) 
         loop.run_in_loop(heard.append, number)
     loop.run_once()
     assert len(heard) == 3000
-    assert loop._poll_timeout(None) is None
-    assert loop._poller is not None
-    assert loop._poller.poll(0.0) == []
+    assert loop.next_timeout() is None
+    assert loop.fds.poller is not None
+    assert loop.fds.poller.poll(0.0) == []
 
 
 def test_stopping_from_another_thread(loop: LoopBase, run_loop: Callable[..., None]) -> None:
@@ -262,8 +262,8 @@ def test_the_signal_wakeup_fd_is_restored_before_its_socket_is_closed(
             self.inner.close()
 
     loop.run_once()
-    assert loop._wakeup is not None
-    loop._wakeup = Closing(loop._wakeup)  # type: ignore[assignment]
+    assert loop.fds.wakeup is not None
+    loop.fds.wakeup = Closing(loop.fds.wakeup)  # type: ignore[assignment]
     loop.schedule(0, loop.stop)
     run_loop(loop)
     assert seen == [before]
@@ -273,7 +273,10 @@ def test_a_loop_in_another_thread_leaves_signals_alone(make_loop: Callable[..., 
     loop = make_loop()
     before = wakeup_fd()
     seen: list[bool] = []
-    loop.schedule(0, lambda: seen.append(loop._hears_signals))
+    loop.run_once()
+    wakeup = loop.fds.wakeup
+    assert wakeup is not None
+    loop.schedule(0, lambda: seen.append(wakeup.receives_signals))
     loop.schedule(0, loop.stop)
     from_thread(loop.run)
     assert seen == [False]

@@ -111,7 +111,7 @@ def memory_tls_client(stage: ClientHarness) -> Any:
             self.server_hostname = server_hostname
             self._note(conn, timeout)
             if timeout is not None:
-                self._timer = self.loop.call_later(timeout, self._timed_out)
+                self._timer = self.loop.call_later(timeout, self._on_timeout)
             self.loop.call_soon(self._succeed, conn)
 
         def _note(self, conn: TcpConnection | None, timeout: float | None) -> None:
@@ -136,10 +136,10 @@ def memory_tls_client(stage: ClientHarness) -> Any:
             if self.handshake is not None:
                 self.handshake.abort()
 
-        def _timed_out(self) -> None:
+        def _on_timeout(self) -> None:
             if self.handshake is not None:
                 self.handshake.abort()
-            super()._timed_out()
+            super()._on_timeout()
 
     return MemoryTlsClient
 

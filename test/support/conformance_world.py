@@ -268,7 +268,7 @@ class SocketWorld:
         self.settle()
         until = self.clock.monotonic() + seconds
         while self.clock.monotonic() < until:
-            due = self.loop._timers.next_due()
+            due = self.loop.timers.next_due()
             step = until if due is None else min(max(due, self.clock.monotonic() + 0.001), until)
             self.clock.advance(max(step - self.clock.monotonic(), 1e-9))
             self.settle()

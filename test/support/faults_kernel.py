@@ -92,7 +92,7 @@ class Kernel:
         self.clock = FaultyClock(self)
         self.poller = FaultyPoller(self)
         self.loop = make(backend=self.poller, clock=self.clock)
-        self.loop._submit = self.hire
+        self.loop.submit_job = self.hire
         self._ports = iter(range(40000, 60000))
 
     def enter(self, call: str) -> Any:
@@ -140,11 +140,11 @@ class Kernel:
         does = self.enter("thread")
         if does == "none":
             exc = RuntimeError("can't start new thread")
-            self.loop.run_in_loop(job._finish, self.loop, None, exc)
+            self.loop.run_in_loop(job.finish, self.loop, None, exc)
         elif does == "late":
-            self.loop.call_later(60.0, job._work, self.loop)
+            self.loop.call_later(60.0, job.run, self.loop)
         elif does != "hangs":
-            job._work(self.loop)
+            job.run(self.loop)
         return job
 
     def getaddrinfo(self, host: bytes, port: int, *more: Any) -> Any:

@@ -36,24 +36,24 @@ class FaultySocket(MemorySocket):
         kernel.open[self._fd] = self
 
     def __repr__(self) -> str:
-        return f"<FaultySocket {self._fd} {self.address} from {self._peer.address}>"
+        return f"<FaultySocket {self._fd} {self.address} from {self.peer.address}>"
 
     def join(self, other: FaultySocket) -> None:
         """Be connected to it."""
-        self._peer, other._peer = other, self
+        self.peer, other.peer = other, self
         self._connect_failed = other._connect_failed = False
 
     def is_unconnected(self) -> bool:
         """Whether a `connect` is still to end; no kernel is wrong about that."""
-        return self._backlog is None and self._connect_failed
+        return self.backlog is None and self._connect_failed
 
     def _enter(self, call: str) -> Any:
-        if self._closed:
+        if self.is_closed:
             self._kernel.misuse.append(f"{call} on a closed socket")
         return None if self.exempt else self._kernel.enter(call)
 
     def _bits(self) -> int:
-        if not self._connect_failed or self._backlog is not None:
+        if not self._connect_failed or self.backlog is not None:
             return MemorySocket._bits(self)
         return (READABLE | WRITABLE | HANGUP | ERROR) if self._error else 0
 
@@ -88,7 +88,7 @@ class FaultySocket(MemorySocket):
         """After the network's errors a socket is of no use any more, though it can be read."""
         if exc.errno not in (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
             self.reset(0)
-            self._peer.reset()
+            self.peer.reset()
 
     def shutdown(self, how: int) -> None:
         self._enter("shutdown")
@@ -112,7 +112,7 @@ class FaultySocket(MemorySocket):
 
     def getpeername(self) -> Any:
         self._enter("getpeername")
-        return self._peer.address
+        return self.peer.address
 
     def bind(self, address: Any) -> None:
         self._enter("bind")
@@ -132,8 +132,8 @@ class FaultySocket(MemorySocket):
         try:
             self._enter("accept")
         except ConnectionAbortedError:
-            if self._backlog:  # it is this connection that is gone
-                self._drop(self._backlog.pop(0))
+            if self.backlog:  # it is this connection that is gone
+                self._drop(self.backlog.pop(0))
             raise
         end, address = MemorySocket.accept(self)
         end._fd = self._kernel.poller.add(end._bits)
@@ -147,7 +147,7 @@ class FaultySocket(MemorySocket):
         self._fd = -1
 
     def _drop(self, end: MemorySocket) -> None:
-        end._peer.reset()
+        end.peer.reset()
         end.close()
 
     def connect_ex(self, address: Any) -> int:
@@ -171,18 +171,18 @@ class FaultySocket(MemorySocket):
         end.address = door.address
         self.join(end)
         end._give_number_back()
-        assert door._backlog is not None
-        door._backlog.append(end)
+        assert door.backlog is not None
+        door.backlog.append(end)
         return errno.EINPROGRESS
 
     def close(self) -> None:
-        if self._closed:
+        if self.is_closed:
             return
-        if self._backlog is not None:
+        if self.backlog is not None:
             self._kernel.doors.pop(_where(self.address), None)
-            for end in self._backlog:
+            for end in self.backlog:
                 self._drop(end)
-            self._backlog = []
+            self.backlog = []
         if self._fd in self._kernel.poller._interest and self._kernel.loop.running:
             self._kernel.misuse.append(f"fd {self._fd} was closed while it was watched")
         MemorySocket.close(self)
@@ -199,7 +199,7 @@ class FaultyDatagrams:
     """A UDP socket whose calls can fail. What nobody takes comes back as an error, as ICMP's do."""
 
     exempt = False
-    _closed = False
+    is_closed = False
 
     def __init__(self, kernel: Kernel, family: int) -> None:
         self._kernel = kernel
@@ -218,7 +218,7 @@ class FaultyDatagrams:
         return False
 
     def _enter(self, call: str) -> Any:
-        if self._closed:
+        if self.is_closed:
             self._kernel.misuse.append(f"{call} on a closed socket")
         return self._kernel.enter(call)
 
@@ -267,11 +267,11 @@ class FaultyDatagrams:
         return self.address
 
     def fileno(self) -> int:
-        return -1 if self._closed else self._fd
+        return -1 if self.is_closed else self._fd
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if not self.is_closed:
+            self.is_closed = True
             self._kernel.mailboxes.pop(self.address, None)
             self._kernel.open.pop(self._fd)
             self._kernel.poller.remove(self._fd)

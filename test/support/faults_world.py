@@ -26,6 +26,7 @@ from thor.http.client import HttpClientExchange
 from thor.http.client.pool import pool_of
 from thor.http.server import HttpServerExchange
 from thor.proxy import Flow, ReverseProxy
+from thor.tcp.splice import pipes_of
 from thor.testing import advance, settle
 from thor.tls.server import TlsAcceptance
 from thor_support import with_deadlines
@@ -326,9 +327,9 @@ class World:
             *loop.registered_fd_handlers(),
             *timers,
             *armed,
-            *loop._soon_calls,
+            *loop._deferred.calls,
             *loop.to_flush,
-            *loop._to_close,
+            *loop._deferred.to_close,
             *(group for group in pool_of(loop).origin_pools.values() if not group.is_empty()),
             *self.kernel.open.values(),
             *self._pipes_in_use(),
@@ -341,7 +342,7 @@ class World:
 
     def _pipes_in_use(self) -> list[Any]:
         """Those that do not wait for their next use."""
-        idle = self.loop.loop_local._idle if self.loop.loop_local is not None else []
+        idle = pipes_of(self.loop)._idle
         return [pipe for pipe in self.kernel.pipes.values() if pipe not in idle]
 
     def outcome(self) -> dict[str, Any]:

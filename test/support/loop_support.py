@@ -13,9 +13,9 @@ def ready_source(
     loop: LoopBase, listener: Callable[[], object], bits: int = READABLE
 ) -> EventSource:
     """A source of a memory loop that is readable for ever."""
-    loop._open()
-    assert isinstance(loop._poller, MemoryPoller)
+    loop.fds.open()
+    assert isinstance(loop.fds.poller, MemoryPoller)
     source = EventSource(loop)
-    source.register_fd(loop._poller.add(lambda: bits), "fd_readable")
+    source.register_fd(loop.fds.poller.add(lambda: bits), "fd_readable")
     source.on("fd_readable", listener)
     return source

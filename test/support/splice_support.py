@@ -18,7 +18,7 @@ from tcp_support import PEER_LIMIT_S
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
-from thor.tcp.splice import SPLICE_PIECE_BYTES
+from thor.tcp.splice import MIN_SPLICE_BYTES
 from thor_support import run_loop
 
 splicing = pytest.mark.skipif(not hasattr(os, "splice"), reason="this system has no splice")
@@ -138,7 +138,7 @@ def fill(loop: LoopBase, sock: socket.socket, until: Callable[[], object]) -> in
         nonlocal sent
         if until():
             return True
-        piece = data[sent : sent + 2 * SPLICE_PIECE_BYTES]
+        piece = data[sent : sent + 2 * MIN_SPLICE_BYTES]
         sent += len(piece) - len(feed(sock, piece))
         return False
 

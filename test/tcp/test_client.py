@@ -289,7 +289,7 @@ def test_a_connection_that_nobody_listens_for_is_reset(
 ) -> None:
     dialler.client.remove_listeners()
     dialler.client.connect("127.0.0.1", port)
-    run_loop(dialler.loop, lambda: dialler.loop.fd_count() == 0 and dialler.client._race is None)
+    run_loop(dialler.loop, lambda: dialler.loop.fd_count() == 0 and dialler.client._attempt is None)
     peer, _ = listening.accept()
     with peer, pytest.raises(ConnectionResetError):
         peer.recv(1)
@@ -303,7 +303,7 @@ class Shaking(TcpClient):
 
     shaking: tuple[socket.socket, Any] | None = None
 
-    def _established(self, sock: socket.socket, address: Any) -> None:
+    def _on_tcp_connected(self, sock: socket.socket, address: Any) -> None:
         self.shaking = (sock, address)
 
     def _end(self) -> None:

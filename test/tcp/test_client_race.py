@@ -16,7 +16,7 @@ import thor.dns
 from thor.loop import LoopBase
 from thor.tcp import AddressRefused, TcpClient
 from thor.tcp import client as client_module
-from thor.tcp.client import MAX_ADDRESSES, STAGGER_S, interleave, pick_error
+from thor.tcp.client import ATTEMPT_DELAY_S, MAX_ADDRESSES, interleave, pick_error
 from thor.testing import ManualClock, MemorySocket, Recorder, advance, memory_loop, settle
 from thor_support import run_loop
 
@@ -30,7 +30,7 @@ class Dialled(MemorySocket):
 
     def __init__(self, race: Race, family: int) -> None:
         self.answered = False
-        super().__init__(race.loop._poller, ("::1", 40000), None)  # type: ignore[arg-type]
+        super().__init__(race.loop.fds.poller, ("::1", 40000), None)  # type: ignore[arg-type]
         self.race = race
         self.family = family
         self.options: list[tuple[int, int]] = []
@@ -63,7 +63,7 @@ class Race(Dialler):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ips: str) -> None:
         super().__init__(memory_loop())
-        self.loop._open()
+        self.loop.fds.open()
         self.dialled: list[Dialled] = []
         self.at_once: dict[str, int] = {}
         sockets = types.SimpleNamespace(**vars(socket))
@@ -103,7 +103,7 @@ def test_families_are_tried_in_turn_250_ms_apart(monkeypatch: pytest.MonkeyPatch
     for count in range(1, 7):
         expected = [V6[0], V4[0], V6[1], V4[1], V6[2], V4[2]][:count]
         assert race.tried() == expected
-        advance(race.loop, STAGGER_S - 0.001)
+        advance(race.loop, ATTEMPT_DELAY_S - 0.001)
         assert race.tried() == expected
         advance(race.loop, 0.001)
     assert race.loop.scheduled_events() == []
@@ -114,8 +114,8 @@ def test_the_first_to_connect_wins_and_the_others_are_closed(
 ) -> None:
     race = Race(monkeypatch, *V6, *V4)
     race.begin()
-    advance(race.loop, STAGGER_S)
-    advance(race.loop, STAGGER_S)
+    advance(race.loop, ATTEMPT_DELAY_S)
+    advance(race.loop, ATTEMPT_DELAY_S)
     race.dialled[1].answer()
     settle(race.loop)
     [(event, conn)] = race.heard.take()
@@ -129,7 +129,7 @@ def test_the_first_to_connect_wins_and_the_others_are_closed(
 def test_two_that_connect_in_one_turn_make_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0])
     race.begin()
-    advance(race.loop, STAGGER_S)
+    advance(race.loop, ATTEMPT_DELAY_S)
     race.answer(0, 0)
     assert [event[0] for event in race.heard.take()] == ["connect"]
     assert [sock.closed for sock in race.dialled] == [False, True]
@@ -138,10 +138,10 @@ def test_two_that_connect_in_one_turn_make_one_connection(monkeypatch: pytest.Mo
 def test_an_address_that_fails_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1])
     race.begin()
-    advance(race.loop, STAGGER_S / 2)
+    advance(race.loop, ATTEMPT_DELAY_S / 2)
     race.answer(errno.ECONNREFUSED)
     assert race.tried() == [V6[0], V4[0]]
-    advance(race.loop, STAGGER_S - 0.001)
+    advance(race.loop, ATTEMPT_DELAY_S - 0.001)
     assert race.tried() == [V6[0], V4[0]]
     advance(race.loop, 0.001)
     assert race.tried() == [V6[0], V4[0], V6[1]]
@@ -166,7 +166,7 @@ def test_errors_of_all_attempts_are_kept_and_the_most_telling_is_reported(
     race = Race(monkeypatch, V6[0], V4[0], V6[1])
     race.at_once = {V6[0]: errno.ENETUNREACH}
     race.begin()
-    advance(race.loop, STAGGER_S)
+    advance(race.loop, ATTEMPT_DELAY_S)
     race.dialled[1].answer(errno.ECONNREFUSED)
     race.dialled[2].answer(errno.EHOSTUNREACH)
     settle(race.loop)
@@ -191,9 +191,9 @@ def test_the_time_out_ends_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_time_out_is_the_error_of_those_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1], V4[1])
-    race.begin(timeout=STAGGER_S + 0.1)
+    race.begin(timeout=ATTEMPT_DELAY_S + 0.1)
     race.answer(errno.ECONNREFUSED)
-    advance(race.loop, STAGGER_S + 0.1)
+    advance(race.loop, ATTEMPT_DELAY_S + 0.1)
     assert [(address[0], exc.errno) for address, exc in race.client.errors] == [
         (V6[0], errno.ECONNREFUSED),
         (V4[0], errno.ETIMEDOUT),
@@ -239,10 +239,10 @@ def test_a_black_hole_costs_250_ms(
         monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args: rows)
         dialler = Dialler(loop)
         dialler.client.connect("both.test", port, 60)
-        race = dialler.client._race
+        race = dialler.client._attempt
         assert race is not None
         run_loop(loop, lambda: race._attempts, timeout_s=inf)
-        clock.advance(STAGGER_S - 0.001)
+        clock.advance(ATTEMPT_DELAY_S - 0.001)
         for _ in range(3):
             loop.run_once()
         assert dialler.heard.events == []
@@ -256,7 +256,7 @@ def test_a_black_hole_costs_250_ms(
         loop.stop()
 
 
-@pytest.mark.parametrize("when", [0.0, 0.1, STAGGER_S, 1.0])
+@pytest.mark.parametrize("when", [0.0, 0.1, ATTEMPT_DELAY_S, 1.0])
 def test_cancel_ends_all_attempts(monkeypatch: pytest.MonkeyPatch, when: float) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1])
     race.client.connect("name.test", 80, 60)
@@ -291,7 +291,7 @@ def test_every_address_is_checked_before_it_is_tried(monkeypatch: pytest.MonkeyP
 
     race.client.check_ip = check
     race.begin()
-    advance(race.loop, STAGGER_S)
+    advance(race.loop, ATTEMPT_DELAY_S)
     assert asked == [V6[0], V4[0], V6[1]]
     assert race.tried() == [V6[0], V6[1]]
     race.answer(errno.ECONNREFUSED, errno.ECONNREFUSED)

@@ -84,7 +84,7 @@ def test_the_header_leaves_before_what_a_subclass_does(
     dialler: Dialler, listening: socket.socket, port: int
 ) -> None:
     class Shaking(TcpClient):
-        def _established(self, sock: socket.socket, address: Any) -> None:
+        def _on_tcp_connected(self, sock: socket.socket, address: Any) -> None:
             sock.send(b"\x16\x03\x01")
             self._succeed(TcpConnection(sock, address, self.loop))
 
@@ -162,7 +162,7 @@ def test_cancel_inside_the_function_that_is_asked_for_the_header(
     dialler.loop.on_exception = "log"
     dialler.client.proxy_header = header
     dialler.client.connect("127.0.0.1", port)
-    run_loop(dialler.loop, lambda: dialler.client._race is None)
+    run_loop(dialler.loop, lambda: dialler.client._attempt is None)
     dialler.loop.run_once()
     assert dialler.heard.take() == []
     assert dialler.loop.fd_count() == 0

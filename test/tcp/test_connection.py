@@ -13,7 +13,7 @@ import pytest
 from tcp_support import MIB, Heard, Owner, played, read_all, reset
 
 from thor.loop import LoopBase
-from thor.tcp.connection import has_ended
+from thor.tcp.idle import has_ended
 from thor.testing import Pair, Recorder, connection_pair, settle
 from thor_support import run_loop
 

@@ -65,8 +65,8 @@ def test_a_reset_while_paused_keeps_what_is_left_and_does_not_spin(loop: LoopBas
         reset(peer)
         run_loop(loop, lambda: heard.events)
         assert heard.take() == [("hangup",)]
-        assert loop._poller is not None
-        assert loop._poller.poll(0) == []
+        assert loop.fds.poller is not None
+        assert loop.fds.poller.poll(0) == []
         assert conn.write(b"x") is True  # dropped: close was not told yet
         loop.run_once()
         assert heard.take() == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tcp_support import Party, fail_accepts
 
+from thor.tcp import acceptor
 from thor.tcp import server as server_module
 from thor.tcp.descriptors import has_room, reserved_fds
 from thor_support import run_loop
@@ -140,7 +141,7 @@ def test_graceful_shutdown_tries_again_after_it_waited_for_room(
     party.dial()
     party.turns()
     party.server.graceful_shutdown()
-    monkeypatch.setattr(server_module, "RETRY_S", 0.0)
+    monkeypatch.setattr(acceptor, "RETRY_S", 0.0)
     fail_accepts(monkeypatch, errno.EMFILE)
     party.conns[0].close()
     run_loop(party.loop, lambda: len(party.conns) == 2)

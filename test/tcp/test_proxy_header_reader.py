@@ -318,8 +318,8 @@ def test_a_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) ->
     """The first only looks, the second takes."""
     gate = Gate()
     peer = gate.dial()
-    [waiting] = gate.server._connections
-    sock: Any = waiting._socket  # type: ignore[union-attr]
+    [waiting] = gate.server.open_connections
+    sock: Any = waiting._socket  # type: ignore[attr-defined]
     sock.fail("recv", OSError(code, "again"), nth)
     peer.write(LINE)
     settle(gate.loop)
@@ -338,7 +338,7 @@ def test_close_resets_one_whose_header_is_not_there_yet() -> None:
 def test_stopping_the_loop_closes_those_that_wait() -> None:
     gate = Gate()
     peer = gate.dial(LINE[:10])
-    there = peer.socket._peer  # type: ignore[attr-defined]
+    there = peer.socket.peer  # type: ignore[attr-defined]
     gate.loop.stop()
     assert there.fileno() == -1
     assert gate.server.active_connections == 0
@@ -406,7 +406,7 @@ def test_a_socket_that_cannot_be_watched_is_closed_and_accepting_pauses(
         raise OSError(errno.ENOSPC, "no room in the poller")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thor.tcp.proxy_header_reader.ProxyHeaderReader._register", fail)
+        patch.setattr("thor.tcp.proxy_header_reader.ProxyHeaderReader.watch_fd", fail)
         gate.dial()
     assert gate.last.take()[-1] == ("close",)
     assert gate.server.active_connections == 0

@@ -15,7 +15,7 @@ import pytest
 from tcp_support import SERVER_EVENTS, Party, fail_accepts
 
 from thor.loop import LoopBase
-from thor.tcp import TcpClient, TcpServer
+from thor.tcp import TcpClient, TcpServer, acceptor
 from thor.tcp import server as server_module
 from thor.testing import ManualClock, Recorder
 from thor_support import run_loop
@@ -223,12 +223,12 @@ def test_a_loop_opens_nothing_before_a_server_is_made_on_it(
     make_loop: Callable[..., LoopBase],
 ) -> None:
     loop = make_loop()
-    assert loop._poller is None
+    assert loop.fds.poller is None
     server = TcpServer("127.0.0.1", 0, loop)
     with socket.create_connection(server.address):
         server.on("connect", lambda conn: loop.stop())
         run_loop(loop)
-    assert loop._poller is None
+    assert loop.fds.poller is None
 
 
 def test_connections_that_came_before_the_loop_ran_are_accepted(party: Party) -> None:
@@ -282,7 +282,7 @@ def test_a_server_closed_before_the_loop_ran_never_starts(party: Party) -> None:
 def test_a_storm_of_connections_is_accepted_in_batches(
     party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "ACCEPT_BATCH", 4)
+    monkeypatch.setattr(acceptor, "ACCEPT_BATCH", 4)
     for _ in range(10):
         party.dial()
     party.turns(1)  # it starts
@@ -318,11 +318,11 @@ def test_out_of_descriptors_accepting_pauses_and_loses_nobody(
         party.turns(5)
         assert party.heard.take() == [("start",), ("accept_paused", code)]
         assert len(calls) == 1  # it does not spin
-        clock.advance(server_module.RETRY_S)
+        clock.advance(acceptor.RETRY_S)
         party.turns(5)
         assert party.heard.take() == []  # it failed again, which is no news
         assert len(calls) == 2
-        clock.advance(server_module.RETRY_S)
+        clock.advance(acceptor.RETRY_S)
         party.turns(5)
         assert party.names() == ["accept_resumed", "connect"]
         party.heard.take()

@@ -16,7 +16,15 @@ from tcp_support import reset
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
-from thor.tcp.splice import IDLE_PIPES, MAX_PIPES, PIPE_BYTES, SPLICE_PIECE_BYTES, Pipes, pipes_of
+from thor.tcp.splice import (
+    MAX_IDLE_PIPES,
+    MAX_PIPES,
+    MIN_SPLICE_BYTES,
+    PIPE_BYTES,
+    Pipes,
+    Splice,
+    pipes_of,
+)
 from thor.testing import connection_pair
 from thor_support import run_loop
 
@@ -105,9 +113,7 @@ def test_what_is_written_beside_it_comes_behind_it(tight: Joint) -> None:
     assert tight.drain(sent + 9) == bulk(sent)[:took] + b" and this" + bulk(sent)[took:]
 
 
-@pytest.mark.parametrize(
-    "left", [SPLICE_PIECE_BYTES - 1, SPLICE_PIECE_BYTES, 100_000, PIPE_BYTES * 2]
-)
+@pytest.mark.parametrize("left", [MIN_SPLICE_BYTES - 1, MIN_SPLICE_BYTES, 100_000, PIPE_BYTES * 2])
 def test_no_more_goes_than_there_is_room_for(joint: Joint, left: int) -> None:
     joint.left = left
     joint.again = False
@@ -115,7 +121,7 @@ def test_no_more_goes_than_there_is_room_for(joint: Joint, left: int) -> None:
     assert joint.carry(data) == data
     assert joint.went <= left
     assert joint.went + joint.read == len(data)
-    assert bool(joint.went) is (left >= SPLICE_PIECE_BYTES)
+    assert bool(joint.went) is (left >= MIN_SPLICE_BYTES)
 
 
 def test_urgent_data_holds_nothing_up(joint: Joint) -> None:
@@ -313,7 +319,7 @@ def test_bytes_are_copied_where_splice_refuses_to_read(
 
 def test_bytes_are_copied_where_splice_refuses_to_write(joint: Joint, kernel: Kernel) -> None:
     def fail(source: int, target: int) -> int | None:
-        if target == joint.dst._fd:
+        if target == joint.dst.socket.fileno():
             raise OSError(errno.EINVAL, "refused")
         return None
 
@@ -333,7 +339,7 @@ def test_an_error_of_the_destination_is_not_taken_for_a_refusal(
     joint: Joint, kernel: Kernel
 ) -> None:
     def fail(source: int, target: int) -> int | None:
-        if target == joint.dst._fd:
+        if target == joint.dst.socket.fileno():
             raise BrokenPipeError(errno.EPIPE, "gone")
         return None
 
@@ -427,28 +433,28 @@ def test_a_pipe_is_used_again(joint: Joint) -> None:
 def test_the_number_of_pipes_is_bounded() -> None:
     pipes = Pipes()
     before = pipes_open()
-    taken = [pipes.take() for _ in range(MAX_PIPES)]
+    taken = [pipes.acquire() for _ in range(MAX_PIPES)]
     assert None not in taken
-    assert pipes.take() is None
+    assert pipes.acquire() is None
     assert pipes_open() == before + 2 * MAX_PIPES
     for number, pipe in enumerate(taken):
         assert pipe is not None
-        (pipes.give if number % 2 else pipes.drop)(pipe)
-    assert pipes_open() == before + 2 * IDLE_PIPES
+        (pipes.release if number % 2 else pipes.discard)(pipe)
+    assert pipes_open() == before + 2 * MAX_IDLE_PIPES
     pipes.close()
     assert pipes_open() == before
 
 
 def test_a_pipe_that_holds_bytes_is_not_used_again() -> None:
     pipes = Pipes()
-    pipe = pipes.take()
+    pipe = pipes.acquire()
     assert pipe is not None
     pipe.writer.write(b"old")
-    pipes.drop(pipe)
-    another = pipes.take()
+    pipes.discard(pipe)
+    another = pipes.acquire()
     assert another is not None
     assert another.reader.read(3) is None
-    pipes.give(another)
+    pipes.release(another)
     pipes.close()
 
 
@@ -482,7 +488,7 @@ def test_a_forked_child_has_no_pipes_of_its_parent(joint: Joint) -> None:
 
 def test_a_connection_that_ends_forgets_its_splice(joint: Joint) -> None:
     conn: TcpConnection = joint.src
-    assert conn._splice is not None
+    assert isinstance(conn.stream, Splice)
     conn.abort()
-    assert conn._splice is None
+    assert not isinstance(conn.stream, Splice)
     assert pipes_of(joint.loop) is pipes_of(joint.loop)

@@ -11,9 +11,10 @@ import pytest
 from tcp_support import SERVER_EVENTS, Dialler, Party
 
 from thor.loop import LoopBase
+from thor.loop.fd_registry import FdRegistry
 from thor.loop.poller import READABLE
 from thor.tcp import TcpServer
-from thor.tcp.server import _Listener
+from thor.tcp.acceptor import Listener
 from thor.testing import MemoryNetwork, MemoryPoller, Recorder, advance, settle
 
 NO_ROOM = OSError(errno.ENOSPC, "no more watches")
@@ -21,16 +22,16 @@ NO_ROOM = OSError(errno.ENOSPC, "no more watches")
 
 def fail_watches(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     """Have the loop refuse the `nth` registration from now on."""
-    real = LoopBase._watch_fd
+    real = FdRegistry.register
     left = [nth]
 
-    def watch(self: LoopBase, *args: Any) -> None:
+    def watch(self: FdRegistry, *args: Any) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise NO_ROOM
         real(self, *args)
 
-    monkeypatch.setattr(LoopBase, "_watch_fd", watch)
+    monkeypatch.setattr(FdRegistry, "register", watch)
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -142,7 +143,7 @@ def test_a_listener_that_raises_does_not_pause_accepting(expected_logs: Any) -> 
     heard = Recorder(server, "accept_paused")
     settle(network.loop)
     [door] = server.listen_sockets
-    assert isinstance(door, _Listener)
-    network.loop._report(door.on_ready, RuntimeError("oops"))
+    assert isinstance(door, Listener)
+    network.loop.report_exception(door.on_ready, RuntimeError("oops"))
     assert heard.take() == []
     assert door._interest == READABLE

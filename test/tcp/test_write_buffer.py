@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thor.tcp.write_buffer import MAX_JOIN_BYTES, MAX_PIECES, NOTHING, WriteBuffer
+from thor.tcp.write_buffer import EMPTY_BUFFER, MAX_CHUNKS, MAX_JOIN_BYTES, WriteBuffer
 
 BIG = b"b" * MAX_JOIN_BYTES
 
@@ -21,13 +21,13 @@ class Wire:
         self.got = b""
         self.calls: list[Any] = []
 
-    def _send(self, data: Any) -> int:
+    def send(self, data: Any) -> int:
         self.calls.append(data)
         taken = bytes(data)[: self.takes]
         self.got += taken
         return len(taken)
 
-    def _sendmsg(self, pieces: list[Any]) -> int:
+    def sendmsg(self, pieces: list[Any]) -> int:
         self.calls.append(list(pieces))
         taken = b"".join(pieces)[: self.takes]
         self.got += taken
@@ -48,12 +48,12 @@ def drain(buffer: WriteBuffer, wire: Wire) -> bytes:
 
 
 def test_nobody_s_queue_takes_nothing() -> None:
-    queue: Any = NOTHING
+    queue: Any = EMPTY_BUFFER
     with pytest.raises(AssertionError):
         queue.append(b"x")
     with pytest.raises(AssertionError):
         queue += [b"x"]
-    assert (list(NOTHING), NOTHING.size) == ([], 0)
+    assert (list(EMPTY_BUFFER), EMPTY_BUFFER.size) == ([], 0)
 
 
 def test_one_chunk_is_sent_as_it_is() -> None:
@@ -77,7 +77,7 @@ def test_large_chunks_leave_without_a_copy() -> None:
 
 def test_of_very_many_chunks_a_large_one_leaves_alone_and_small_ones_joined() -> None:
     wire = Wire()
-    rest = [b"a", b"b", BIG] + [b"c"] * MAX_PIECES
+    rest = [b"a", b"b", BIG] + [b"c"] * MAX_CHUNKS
     buffer = filled(BIG, *rest)
     buffer.send_to(wire)
     buffer.send_to(wire)
@@ -96,7 +96,7 @@ def test_very_many_small_chunks_do_not_leave_a_few_at_a_time() -> None:
 def test_the_kernel_never_gets_too_many_pieces() -> None:
     wire = Wire()
     drain(filled(*[b"x" * 1000] * 500), wire)
-    assert max(len(call) for call in wire.calls if isinstance(call, list)) <= MAX_PIECES
+    assert max(len(call) for call in wire.calls if isinstance(call, list)) <= MAX_CHUNKS
 
 
 def test_what_was_taken_is_dropped_and_counted() -> None:
@@ -109,10 +109,10 @@ def test_what_was_taken_is_dropped_and_counted() -> None:
 
 def test_nothing_is_dropped_when_the_call_fails() -> None:
     class Full(Wire):
-        def _send(self, data: Any) -> int:
+        def send(self, data: Any) -> int:
             raise BlockingIOError
 
-        _sendmsg = _send  # type: ignore[assignment]
+        sendmsg = send  # type: ignore[assignment]
 
     for chunks in ([b"a"], [b"a", b"b"], [b"a", BIG]):
         buffer = filled(*chunks)

@@ -258,7 +258,7 @@ def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:
 
 def test_writable_is_asked_for_only_after_a_short_send(pair: Pair, memory: LoopBase) -> None:
     asked: list[int] = []
-    poller: Any = memory._poller
+    poller: Any = memory.fds.poller
     modify = poller.modify
     poller.modify = lambda fd, bits: (asked.append(bits), modify(fd, bits))
     pair.client.write(b"small")

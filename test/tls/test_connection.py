@@ -139,7 +139,7 @@ def test_a_peer_that_does_not_read_pauses_the_writer_until_it_does(pair: SecureP
     pair.settle()
     assert heard.events == [("pause", True)]
     assert pair.client.write_buffer.size <= pair.client.high_water + 65536
-    assert len(pair.client._rest) <= 4 * (65536 + 1000)  # what is encrypted is bounded as well
+    assert len(pair.client.tls.unsent) <= 4 * (65536 + 1000)  # what is encrypted is bounded as well
     pair.server.pause(False)
     pair.settle()
     assert heard.take() == [("pause", True), ("pause", False)]

@@ -25,7 +25,7 @@ from tls_support import (
 
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
-from thor.tcp.connection import has_ended
+from thor.tcp.idle import has_ended
 from thor.testing import Recorder, advance
 from thor.tls import accept_tls
 from thor_support import run_loop

@@ -22,11 +22,11 @@ class Renegotiation:
     """Makes writes of `conn` wait for `reads` reads, as a renegotiation does."""
 
     def __init__(self, conn: Any, reads: int) -> None:
-        self._encrypt: Callable[[Any], int] = conn._encrypt
-        self._decrypt: Callable[[int], bytes] = conn._decrypt
+        self._encrypt: Callable[[Any], int] = conn.tls.encrypt
+        self._decrypt: Callable[[int], bytes] = conn.tls.decrypt
         self.left = reads
-        conn._encrypt = self.encrypt
-        conn._decrypt = self.decrypt
+        conn.tls.encrypt = self.encrypt
+        conn.tls.decrypt = self.decrypt
 
     def encrypt(self, data: Any) -> int:
         if self.left:
@@ -137,10 +137,10 @@ class Asking:
     """Makes each read of `conn` write an answer, as a KeyUpdate does."""
 
     def __init__(self, conn: Any, answer: bytes) -> None:
-        self._decrypt: Callable[[int], bytes] = conn._decrypt
-        self._outgoing = conn._outgoing
+        self._decrypt: Callable[[int], bytes] = conn.tls.decrypt
+        self._outgoing = conn.tls.outgoing
         self._answer = answer
-        conn._decrypt = self.decrypt
+        conn.tls.decrypt = self.decrypt
 
     def decrypt(self, size: int) -> bytes:
         data = self._decrypt(size)
@@ -165,7 +165,7 @@ def test_a_peer_that_asks_and_never_reads_is_given_up(pair: SecurePair) -> None:
     for _ in range(20):
         pair.client.write(b"question")
         pair.settle()
-        assert len(pair.server._rest) < MIB
+        assert len(pair.server.tls.unsent) < MIB
         if "disconnect" in heard.names():
             break
     assert heard.names()[-2:] == ["close", "disconnect"]
@@ -214,8 +214,8 @@ def test_a_readiness_that_was_none_is_nothing(pair: SecurePair, error: OSError) 
 def test_records_can_be_smaller_than_what_is_written(pair: SecurePair) -> None:
     """As where the peer asks for small ones (RFC 6066 section 4)."""
     heard = Recorder(pair.server, "data")
-    encrypt = pair.client._encrypt
-    pair.client._encrypt = lambda data: encrypt(data[:100])
+    encrypt = pair.client.tls.encrypt
+    pair.client.tls.encrypt = lambda data: encrypt(data[:100])
     pair.server.pause(False)
     pair.client.write(bytes(range(256)) * 16)
     pair.settle()

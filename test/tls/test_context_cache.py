@@ -15,10 +15,10 @@ import thor.loop
 import thor_support
 from thor.loop import LoopBase
 from thor.tls import context_cache
-from thor.tls.context_cache import shared_context
+from thor.tls.context_cache import ContextKey, shared_context
 from thor_support import run_loop
 
-PLAIN = (False, (), None)
+PLAIN = ContextKey(False, (), None)
 
 
 class Asking:
@@ -68,7 +68,12 @@ def test_those_who_ask_meanwhile_get_the_same(
 
 
 def test_settings_that_differ_make_different_ones(asking: Asking) -> None:
-    for settings in (PLAIN, (False, ("h2",), None), (False, (), TLS13), (True, (), None)):
+    for settings in (
+        PLAIN,
+        ContextKey(False, ("h2",), None),
+        ContextKey(False, (), TLS13),
+        ContextKey(True, (), None),
+    ):
         asking.ask(settings)
     found = asking.wait(4)
     assert len({id(context) for context in found}) == 4
@@ -77,7 +82,7 @@ def test_settings_that_differ_make_different_ones(asking: Asking) -> None:
 
 
 def test_a_failure_is_told_to_all_and_not_kept(asking: Asking) -> None:
-    wrong = (False, ("",), None)
+    wrong = ContextKey(False, ("",), None)
     asking.ask(wrong)
     asking.ask(wrong)
     assert [type(exc) for exc in asking.wait(2)] == [ssl.SSLError, ssl.SSLError]

@@ -10,7 +10,7 @@ import pytest
 from thor.tls.errors import (
     flooded_error,
     handshake_eof_error,
-    plain_bytes,
+    plain_bytes_error,
     put_in_words,
     reason_of,
     truncated_error,
@@ -106,7 +106,7 @@ def failure(reason: str) -> ssl.SSLError:
             "the peer does not read the answers that it asks for",
             id="flooded_error",
         ),
-        pytest.param(plain_bytes(), "plain bytes were received before TLS began", id="plain"),
+        pytest.param(plain_bytes_error(), "plain bytes were received before TLS began", id="plain"),
         pytest.param(
             ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
             "Connection reset by peer",
@@ -140,7 +140,9 @@ def test_text_put_in_words_says_what_happened_and_no_line_of_c(
 
 
 @pytest.mark.parametrize(
-    "error", [truncated_error(), handshake_eof_error(), flooded_error(), plain_bytes()], ids=str
+    "error",
+    [truncated_error(), handshake_eof_error(), flooded_error(), plain_bytes_error()],
+    ids=str,
 )
 def test_errors_of_our_own_say_what_happened(error: ssl.SSLError) -> None:
     assert isinstance(error, OSError)

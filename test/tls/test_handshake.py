@@ -259,7 +259,7 @@ def test_something_that_raises_inside_it_is_logged_and_told(
         def do_handshake(self) -> None:
             raise LookupError("broken")
 
-    conn._object = Broken()
+    conn.tls.ssl_object = Broken()
     accepting.send(b"x")
     assert accepting.heard.take() == [("connect_error", OSError, errno.EPROTO)]
     assert any("LookupError" in message for message in expected_logs.messages)

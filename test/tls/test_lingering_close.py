@@ -10,7 +10,7 @@ import pytest
 
 from thor.loop import LoopBase
 from thor.testing import Recorder, advance, connection_pair, settle
-from thor.tls.lingering_close import LINGER_BYTES, LINGER_S, LingeringClose
+from thor.tls.lingering_close import MAX_LINGER_BYTES, MAX_LINGER_S, LingeringClose
 
 
 class Ending:
@@ -19,7 +19,7 @@ class Ending:
     def __init__(self, loop: LoopBase, words: bytes = b"alert", room: int = 65536) -> None:
         self.loop = loop
         pair = connection_pair(loop, buffer_bytes=room)
-        pair.server._detach_socket()
+        pair.server.detach_socket()
         self.socket: Any = pair.server.socket
         self.peer = pair.client
         self.peer.allow_half_open = True
@@ -61,7 +61,7 @@ def test_it_is_over_when_the_peer_closes(memory: LoopBase) -> None:
 
 def test_it_is_over_when_the_time_is_up(memory: LoopBase) -> None:
     ending = Ending(memory)
-    advance(memory, LINGER_S - 0.1)
+    advance(memory, MAX_LINGER_S - 0.1)
     assert not ending.closed
     advance(memory, 0.2)
     assert ending.closed
@@ -71,7 +71,7 @@ def test_it_is_over_when_the_time_is_up(memory: LoopBase) -> None:
 
 def test_it_is_over_when_the_peer_sends_for_ever(memory: LoopBase) -> None:
     ending = Ending(memory)
-    ending.peer.write(b"x" * (LINGER_BYTES + 1))
+    ending.peer.write(b"x" * (MAX_LINGER_BYTES + 1))
     settle(memory)
     assert ending.closed
     ending.peer.abort()

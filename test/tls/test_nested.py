@@ -82,12 +82,12 @@ def test_an_end_is_one_through_both(nested: SecurePair) -> None:
 
 
 def test_both_layers_are_ended_by_their_close_notify(nested: SecurePair) -> None:
-    outer: Any = nested.server._below
+    outer: Any = nested.server.tls.lower_tls
     nested.server.pause(False)
     nested.client.close()
     nested.settle()
-    assert outer._over
-    assert outer._fault is None
+    assert outer.has_ended
+    assert outer.error is None
 
 
 def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePair) -> None:
@@ -103,10 +103,10 @@ def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePai
 def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     heard = Heard(nested.server)
     nested.server.pause(False)
-    outer: Any = nested.client._below
+    outer: Any = nested.client.tls.lower_tls
     nested.client.write(b"part of it")
     nested.loop.run_once()
-    outer._send_close_notify()
+    outer.send_close_notify()
     nested.settle()
     assert heard.take() == [("data", b"part of it"), ("close",), ("disconnect",)]
     assert isinstance(nested.server.error, ssl.SSLEOFError)
@@ -116,8 +116,8 @@ def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> N
     client, server = Heard(nested.client), Heard(nested.server)
     for end in nested:
         end.pause(False)
-    outer: Any = nested.client._below
-    outer._send(b"this is no record at all")
+    outer: Any = nested.client.tls.lower_tls
+    outer.send(b"this is no record at all")
     nested.settle()
     assert server.take() == [("close",), ("disconnect",)]
     assert isinstance(nested.server.error, ssl.SSLError)

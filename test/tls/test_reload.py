@@ -30,7 +30,7 @@ from thor.loop import LoopBase
 from thor.testing import Recorder
 from thor.tls import ServerContext, client_context, server_context
 from thor.tls.certificates import certificate_names
-from thor.tls.reload import CHECK_S, KEYS_S
+from thor.tls.reload import CHECK_S, TICKET_KEYS_S
 
 # -- the certificate for a name ------------------------------------------------------------------
 
@@ -268,20 +268,20 @@ def test_a_file_that_is_exchanged_for_one_as_old_and_as_long_is_noticed(files: F
 
 
 def test_keys_are_renewed_after_12_hours(files: Files) -> None:
-    assert KEYS_S == 12 * 3600
+    assert TICKET_KEYS_S == 12 * 3600
     files.context.reload_due(100.0)
-    assert files.context.refresh(100 + KEYS_S - 1) is False
-    assert files.context.refresh(100 + KEYS_S) is True
-    files.context.reload_due(100 + KEYS_S)
-    assert files.context.refresh(100 + KEYS_S + 5) is False
-    assert files.context.refresh(100 + 2 * KEYS_S) is True
+    assert files.context.refresh(100 + TICKET_KEYS_S - 1) is False
+    assert files.context.refresh(100 + TICKET_KEYS_S) is True
+    files.context.reload_due(100 + TICKET_KEYS_S)
+    assert files.context.refresh(100 + TICKET_KEYS_S + 5) is False
+    assert files.context.refresh(100 + 2 * TICKET_KEYS_S) is True
 
 
 def test_certificates_in_memory_get_new_keys_as_well() -> None:
     context = serving()
     context.reload_due(0.0)
-    assert context.refresh(KEYS_S - 1) is False
-    assert context.refresh(KEYS_S) is True
+    assert context.refresh(TICKET_KEYS_S - 1) is False
+    assert context.refresh(TICKET_KEYS_S) is True
 
 
 def test_a_file_that_is_broken_is_told_once_and_looked_at_again(

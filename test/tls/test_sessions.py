@@ -12,7 +12,7 @@ import pytest
 from tls_support import Meeting, SecurePair, only, secure_pair, serving, trusting
 
 from thor.loop import LoopBase
-from thor.tls.sessions import MAX_KEYS, MAX_LOOKS, MAX_SESSIONS, Sessions, sessions_of
+from thor.tls.sessions import MAX_ATTEMPTS, MAX_KEYS, MAX_SESSIONS, Sessions, sessions_of
 
 
 def session(number: int) -> Any:
@@ -51,7 +51,7 @@ def test_a_session_of_tls_1_2_is_used_again_until_there_is_another_one() -> None
 def test_which_connections_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, free: bool, reused: bool, once: bool, wanted: bool
 ) -> None:
-    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
+    monkeypatch.setattr("thor.tls.sessions.ACCESS_IS_FREE", free)
     assert Sessions().wants("key", reused, once) is wanted
 
 
@@ -59,9 +59,9 @@ def test_which_connections_are_looked_at(
 def test_a_ticket_is_used_again_where_each_look_costs_memory(
     monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
-    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
+    monkeypatch.setattr("thor.tls.sessions.ACCESS_IS_FREE", free)
     sessions, ticket = Sessions(), SimpleNamespace(has_ticket=True, id=b"")
-    assert sessions.look("key", ticket, once=True) is True  # type: ignore[arg-type]
+    assert sessions.offer("key", ticket, once=True) is True  # type: ignore[arg-type]
     assert sessions.take("key") is ticket
     assert sessions.take("key") is (None if free else ticket)
 
@@ -80,19 +80,19 @@ def test_which_sessions_can_be_resumed(found: Any, once: bool, kept: bool) -> No
     sessions = Sessions()
     if found is not None:
         found = SimpleNamespace(has_ticket=found[0], id=found[1])
-    assert sessions.look("key", found, once) is kept
+    assert sessions.offer("key", found, once) is kept
     assert (sessions.take("key") is not None) is kept
 
 
 def test_a_server_that_sends_no_tickets_is_not_looked_at_for_ever() -> None:
     sessions = Sessions()
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_ATTEMPTS):
         assert sessions.wants("key", False, True)
-        sessions.look("key", None, once=True)
+        sessions.offer("key", None, once=True)
     assert not sessions.wants("key", False, True)
     assert sessions.wants("another", False, True)
     ticket: Any = SimpleNamespace(has_ticket=True, id=b"")
-    sessions.look("key", ticket, once=True)
+    sessions.offer("key", ticket, once=True)
     assert sessions.wants("key", False, True)
 
 
@@ -125,7 +125,7 @@ def test_sessions_go_with_their_context(memory: LoopBase) -> None:
     pair.client.pause(False)
     pair.settle()
     assert sessions_of(context) is sessions_of(context)
-    assert sessions_of(context)._kept
+    assert sessions_of(context)._stored
     pair.end()
     gone = weakref.ref(context)
     del context, pair
@@ -153,11 +153,11 @@ def exchange(pair: SecurePair) -> SecurePair:
 def test_later_connections_resume_the_session_of_the_first(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch, version: str, free: bool
 ) -> None:
-    monkeypatch.setattr("thor.tls.sessions.LOOKS_ARE_FREE", free)
+    monkeypatch.setattr("thor.tls.sessions.ACCESS_IS_FREE", free)
     client, server = trusting(**only(version)), serving()
     looks: list[Any] = []
-    look = Sessions.look
-    monkeypatch.setattr(Sessions, "look", lambda *args: looks.append(args) or look(*args))
+    look = Sessions.offer
+    monkeypatch.setattr(Sessions, "offer", lambda *args: looks.append(args) or look(*args))
     reused = []
     for _ in range(4):
         pair = exchange(secure_pair(memory, client=client, server=server))
@@ -192,12 +192,12 @@ def test_a_ticket_that_comes_after_data_is_kept(memory: LoopBase) -> None:
         end.pause(False)
     pair.server.write(b"welcome")
     pair.settle()
-    assert sessions_of(client)._kept == {}
-    assert pair.client._keep is not None
-    for number in range(MAX_LOOKS):
+    assert sessions_of(client)._stored == {}
+    assert pair.client.tls.session_entry is not None
+    for number in range(MAX_ATTEMPTS):
         pair.server.write(b"line %d" % number)
         pair.settle()
-    assert pair.client._keep is None  # nothing is expected any more
+    assert pair.client.tls.session_entry is None  # nothing is expected any more
     pair.end()
 
 
@@ -232,8 +232,8 @@ def test_a_session_with_which_a_hand_shake_failed_is_forgotten(served: Meeting) 
     conn, peer = served.meet(context)
     conn.abort()
     peer.abort()
-    assert sessions_of(context)._kept
+    assert sessions_of(context)._stored
     served.server.context = serving("other.test", **only("TLSv1.3"))
     assert served.connect(context)[0] is ssl.SSLError
-    assert not sessions_of(context)._kept
+    assert not sessions_of(context)._stored
     served.refusal()

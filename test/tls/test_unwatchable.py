@@ -10,6 +10,7 @@ import pytest
 from tls_support import CLIENT_EVENTS, NAME, serving, trusting
 
 from thor.loop import LoopBase
+from thor.loop.fd_registry import FdRegistry
 from thor.tcp import TcpConnection
 from thor.testing import MemoryNetwork, Recorder, connection_pair, settle
 from thor.tls import TlsClient, TlsConnection, TlsServer, accept_tls
@@ -67,9 +68,9 @@ def test_a_farewell_that_cannot_be_watched_closes_the_socket(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = connection_pair(memory)
-    pair.server._detach_socket()
+    pair.server.detach_socket()
     with monkeypatch.context() as patch:
-        patch.setattr(LoopBase, "_watch_fd", refuse)
+        patch.setattr(FdRegistry, "register", refuse)
         LingeringClose(memory, pair.server.socket, b"alert")
     assert pair.server.socket.fileno() == -1
     assert memory.scheduled_events() == []

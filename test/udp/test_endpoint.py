@@ -247,8 +247,8 @@ def test_a_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
     endpoint, heard = bench.endpoint()
     endpoint.pause(True)
     bench.peer().sendto(b"x", (V4, port_of(endpoint)))
-    assert bench.loop._poller is not None
-    assert bench.loop._poller.poll(0) == []
+    assert bench.loop.fds.poller is not None
+    assert bench.loop.fds.poller.poll(0) == []
     assert heard.events == []
 
 
@@ -307,7 +307,7 @@ def test_the_interface_of_a_link_local_sender_is_part_of_its_host(bench: Bench) 
                 raise BlockingIOError
             return self.answers.pop()
 
-    endpoint._channels[0]._recvfrom = Socket().recvfrom  # type: ignore[assignment]
+    endpoint._channels[0].recvfrom = Socket().recvfrom  # type: ignore[assignment]
     bench.peer(V6).sendto(b"wake", (V6, port_of(endpoint)))
     bench.turns(1)
     assert heard.take() == [("datagram", b"x", "fe80::1%2", 53)]

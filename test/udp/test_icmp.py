@@ -20,8 +20,8 @@ REFUSED = ("socket_error", socket.error, errno.ECONNREFUSED)
 
 def assert_quiet(bench: Bench) -> None:
     """Nothing would wake the loop."""
-    assert bench.loop._poller is not None
-    assert bench.loop._poller.poll(0) == []
+    assert bench.loop.fds.poller is not None
+    assert bench.loop.fds.poller.poll(0) == []
 
 
 @pytest.mark.parametrize("host", [V4, V6])

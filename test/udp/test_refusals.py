@@ -10,7 +10,7 @@ import pytest
 from udp_support import V4, Bench, data_of, port_of
 
 from thor import UdpEndpoint
-from thor.loop import LoopBase
+from thor.loop.fd_registry import FdRegistry
 
 AGAIN = pytest.mark.parametrize("code", [errno.EAGAIN, errno.EINTR])
 
@@ -21,17 +21,17 @@ def test_an_endpoint_that_cannot_be_watched_leaves_no_socket_open(
 ) -> None:
     endpoint = UdpEndpoint(bench.loop)
     bench.loop.run_once()
-    real = LoopBase._watch_fd
+    real = FdRegistry.register
     left = [nth]
 
-    def watch(loop: LoopBase, *args: Any) -> None:
+    def watch(self: FdRegistry, *args: Any) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise OSError(errno.ENOSPC, "no more watches")
-        real(loop, *args)
+        real(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LoopBase, "_watch_fd", watch)
+        patch.setattr(FdRegistry, "register", watch)
         with pytest.raises(OSError, match="watches"):
             endpoint.bind("", 0)
     assert endpoint.address is None
@@ -59,7 +59,7 @@ class Stubborn:
 def test_a_receive_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
     endpoint, heard = bench.endpoint()
     [channel] = endpoint._channels
-    channel._recvfrom = Stubborn(code, channel._recvfrom)
+    channel.recvfrom = Stubborn(code, channel.recvfrom)
     bench.peer().sendto(b"hello", (V4, port_of(endpoint)))
     assert data_of(bench.hear(heard)) == [b"hello"]
 

@@ -257,8 +257,8 @@ def test_the_socket_is_watched_for_writing_only_while_something_waits(bench: Ben
     endpoint.send(b"x", V4, port_of(peer))
     narrow.failure = None
     bench.turns(1)
-    assert bench.loop._poller is not None
-    assert bench.loop._poller.poll(0) == []
+    assert bench.loop.fds.poller is not None
+    assert bench.loop.fds.poller.poll(0) == []
     assert peer.recv(100) == b"x"
 
 

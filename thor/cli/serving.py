@@ -155,7 +155,7 @@ class _WorkerGroup:
             else:
                 servers.graceful_shutdown()
 
-        worker.when_told(GracefulRunner(loop, stop, self._args.drain).stop, loop)
+        worker.on_shutdown(GracefulRunner(loop, stop, self._args.drain).stop, loop)
         try:
             loop.run()
         finally:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from thor.tcp.connection import RECV_BYTES
+from thor.tcp.sockets import RECV_BYTES
 
 if TYPE_CHECKING:
     from thor.http.streams import Spliceable

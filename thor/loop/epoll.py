@@ -3,7 +3,7 @@
 Some facts about epoll, and what they mean for us:
 
 - EPOLLIN, EPOLLOUT, EPOLLERR and EPOLLHUP are kernel ABI, with the values of `poll(2)`, which are
-  those of our four bits: the kernel's answer is handed on as it is.
+  those of our four bits: the kernel's list is returned unchanged.
 - EPOLLERR and EPOLLHUP come whether asked for or not, and level-triggered: an fd in that state
   whose owner does not read must be unregistered, or every wait returns at once.
 - EPOLLRDHUP is never asked for. A FIN makes the fd readable anyway; on a paused fd it would wake
@@ -12,6 +12,7 @@ Some facts about epoll, and what they mean for us:
   parent would still get events of what the child closed. So a source is always unregistered
   before its fd is closed.
 - A fork shares the epoll instance itself. The loop makes a new one in the child.
+- An epoll instance can be watched itself: it is readable while it has events.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class EpollPoller:
         self.modify = self._epoll.modify
         self._poll = self._epoll.poll
         self.close = self._epoll.close
+        self.fileno = self._epoll.fileno
 
     def unregister(self, fd: int) -> None:
         try:

@@ -4,13 +4,13 @@ Some facts about kqueue, and what they mean for us:
 
 - Reading and writing are two filters with a knote each; both may report in one wait. They are
   joined to one event per fd, so that a source is called once.
-- There is no watching "for nothing": a paused fd has no knote, and tells nothing, not even that
-  its peer is gone; it is found out when reading resumes.
+- An fd cannot be watched for nothing: a paused fd has no knote, and nothing is reported about it,
+  not even that its peer is gone; that is found when reading resumes.
 - EV_EOF on the read filter says that the peer finished sending; data may still be there, and
   reading finds the end: it is READABLE. EV_EOF on the write filter says that nobody reads any
   more: HANGUP. With an errno in `fflags` it is an ERROR as well.
 - A change that fails is returned as an event with EV_ERROR; deleting a knote whose fd was closed
-  is ENOENT or EBADF, and means what we wanted.
+  fails with ENOENT or EBADF, which is harmless.
 - Closing an fd deletes its knotes; a kqueue is not inherited by a fork.
 """
 
@@ -86,6 +86,10 @@ class KqueuePoller:
             if event.fflags:
                 bits |= ERROR
         return bits
+
+    def fileno(self) -> int:
+        fd: int = self._queue.fileno()
+        return fd
 
     def close(self) -> None:
         self._interest.clear()

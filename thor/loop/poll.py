@@ -2,14 +2,15 @@
 
 Some facts about poll(2), and what they mean for us:
 
-- The whole list of fds crosses to the kernel at each wait: the cost grows with the number of
-  connections. It is the fallback, and the second opinion that the tests ask.
-- POLLIN, POLLOUT, POLLERR and POLLHUP have the values of our bits on every Unix we know.
+- The whole list of fds is passed to the kernel at each wait: the cost grows with the number of
+  connections. It is the fallback, and the tests compare the other backends with it.
+- POLLIN, POLLOUT, POLLERR and POLLHUP have the values of our bits on every known Unix.
 - An fd that was closed without being unregistered is reported as POLLNVAL for ever: it is
-  forgotten here, and said once as an error to its source.
-- The answer has no upper bound: what is more than a batch is left for the next wait, which
-  reports it again. The answer is in the order of the list, so the start of the batch moves on,
-  or the last ones would starve.
+  unregistered here, and reported to its source once, as an error.
+- The result has no upper bound: what exceeds a batch is left for the next wait, which reports it
+  again. The result is in the order of the list, so each batch starts where the last one ended, or
+  the last fds would starve.
+- It has no fd of its own: another loop cannot wait for it.
 """
 
 from __future__ import annotations

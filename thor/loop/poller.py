@@ -1,19 +1,19 @@
-"""The contract of a backend: what the loop asks of the kernel, and in which words.
+"""The contract of a backend: what the loop asks of the kernel.
 
-Owns: the four bits. A backend translates its own flags to them and back, so that nothing above
-it knows which one runs.
+Owns: the four event bits. A backend translates its own flags to them and back, so that nothing
+above it knows which backend runs.
 
 `READABLE`, `WRITABLE`: a `recv` or `send` will not block (end of stream is readable).
 `HANGUP`: both directions are over (the peer reset, or both sides finished). `ERROR`: the fd has
-an error to tell. The kernel reports the last two whether asked for or not.
+a pending error. The kernel reports the last two whether asked for or not.
 
-The values are those of `poll(2)` on every Unix, so that the two backends which share them hand
-the kernel's own list to the loop without looking at it.
+The values are those of `poll(2)` on every Unix, so that the two backends which share them return
+the kernel's own list to the loop, unchanged.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 READABLE = 0x01
 WRITABLE = 0x04
@@ -27,7 +27,7 @@ MAX_EVENTS = 256
 
 
 class Poller(Protocol):
-    """Watches fds. Level-triggered: what is not dealt with is reported again."""
+    """Watches fds. Level-triggered: what is not handled is reported again."""
 
     name: str
 
@@ -41,10 +41,18 @@ class Poller(Protocol):
         """Forget `fd`. Silent if the fd is unknown or was closed already."""
 
     def poll(self, timeout_s: float | None) -> list[tuple[int, int]]:
-        """Wait for something to happen, `timeout_s` seconds at most (None: for ever).
+        """Wait for an event, `timeout_s` seconds at most (None: for ever).
 
         Returns: [(fd, bits)], at most MAX_EVENTS of them
         """
 
     def close(self) -> None:
         """Free what the backend holds."""
+
+
+@runtime_checkable
+class PollerWithFd(Protocol):
+    """A poller that another one can watch."""
+
+    def fileno(self) -> int:
+        """Return an fd that is readable while `poll` would return events."""

@@ -1,11 +1,11 @@
-"""Blocking work off the loop's thread: names, files, disk.
+"""Blocking work off the loop's thread: name resolution, file access.
 
-Owns: a few daemon threads per loop and the queue that feeds them. Must not know what they do.
+Owns: a few daemon threads per loop and their queue of jobs. Must not know what the jobs do.
 
-Theory of operation: threads are made when work waits and no thread is idle, up to a bound; they
-end when they have been idle for a while, and when the loop stops. They are daemons and never
-joined: a resolver that hangs must not hang the exit of the program. A forked child has no threads
-of its parent; it begins with none. Results come back through `run_in_loop`.
+Theory of operation: a thread is started when a job is queued and no thread is idle, up to a limit;
+it ends when it has been idle for a while, and when the loop stops. Threads are daemons and never
+joined: a resolver that hangs must not hang the exit of the program. A forked child does not have
+its parent's threads; it begins with none. Results come back through `run_in_loop`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from thor.events import require_callback
-
-if TYPE_CHECKING:
-    from thor.loop.base import LoopBase
 
 #: Most threads of one loop. Python's own executor defaults to cores + 4.
 MAX_THREADS = 8
@@ -26,17 +23,26 @@ MAX_THREADS = 8
 IDLE_S = 10.0
 
 
+class JobHost(Protocol):
+    """The loop that the jobs belong to."""
+
+    epoch: int
+
+    def run_in_loop(self, callback: Callable[..., object], /, *args: object) -> None:
+        """Call `callback(*args)` on the loop's thread. Any thread may call this."""
+
+
 class Job:
-    """Work handed to a thread. Made by `run_in_thread`."""
+    """A call that is made in a thread. Made by `run_in_thread`."""
 
     __slots__ = ("_args", "_cancelled", "_f", "_then", "epoch")
 
     def __init__(
         self,
         epoch: int,
-        f: Callable[..., Any],
-        args: tuple[Any, ...],
-        then: Callable[..., Any] | None,
+        f: Callable[..., object],
+        args: tuple[object, ...],
+        then: Callable[..., object] | None,
     ) -> None:
         require_callback(f)
         if then is not None:
@@ -48,24 +54,26 @@ class Job:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Do not begin it, if it has not begun; in any case do not call `then`."""
+        """Do not start the job if it has not started; in any case do not call `then`."""
         self._cancelled = True
         self._then = None
 
-    def _work(self, loop: LoopBase) -> None:
+    def run(self, loop: JobHost) -> None:
+        """Make the call, and have the loop deliver the result. Called in a thread."""
         if self._cancelled:
             return
-        result: Any = None
+        result: object = None
         failure: BaseException | None = None
         try:
             result = self._f(*self._args)
         except BaseException as exc:
             failure = exc
-        loop.run_in_loop(self._finish, loop, result, failure)
+        loop.run_in_loop(self.finish, loop, result, failure)
 
-    def _finish(self, loop: LoopBase, result: Any, failure: BaseException | None) -> None:
+    def finish(self, loop: JobHost, result: object, failure: BaseException | None) -> None:
+        """Deliver the result. Called on the loop."""
         if loop.epoch != self.epoch:
-            return  # `stop()` has forgotten it
+            return  # the loop was stopped meanwhile
         then = self._then
         if then is not None:
             then(result, failure)
@@ -74,13 +82,13 @@ class Job:
 
 
 class _WorkerPool:
-    """The threads made between two stops, and the jobs that wait for them.
+    """The threads of one run of the loop, and the queue of jobs.
 
-    A thread counts as idle until it takes a job, under the lock: so as many jobs as there are
-    idle threads are sure to be taken, and each one more needs a thread more.
+    A thread counts as idle until it takes a job, under the lock: so as many jobs as there are idle
+    threads are certain to be taken, and each further job needs another thread.
     """
 
-    def __init__(self, loop: LoopBase) -> None:
+    def __init__(self, loop: JobHost) -> None:
         self._loop = loop
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
@@ -106,14 +114,15 @@ class _WorkerPool:
                 if self._count or job not in self._jobs:
                     return
                 self._jobs.remove(job)
-            self._loop.run_in_loop(job._finish, self._loop, None, exc)  # nobody is there to do it
+            # There is no thread to run it.
+            self._loop.run_in_loop(job.finish, self._loop, None, exc)
 
     def _serve(self) -> None:
-        while (job := self._take()) is not None:
-            job._work(self._loop)
+        while (job := self._next_job()) is not None:
+            job.run(self._loop)
 
-    def _take(self) -> Job | None:
-        """Wait for a job; None: the thread is to end."""
+    def _next_job(self) -> Job | None:
+        """Wait for a job. Return None when the thread has to end."""
         with self._changed:
             self._idle += 1
             while not self._jobs and not self._is_shut_down:
@@ -135,22 +144,22 @@ class _WorkerPool:
 class Threads:
     """The threads of one loop."""
 
-    def __init__(self, loop: LoopBase) -> None:
+    def __init__(self, loop: JobHost) -> None:
         self._loop = loop
         self._pool: _WorkerPool | None = None
 
     def submit(self, job: Job) -> None:
-        """Have a thread do `job`."""
+        """Run `job` in a thread."""
         if self._pool is None:
             self._pool = _WorkerPool(self._loop)
         self._pool.submit(job)
 
     def stop(self) -> None:
-        """Let the threads end when they have done what they are at; forget what waits."""
+        """Forget the queued jobs; each thread ends after its present job."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
 
-    def forked(self) -> None:
-        """In a forked child: the parent's threads are not here, and its lock may be held."""
+    def on_fork(self) -> None:
+        """Forget, in a forked child, the parent's threads and its lock, which may be held."""
         self._pool = None

@@ -49,7 +49,7 @@ from thor.proxy.forwarding import (
 )
 from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
-from thor.tcp.splice import SPLICE_PIECE_BYTES
+from thor.tcp.splice import MIN_SPLICE_BYTES
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
@@ -274,7 +274,7 @@ class Relay:
                 self.held = None
         if self.outbound is not None:
             self.outbound.request_body(chunk)
-            if len(chunk) >= SPLICE_PIECE_BYTES and self.held is None and self.outbound is not None:
+            if len(chunk) >= MIN_SPLICE_BYTES and self.held is None and self.outbound is not None:
                 splice_body(
                     self.inbound.body_splice(), self.outbound.body_splice(), self.request_passed
                 )
@@ -339,7 +339,7 @@ class Relay:
     def response_body(self, chunk: bytes) -> None:
         """A piece of the response."""
         self.inbound.response_body(chunk)
-        if len(chunk) >= SPLICE_PIECE_BYTES and self.outbound is not None:
+        if len(chunk) >= MIN_SPLICE_BYTES and self.outbound is not None:
             splice_body(
                 self.outbound.body_splice(), self.inbound.body_splice(), self.response_passed
             )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from thor.tcp.splice import PIPE_BYTES, SPLICE_PIECE_BYTES
+from thor.tcp.splice import MIN_SPLICE_BYTES, PIPE_BYTES
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
@@ -112,7 +112,7 @@ class _Side:
         self.tunnel._touch()
         if self.to.tcp_connected:
             self.to.write(data)
-            if len(data) >= SPLICE_PIECE_BYTES:
+            if len(data) >= MIN_SPLICE_BYTES:
                 self.opposite.to.splice_to(self.to, self)
 
     def allowance(self) -> int:

@@ -10,15 +10,12 @@ from thor.tcp.client import AddressRefused, TcpClient
 from thor.tcp.connection import TcpConnection
 from thor.tcp.server import TcpServer
 from thor.tcp.socket_activation import ListenSocket, listen_fds
-from thor.tcp.worker_sockets import WorkerSockets
+from thor.tcp.worker_sockets import ListeningSlots, WorkerSockets
 
 if TYPE_CHECKING:
     from thor.tcp import proxy_tlvs
     from thor.tcp.proxy_protocol import ProxyHeader
     from thor.tcp.proxy_tlvs import ProxyHeaderError, ProxySsl
-
-#: The name that programs know it by since before.
-ListeningSlots = WorkerSockets
 
 __all__ = [
     "AddressRefused",

@@ -1,12 +1,12 @@
-"""Resetting a connection when what was written on it has left, and not before.
+"""Resetting a connection after all that was written on it has been sent.
 
 Owns: the wait between the decision and the reset. Must not know what was written.
 
-Theory of operation: a reset tells the peer that what it has is not the whole, but it destroys what
-is still on its way too: the connection's queue, and what the kernel holds for a peer that reads
-slowly. So both are waited for, up to a limit. The connection tells when its queue is empty; the
-kernel has to be asked (TIOCOUTQ: what the peer has not acknowledged), again and again, less often
-each time. Where it does not say, the queue is all that is waited for.
+Theory of operation: a reset tells the peer that what it has is incomplete, but it also destroys
+data in flight: the connection's queue, and what the kernel holds for a peer that reads slowly. So
+the reset waits for both, up to a limit. The connection reports when its queue is empty; the kernel
+has to be polled (TIOCOUTQ: what the peer has not acknowledged), at growing intervals. Where the
+kernel does not support that, the reset waits for the queue alone.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from thor.loop import ScheduledEvent
     from thor.tcp.connection import TcpConnection
 
-#: How long the kernel is left alone before it is asked, in seconds: the first time, at most.
+#: The interval at which the kernel is polled, in seconds: the first one, and the longest.
 FIRST_CHECK_S = 0.01
 MAX_CHECK_INTERVAL_S = 1.0
 
 
 def unacknowledged_bytes(sock: object) -> int:
-    """How much of what was sent the peer's kernel has not acknowledged; 0 if it cannot be told."""
-    # What stands in for a socket in tests has no fd that the kernel knows.
+    """Return how many sent bytes the peer's kernel has not acknowledged; 0 if that is unknown."""
+    # A socket in memory has no fd that the kernel knows.
     if not isinstance(sock, socket_module.socket):
         return 0
     try:
-        said = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
         return 0
-    return int.from_bytes(said, sys.byteorder)
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def abort_when_sent(conn: TcpConnection, timeout_s: float | None) -> None:
-    """Reset `conn` (RST) when the peer has all that was written, or when time is up.
+    """Reset `conn` (RST) when the peer has all that was written, or after `timeout_s`.
 
-    Nothing may be written any more. If nothing is on its way it is reset now.
-    timeout_s: how long that may take, in seconds; None or 0: for ever
+    Nothing may be written any more. If nothing is in flight it is reset now.
+    timeout_s: in seconds; None or 0: no limit
     """
     if conn.write_state is CLOSED:
         return
@@ -71,7 +71,7 @@ class _AbortAfterDrain:
         conn.when_sent(self._check_drained)
 
     def _check_drained(self) -> None:
-        """The queue is empty. Does the kernel still hold something?"""
+        """Reset the connection if the kernel has nothing left to send, else check again later."""
         conn, loop = self.conn, self.conn.loop
         if conn.write_state is CLOSED:
             return

@@ -1,7 +1,7 @@
-"""What a host and an address say, without asking anybody.
+"""What can be derived from a host or an address alone.
 
-Owns: the `unix:` form of a host, the forms in which an IPv4 address hides in an IPv6 one, and which
-addresses a list of networks holds. Must not know sockets.
+Owns: the `unix:` form of a host, the forms in which an IPv6 address contains an IPv4 one, and
+membership in networks. Must not know how sockets are opened.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import TYPE_CHECKING
 
 from thor.cache import BoundedCache
 from thor.types import Address
+
+if TYPE_CHECKING:
+    import socket
+
+    from thor.tcp.proxy_protocol import ProxyHeader
 
 #: RFC 6052 section 2.1: the well-known prefix of addresses that a NAT64 turns into IPv4 ones.
 NAT64 = IPv6Address("64:ff9b::").packed[:12]
@@ -31,7 +37,7 @@ MAX_KNOWN_HOSTS = 1024
 
 
 def unix_path(host: str | bytes | None) -> str | bytes | None:
-    """The address of a Unix socket that `unix:PATH` or `unix:@NAME` stands for.
+    """Return the address of the Unix socket that `unix:PATH` or `unix:@NAME` means.
 
     Returns: a path, `str`; the `bytes` of an abstract name (Linux), which begin with a NUL; None
         if the host is of another kind
@@ -59,7 +65,7 @@ def join_host_port(host: str, port: int) -> str:
 
 
 def plain_ip(ip: str) -> str:
-    """The address that packets to `ip` reach in the end, in its canonical form.
+    """Return the address that packets to `ip` finally reach, in its canonical form.
 
     That is the IPv4 address inside an IPv4-mapped (RFC 4291 section 2.5.5.2) or a NAT64 one
     (RFC 6052): otherwise `::ffff:127.0.0.1` would pass a check that refuses `127.0.0.1`. An
@@ -77,7 +83,7 @@ def plain_ip(ip: str) -> str:
 
 
 def unmapped(address: Address) -> Address:
-    """An IPv4-mapped address of an IPv6 socket as the IPv4 address that it is; others as they are.
+    """Return an IPv4-mapped address of an IPv6 socket as an IPv4 address; others unchanged.
 
     A socket that takes both families reports IPv4 peers so, and no list of addresses expects it.
     address: as the system, or `inet_ntop`, writes it
@@ -85,6 +91,12 @@ def unmapped(address: Address) -> Address:
     if isinstance(address, tuple) and address[0].startswith(_MAPPED) and "." in address[0]:
         return (address[0][len(_MAPPED) :], address[1])
     return address
+
+
+def local_address(sock: socket.socket, header: ProxyHeader | None) -> Address:
+    """Return the address of this side, that of the PROXY header if there is one. Raises: OSError"""
+    destination = header.destination if header is not None else None
+    return unmapped(sock.getsockname() if destination is None else destination)
 
 
 class Networks:

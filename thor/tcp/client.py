@@ -1,16 +1,16 @@
-"""ConnectAttempt.
+"""Connecting.
 
 Owns: the way from a host and port to one connected socket. Must not know what the connection is
 for.
 
 Theory of operation: RFC 8305, "happy eyeballs". The name is looked up off the loop's thread; the
-addresses are tried in the resolver's order, IPv6 and IPv4 in turn. An address that has not
-answered after 250 ms gets company: the next one is tried beside it, and at once when one fails.
-The first that connects wins, the others are closed. Each `connect` is one `_Race`, so that what is
-left of an earlier one cannot touch a later one.
+addresses are tried in the resolver's order, IPv6 and IPv4 in turn. When an address has not answered
+after 250 ms the next one is tried beside it, and at once when one fails. The first that connects
+wins, the others are closed. Each `connect` is one `ConnectAttempt`, so that what is left of an
+earlier one cannot affect a later one.
 
-Between the TCP connection and the `connect` event there is one step, `_established`, for
-subclasses: TLS has its handshake there. A PROXY header leaves before it.
+Between the TCP connection and the `connect` event there is one step, `_on_tcp_connected`, for
+subclasses: TLS has its handshake there. A PROXY header is sent before it.
 
 A fact about TCP: a connect to a port of this machine that nobody listens on, from which the kernel
 happens to choose the very same port, connects to itself (simultaneous open, RFC 9293 section 3.5).
@@ -34,33 +34,34 @@ from thor.loop import EventSource
 from thor.loop.poller import WRITABLE
 from thor.loop.source import default_loop
 from thor.tcp.address import plain_ip, unix_path
-from thor.tcp.connection import TcpConnection, hand_over
-from thor.tcp.sockets import reset_on_close
+from thor.tcp.connect_event import emit_connect
+from thor.tcp.connection import TcpConnection
+from thor.tcp.sockets import pending_error, reset_on_close
 from thor.types import Address, DnsResultList
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase, ScheduledEvent
+    from thor.loop import EventLoop, ScheduledEvent
     from thor.tcp.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("thor.tcp")
 
 C = TypeVar("C", bound=TcpConnection)
 
-#: RFC 8305 section 5: how long an attempt is alone, in seconds.
-STAGGER_S = 0.25
+#: RFC 8305 section 5, "Connection Attempt Delay", in seconds.
+ATTEMPT_DELAY_S = 0.25
 #: Most addresses of one name that are tried: each may hold a socket until the kernel gives up.
 MAX_ADDRESSES = 32
-#: What `connect` says on a non-blocking socket that is on its way.
-_UNDER_WAY = {0, errno.EINPROGRESS, errno.EINTR}
-#: Errors that say more about this host than about the one that was to be reached.
-_NO_ROUTE = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+#: What `connect` returns on a non-blocking socket that is connecting.
+_IN_PROGRESS = {0, errno.EINPROGRESS, errno.EINTR}
+#: Errors that say more about this host than about the remote one.
+_LOCAL_ERRNOS = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 #: Where to connect to: the socket's family and address.
-_Place = tuple[int, Address]
+_Target = tuple[int, Address]
 
 
 class AddressRefused(PermissionError):
-    """`check_ip` refused the address."""
+    """The exception of an address that `check_ip` refused."""
 
 
 class TcpClient(EventEmitter):
@@ -78,11 +79,11 @@ class TcpClient(EventEmitter):
         succeeded when the time was up
 
     Emits, for each `connect()` one of these, unless `cancel()` is called or the loop stopped:
-        connect(conn: TcpConnection): the connection is there, and paused. If nobody listens, or
+        connect(conn: TcpConnection): the connection is made, and paused. If nobody listens, or
             a listener raises, it is aborted.
-        connect_error(errtype: type, error: int): there is none. `socket.gaierror` and an EAI_*
+        connect_error(errtype: type, error: int): it failed. `socket.gaierror` and an EAI_*
             code if the name was not found; otherwise `socket.error` and an errno:
-            `errno.ETIMEDOUT` when the time was up.
+            `errno.ETIMEDOUT` when the timeout has passed.
     """
 
     emits = frozenset(("connect", "connect_error"))
@@ -91,10 +92,10 @@ class TcpClient(EventEmitter):
     proxy_header: ProxyHeader | Callable[[], ProxyHeader] | None = None
     error: OSError | None = None
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
-        self.loop: LoopBase = loop or default_loop()
+    def __init__(self, loop: EventLoop | None = None) -> None:
+        self.loop: EventLoop = loop or default_loop()
         self.errors: list[tuple[Address, OSError]] = []
-        self._race: _Race | None = None
+        self._attempt: ConnectAttempt | None = None
         self._lookup: dns.Lookup | None = None
         self._timer: ScheduledEvent | None = None
 
@@ -109,26 +110,26 @@ class TcpClient(EventEmitter):
         Raises: RuntimeError if this client is connecting already; ValueError, TypeError
         """
         self._check_free(timeout)
-        race = _Race(self, f"{host!r} port {port!r}")
+        attempt = ConnectAttempt(self, f"{host!r} port {port!r}")
         path = unix_path(host)
         if path is not None:
-            self.loop.call_soon(race.start, [(socket.AF_UNIX, path)])
+            self.loop.call_soon(attempt.start, [(socket.AF_UNIX, path)])
         elif port is None:
             raise TypeError("a port is needed")
         else:
             kind = socket.SOCK_STREAM
-            self._lookup = dns.lookup(self.loop, host, port, kind, race.resolved)
-        self._begin(race, timeout)
+            self._lookup = dns.lookup(self.loop, host, port, kind, attempt.on_resolved)
+        self._begin(attempt, timeout)
 
     def cancel(self) -> None:
-        """Give up the connection that is being made: nothing is emitted for it."""
+        """Cancel the connection that is being made: nothing is emitted for it."""
         self._end()
 
     # -- the steps -----------------------------------------------------------------------------
 
     def _check_free(self, timeout: float | None) -> None:
-        """Raises: RuntimeError if this client is connecting already; ValueError, TypeError"""
-        if self._race is not None and self._race.epoch == self.loop.epoch:
+        """Raise RuntimeError if this client is connecting already; ValueError, TypeError."""
+        if self._attempt is not None and self._attempt.epoch == self.loop.epoch:
             raise RuntimeError("this client is connecting already")
         if self.check_ip is not None:
             require_callback(self.check_ip, "check_ip")  # a coroutine would be true: all may be
@@ -139,12 +140,12 @@ class TcpClient(EventEmitter):
         if not timeout >= 0:
             raise ValueError(f"a timeout of {timeout!r} seconds")
 
-    def _begin(self, race: _Race, timeout: float | None) -> None:
+    def _begin(self, attempt: ConnectAttempt, timeout: float | None) -> None:
         if timeout is not None:
-            self._timer = self.loop.call_later(timeout, self._timed_out)
+            self._timer = self.loop.call_later(timeout, self._on_timeout)
         self.error = None
-        self.errors = race.errors
-        self._race = race
+        self.errors = attempt.errors
+        self._attempt = attempt
 
     def _send_header(self, sock: socket.socket) -> None:
         """Send the PROXY header, if there is one, on a new connection. Raises: OSError"""
@@ -154,25 +155,27 @@ class TcpClient(EventEmitter):
         try:
             data = (header() if callable(header) else header).to_bytes()
         except Exception as exc:
-            self.loop._report(self._send_header, exc)
+            self.loop.report_exception(self._send_header, exc)
             raise OSError(errno.EINVAL, "there is no valid PROXY header") from exc
         if sock.send(data) != len(data):  # a new connection has room for it
             raise OSError(errno.ENOBUFS, "the PROXY header could not be sent at once")
 
-    def _established(self, sock: socket.socket, address: Address) -> None:
-        """The TCP connection is there.
+    def _on_tcp_connected(self, sock: socket.socket, address: Address) -> None:
+        """Make the connection of a connected socket.
 
         A subclass can put a step in here. It has to end with `_succeed` or `_fail`, and to stop
-        when `_end` is called; the timeout goes on until then.
+        when `_end` is called; the timeout applies until then.
         """
-        conn = self._take(TcpConnection, sock, address)
+        conn = self._make_connection(TcpConnection, sock, address)
         if conn is not None:
             self._succeed(conn)
 
-    def _take(self, kind: type[C], sock: socket.socket, address: Address) -> C | None:
+    def _make_connection(
+        self, connection_class: type[C], sock: socket.socket, address: Address
+    ) -> C | None:
         """Make a connection of a connected socket; None, and a failure, if it cannot be watched."""
         try:
-            return kind(sock, address, self.loop)
+            return connection_class(sock, address, self.loop)
         except OSError as exc:
             self.loop.close_later(sock)
             self._fail(exc)
@@ -180,40 +183,40 @@ class TcpClient(EventEmitter):
 
     def _succeed(self, conn: TcpConnection) -> None:
         self._end()
-        hand_over(self, conn)
+        emit_connect(self, conn)
 
     def _fail(self, exc: OSError) -> None:
-        where = self._race.name if self._race is not None else ""
+        where = self._attempt.name if self._attempt is not None else ""
         self._end()
         self.error = exc
         if not self.emit("connect_error", *self._error_args(exc)):
             log.warning("no connection to %s: %s%s", where, exc, describe_attempts(self.errors))
 
     def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
-        """The arguments of `connect_error`."""
+        """Return the arguments of `connect_error`."""
         if isinstance(exc, socket.gaierror):
             return socket.gaierror, exc.errno
         return socket.error, exc.errno or errno.EINVAL
 
-    def _timed_out(self) -> None:
-        late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        if self._race is not None:
-            self._race.give_up(late)
-        self._fail(late)
+    def _on_timeout(self) -> None:
+        exc = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        if self._attempt is not None:
+            self._attempt.time_out(exc)
+        self._fail(exc)
 
     def _end(self) -> None:
-        """Stop all that is under way for the present `connect`."""
+        """Stop everything that is under way for the present `connect`."""
         if self._lookup is not None:
             self._lookup.cancel()
         if self._timer is not None:
             self._timer.delete()
-        if self._race is not None:
-            self._race.stop()
-        self._lookup = self._timer = self._race = None
+        if self._attempt is not None:
+            self._attempt.stop()
+        self._lookup = self._timer = self._attempt = None
 
 
-class _Race:
-    """The attempts of one `connect`."""
+class ConnectAttempt:
+    """One `connect`: the attempts at its addresses."""
 
     def __init__(self, client: TcpClient, name: str) -> None:
         self.name = name
@@ -221,40 +224,40 @@ class _Race:
         self.errors: list[tuple[Address, OSError]] = []
         self._client = client
         self.loop = client.loop
-        self._places: deque[_Place] = deque()
-        self._attempts: list[_Attempt] = []
+        self._targets: deque[_Target] = deque()
+        self._attempts: list[_AddressAttempt] = []
         self._timer: ScheduledEvent | None = None
-        self._over = False
+        self._is_over = False
 
-    def resolved(self, answer: dns.Answer) -> None:
-        """The resolver's answer is here."""
+    def on_resolved(self, answer: dns.Answer) -> None:
+        """Try the addresses that the resolver has found."""
         if isinstance(answer, OSError):
             self._client._fail(answer)
         else:
             self.start(interleave(answer)[:MAX_ADDRESSES])
 
-    def start(self, places: list[_Place]) -> None:
-        """Try these."""
-        if not self._over:
-            self._places.extend(places)
+    def start(self, targets: list[_Target]) -> None:
+        """Try these addresses, in order."""
+        if not self._is_over:
+            self._targets.extend(targets)
             self._next()
 
     def _next(self) -> None:
-        """Try the next address that can be tried."""
+        """Try the next address that is allowed."""
         self._timer = None
-        while self._places:
-            place = self._places.popleft()
+        while self._targets:
+            target = self._targets.popleft()
             try:
-                self._check(place[1])
-                if not self._over:
-                    self._attempts.append(_Attempt(self, self.loop, *place))
+                self._check(target[1])
+                if not self._is_over:
+                    self._attempts.append(_AddressAttempt(self, self.loop, *target))
             except OSError as exc:
-                self.errors.append((place[1], exc))
+                self.errors.append((target[1], exc))
                 continue
-            if self._places:
-                self._timer = self.loop.call_later(STAGGER_S, self._next)
+            if self._targets:
+                self._timer = self.loop.call_later(ATTEMPT_DELAY_S, self._next)
             return
-        if not self._attempts and not self._over:
+        if not self._attempts and not self._is_over:
             self._client._fail(pick_error([exc for _, exc in self.errors]))
 
     def _check(self, address: Address) -> None:
@@ -262,34 +265,34 @@ class _Race:
         if check is None:
             return
         if not isinstance(address, tuple):
-            told = "a Unix socket has no address that could be checked"
-            raise AddressRefused(errno.EACCES, told, os.fsdecode(address))
+            text = "a Unix socket has no address that could be checked"
+            raise AddressRefused(errno.EACCES, text, os.fsdecode(address))
         ip = plain_ip(str(address[0]))
         try:
             allowed = check(ip)
         except Exception as exc:
-            self.loop._report(check, exc)
+            self.loop.report_exception(check, exc)
             allowed = False
         if not allowed:
             raise AddressRefused(errno.EACCES, "refused by check_ip", ip)
 
-    def won(self, attempt: _Attempt) -> None:
-        """An attempt has connected."""
+    def on_connected(self, attempt: _AddressAttempt) -> None:
+        """Use the connection of an attempt, and stop the others."""
         try:
             attempt.check_peer()
             self._client._send_header(attempt.socket)
         except OSError as exc:
-            self.lost(attempt, exc)
+            self.on_failed(attempt, exc)
             return
-        if self._over:  # cancelled by the function that was asked for the header
+        if self._is_over:  # cancelled by the function that makes the header
             return
         self._attempts.remove(attempt)
         self.stop()
-        self._client._established(attempt.socket, attempt.address)
+        self._client._on_tcp_connected(attempt.socket, attempt.address)
 
-    def lost(self, attempt: _Attempt, exc: OSError) -> None:
-        """An attempt has failed."""
-        if self._over:
+    def on_failed(self, attempt: _AddressAttempt, exc: OSError) -> None:
+        """Try the next address at once: an attempt has failed."""
+        if self._is_over:
             return
         self._attempts.remove(attempt)
         attempt.close()
@@ -298,14 +301,14 @@ class _Race:
             self._timer.delete()
         self._next()
 
-    def give_up(self, exc: OSError) -> None:
-        """The time is up: those that are being tried have failed."""
+    def time_out(self, exc: OSError) -> None:
+        """Record the attempts that are under way as failed: the time is up."""
         self.errors.extend((attempt.address, exc) for attempt in self._attempts)
 
     def stop(self) -> None:
-        """Try no more, and close what is being tried."""
-        self._over = True
-        self._places.clear()
+        """Try no more, and close the sockets of the attempts."""
+        self._is_over = True
+        self._targets.clear()
         if self._timer is not None:
             self._timer.delete()
         for attempt in self._attempts:
@@ -313,37 +316,40 @@ class _Race:
         self._attempts.clear()
 
 
-class _Attempt(EventSource):
-    """One address that is being tried."""
+class _AddressAttempt(EventSource):
+    """The attempt to connect to one address."""
 
-    def __init__(self, race: _Race, loop: LoopBase, family: int, address: Address) -> None:
-        """Raises: OSError if it has failed already"""
+    def __init__(
+        self, connect_attempt: ConnectAttempt, loop: EventLoop, family: int, address: Address
+    ) -> None:
+        """Begin to connect. Raises: OSError if that has failed already"""
         EventSource.__init__(self, loop)
         self.address = address
-        self._race = race
+        self._connect_attempt = connect_attempt
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self.socket.setblocking(False)
             if family != socket.AF_UNIX:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = _begin_to_connect(self.socket, address)
-            if code not in _UNDER_WAY:
+            if code not in _IN_PROGRESS:
                 raise OSError(code, os.strerror(code))
-            self._register(self.socket.fileno(), WRITABLE)
+            self.watch_fd(self.socket.fileno(), WRITABLE)
         except BaseException:
             self.socket.close()
             raise
 
     def on_ready(self, bits: int) -> None:
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        """Handle that the kernel has connected, or failed to."""
+        exc = pending_error(self.socket)
         self.unregister_fd()
-        if code:
-            self._race.lost(self, OSError(code, os.strerror(code)))
+        if exc is not None:
+            self._connect_attempt.on_failed(self, exc)
         else:
-            self._race.won(self)
+            self._connect_attempt.on_connected(self)
 
     def check_peer(self) -> None:
-        """Raises: OSError if the socket is connected to itself"""
+        """Raise OSError if the socket is connected to itself."""
         sock = self.socket
         if sock.family == socket.AF_UNIX:
             return
@@ -353,7 +359,7 @@ class _Attempt(EventSource):
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
     def close(self) -> None:
-        """Give up."""
+        """Close the socket."""
         self.unregister_fd()
         self.loop.close_later(self.socket)
 
@@ -363,31 +369,31 @@ class _Attempt(EventSource):
 
 
 def _begin_to_connect(sock: socket.socket, address: Address) -> int:
-    """Returns: an errno, as `connect_ex`, also where that raises"""
+    """Return an errno, as `connect_ex` does, also where that raises."""
     try:
         return sock.connect_ex(address)
     except OSError as exc:  # Python says itself, and without an errno, that a path is too long
         return exc.errno or errno.ENAMETOOLONG
 
 
-def interleave(rows: DnsResultList) -> list[_Place]:
-    """The order in which to try addresses (RFC 8305 section 4).
+def interleave(rows: DnsResultList) -> list[_Target]:
+    """Return the addresses in the order in which to try them (RFC 8305 section 4).
 
     rows: of `getaddrinfo`, sorted by the resolver (RFC 6724)
     Returns: [(family, address)], families in turn, beginning with the first row's; each once
     """
-    places: list[_Place] = [(row[0], row[4]) for row in rows]
-    first = [place for place in places if place[0] == places[0][0]]
-    others = [place for place in places if place[0] != places[0][0]]
+    targets: list[_Target] = [(row[0], row[4]) for row in rows]
+    first = [target for target in targets if target[0] == targets[0][0]]
+    others = [target for target in targets if target[0] != targets[0][0]]
     turns = zip_longest(first, others)
-    return list(dict.fromkeys(place for turn in turns for place in turn if place is not None))
+    return list(dict.fromkeys(target for turn in turns for target in turn if target is not None))
 
 
 def pick_error(errors: list[OSError]) -> OSError:
-    """The one to report: what a host said, rather than that there is no way to another.
+    """Return the error to report: that of a host, rather than that there is no route to another.
 
     errors: of all attempts, in order
-    Returns: the first of those that say most
+    Returns: the first of the most specific ones
     """
     return min(errors, key=_rank)
 
@@ -395,11 +401,11 @@ def pick_error(errors: list[OSError]) -> OSError:
 def _rank(exc: OSError) -> int:
     if isinstance(exc, AddressRefused):
         return 2
-    return 1 if exc.errno in _NO_ROUTE else 0
+    return 1 if exc.errno in _LOCAL_ERRNOS else 0
 
 
 def describe_attempts(errors: list[tuple[Address, OSError]]) -> str:
-    """What to say of the attempts that failed, after what is said of the whole; "" of one alone."""
+    """Return a text about the failed attempts, to follow the error; "" if there was only one."""
     if len(errors) < 2:
         return ""
     return f" ({'; '.join(f'{address[0]}: {exc.strerror}' for address, exc in errors)})"

@@ -1,11 +1,11 @@
-"""A queue to send that begins with bytes which are in the kernel.
+"""A send queue that begins with bytes which are in the kernel.
 
 Owns: the change from such a queue to the one that a connection had before. Must not know where in
-the kernel the bytes are: the subclasses do, one for a pipe (`splice.py`), one for a file
+the kernel the bytes are: a `KernelBytes` does, one for a pipe (`splice.py`), one for a file
 (`sendfile.py`).
 
-Theory of operation: with the last of these bytes, the queue gives its place back to the one that
-was there before; chunks that were written meanwhile follow them. So marks, `bytes_written`,
+Theory of operation: when the last of these bytes was sent, the connection gets back the queue that
+it had before; chunks that were written meanwhile follow the bytes. So marks, `bytes_written`,
 timeouts and `close()` mean what they mean with any queue.
 """
 
@@ -13,80 +13,79 @@ from __future__ import annotations
 
 import errno
 import socket as socket_module
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from thor.tcp.transport import Transport
 from thor.tcp.write_buffer import ByteSink, WriteBuffer
 
-if TYPE_CHECKING:
-    from thor.tcp.connection import TcpConnection
-
-#: Not a failure of the connection, but of the call: this system, or this kind of socket or file,
-#: has none.
-REFUSALS = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP))
+#: Errors that say that this system, or this kind of socket or file, does not have the call: the
+#: connection has not failed.
+UNSUPPORTED_ERRNOS = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP))
 
 
-def has_kernel_socket(conn: TcpConnection) -> bool:
+def has_kernel_socket(conn: Transport) -> bool:
     """Return whether the kernel's socket sends what is written: not with TLS, nor in memory."""
     return not conn.is_encrypted and conn.socket.__class__ is socket_module.socket
 
 
-class KernelBuffer(WriteBuffer, ABC):
-    """A queue that begins with `_held` bytes which are in the kernel."""
+class KernelBytes(Protocol):
+    """Bytes in the kernel that can be sent without being read."""
 
-    __slots__ = ("_before", "_conn", "_held")
+    def send_to(self, fd: int, count: int, /) -> int:
+        """Send up to `count` bytes to a socket. Return how many. Raises: OSError"""
 
-    def __init__(self, conn: TcpConnection, held: int) -> None:
-        """conn: has nothing queued; held: how many bytes are in the kernel"""
+    def read(self, count: int, /) -> bytes:
+        """Return the next `count` bytes, where they cannot be sent. Raises: OSError"""
+
+    def release(self, *, empty: bool) -> None:
+        """Release what holds the bytes. empty: all of them were taken out"""
+
+
+class KernelBuffer(WriteBuffer):
+    """A queue that begins with bytes which are in the kernel."""
+
+    __slots__ = ("_bytes_left", "_conn", "_kernel_bytes", "_previous")
+
+    def __init__(self, conn: Transport, kernel_bytes: KernelBytes, count: int) -> None:
+        """conn: has nothing queued; count: of the bytes in the kernel"""
         self._conn = conn
-        self._before = conn.write_buffer
-        self.size = self._held = held
+        self._previous = conn.write_buffer
+        self._kernel_bytes = kernel_bytes
+        self.size = self._bytes_left = count
 
-    @abstractmethod
-    def _send_held(self) -> int:
-        """Send as many of the held bytes as go now. Returns: how many. Raises: OSError"""
-
-    @abstractmethod
-    def _read_held(self) -> bytes:
-        """Return all of the held bytes, where they cannot be sent. Raises: OSError"""
-
-    @abstractmethod
-    def _release(self, empty: bool) -> None:
-        """Let go of where the bytes were. empty: all of them were taken out"""
-
-    def send_to(self, way: ByteSink) -> int:
-        """As any queue; what is in the kernel leaves first, and alone."""
+    def send_to(self, sink: ByteSink) -> int:
+        """Send the bytes in the kernel, alone; `sink` is for what follows them."""
         try:
-            sent = self._send_held()
+            sent = self._kernel_bytes.send_to(self._conn.socket.fileno(), self._bytes_left)
         except OSError as exc:
-            if exc.errno not in REFUSALS:
+            if exc.errno not in UNSUPPORTED_ERRNOS:
                 raise
-            self.insert(0, self._read_held())
-            self._give_way()
-            rest = self._conn.write_buffer
-            sent = rest.send_to(way)
-            self.size = rest.size  # the one who called asks this one
+            self.insert(0, self._kernel_bytes.read(self._bytes_left))
+            self._restore_queue()
+            queue = self._conn.write_buffer
+            sent = queue.send_to(sink)
+            self.size = queue.size  # the caller asks this object
             return sent
         self.size -= sent
-        self._held -= sent
-        if not self._held:
-            self._give_way()
+        self._bytes_left -= sent
+        if not self._bytes_left:
+            self._restore_queue()
         return sent
 
-    def _give_way(self) -> None:
-        """Give the place back: nothing is in the kernel any more."""
-        self._held = 0
-        self._release(True)
-        self._conn.write_buffer = self._before
+    def _restore_queue(self) -> None:
+        """Give the connection its previous queue back: nothing is in the kernel any more."""
+        self._bytes_left = 0
+        self._kernel_bytes.release(empty=True)
+        self._conn.write_buffer = self._previous
         if self:
-            rest = self._conn.own_buffer()
-            rest += self
-            rest.size = self.size
+            queue = self._conn.own_buffer()
+            queue += self
+            queue.size = self.size
 
     def clear(self) -> None:
         """Drop everything."""
-        if self._held:
-            self._held = 0
-            self._release(False)
-            self._conn.write_buffer = self._before
+        if self._bytes_left:
+            self._bytes_left = 0
+            self._kernel_bytes.release(empty=False)
+            self._conn.write_buffer = self._previous
         WriteBuffer.clear(self)

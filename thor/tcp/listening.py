@@ -1,8 +1,8 @@
 """Opening listening sockets.
 
-Owns: what a listening socket is set to, and what may be asked of which kind (`thor.binding` finds
-and binds the addresses of a host, `socketfile.py` binds a Unix socket). Must not know loops or
-servers.
+Owns: the options of a listening socket, and which of them apply to which kind (`thor.binding`
+resolves and binds the addresses of a host, `socketfile.py` binds a Unix socket). Must not know
+loops or servers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def open_listening(
     reuse_port: bool = False,
     mode: int | None = None,
 ) -> list[socket.socket]:
-    """Open the sockets to listen on; they are non-blocking.
+    """Open non-blocking listening sockets.
 
     host: a literal address, a name (looked up at once), "" or None for every interface, or
-        `unix:PATH` or `unix:@NAME` (then the port says nothing). A socket file that nobody
+        `unix:PATH` or `unix:@NAME` (then the port is ignored). A socket file that nobody
         listens on is replaced.
-    port: a number, or its decimal digits; 0 is one of the kernel's choice, the same for all
+    port: a number, or its decimal digits; 0: the kernel chooses one, the same for all
     backlog: most connections that wait to be accepted; None is 4,096
-    reuse_port: share the port with other processes that ask for it too
+    reuse_port: share the port with other processes that do the same
     mode: the permissions of a socket file, such as 0o660; None leaves them to the umask
     Raises: OSError, if the port is in use for example; ValueError, TypeError
     """

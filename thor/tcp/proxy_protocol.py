@@ -1,14 +1,14 @@
-"""The PROXY protocol, versions 1 and 2: what a proxy says of a connection before its first byte.
+"""The PROXY protocol, versions 1 and 2: what a proxy sends before the first byte of a connection.
 
 Owns: the header as bytes, read and written. Must not know connections or events. Sections are those
 of the specification, "The PROXY protocol", versions 1 and 2.
 
-Theory of operation: a reader that may not take one byte too many first asks `header_length`, with
-what it can see, how long the header is; that fails as soon as what is there cannot become a header.
-`parse_header` then reads the whole. Both versions are read wherever one is expected: their first
-byte tells them apart. One reading or none: what the specification leaves to the receiver (a
-transport without addresses, a bare LF among what is ignored) is refused, but for LOCAL and
-unspecified connections, whose addresses it has the receiver ignore.
+Theory of operation: a reader that must not take a byte too many first asks `header_length` for the
+length of the header, with what it has peeked at; that fails as soon as the bytes cannot become a
+header. `parse_header` then parses the whole. Both versions are accepted wherever one is expected:
+their first byte distinguishes them. A header has one interpretation or none: what the specification
+leaves to the receiver (a transport without addresses, a bare LF in the ignored part) is refused,
+except for LOCAL and unspecified connections, whose addresses the receiver has to ignore.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ProxyHeader:
     tlvs: Sequence[Tlv] = ()
 
     def __post_init__(self) -> None:
-        """Raises: ValueError for what cannot be said in a header of this version"""
+        """Raise ValueError for what a header of this version cannot contain."""
         object.__setattr__(self, "tlvs", tuple(self.tlvs))
         if self.version not in (1, 2) or self.command not in _COMMANDS:
             raise ValueError(f"version {self.version!r} has no command {self.command!r}")
@@ -115,7 +115,7 @@ class ProxyHeader:
         return _family(self.source)
 
     def tlv(self, kind: int) -> bytes | None:
-        """The value of the first TLV of this type; None without one."""
+        """Return the value of the first TLV of this type; None without one."""
         return next((value for found, value in self.tlvs if found == kind), None)
 
     @property
@@ -142,27 +142,27 @@ class ProxyHeader:
 
     @property
     def ssl(self) -> ProxySsl | None:
-        """What is said about the client's TLS."""
+        """The facts about the client's TLS."""
         value = self.tlv(SSL)
         return None if value is None else read_ssl(value)
 
     @property
     def is_tls(self) -> bool:
-        """Whether the client that is relayed came by TLS."""
+        """Whether the client that is relayed uses TLS."""
         value = self.tlv(SSL) if self.command == "PROXY" else None
         return value is not None and bool(value[0] & CLIENT_SSL)
 
     def to_bytes(self) -> bytes:
-        """The header as it is sent. Raises: ValueError for what does not fit into one"""
+        """Return the header as it is sent. Raises: ValueError if it is too long"""
         return _write_line(self) if self.version == 1 else _write_block(self)
 
 
 def header_length(start: bytes) -> int | None:
-    """How long the header is that begins with `start`, or is the beginning of it; in bytes.
+    """Return the length in bytes of the header that begins with `start`.
 
-    start: not empty; what follows the header may be in it
-    Returns: None if that cannot be told before more has arrived
-    Raises: ProxyHeaderError as soon as `start` can be no header any more
+    start: not empty; a part of the header, or the header and what follows it
+    Returns: None if more has to arrive first
+    Raises: ProxyHeaderError as soon as `start` cannot become a header
     """
     if start[:12] == SIGNATURE[: len(start)]:
         return _block_length(start)
@@ -288,7 +288,7 @@ def _read_block(data: bytes) -> ProxyHeader:
 
 
 def _read_tlvs(data: bytes, at: int, *, strict: bool) -> list[Tlv]:
-    """The TLVs that begin at `at`, without padding; their checksum is verified."""
+    """Return the TLVs that begin at `at`, without padding; verify their checksum."""
     try:
         tlvs = split_tlvs(data[at:])
         check_tlvs(tlvs)
@@ -305,7 +305,7 @@ def _read_tlvs(data: bytes, at: int, *, strict: bool) -> list[Tlv]:
 
 
 def _checksum_at(at: int, tlvs: Sequence[Tlv]) -> int | None:
-    """Where the checksum's value is, if the TLVs begin at `at`."""
+    """Return the offset of the checksum's value, if the TLVs begin at `at`."""
     for kind, value in tlvs:
         at += 3
         if kind == CRC32C:
@@ -322,12 +322,12 @@ def _write_block(header: ProxyHeader) -> bytes:
         (source, port), (destination, to) = _pack(header.source), _pack(header.destination)
         addresses = source + destination + port + to
     tlvs = [(kind, bytes(4) if kind == CRC32C else value) for kind, value in header.tlvs]
-    rest = addresses + join_tlvs(tlvs)
-    length = _FIXED_BYTES + len(rest)
+    body = addresses + join_tlvs(tlvs)
+    length = _FIXED_BYTES + len(body)
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"a PROXY header of {length} bytes; {MAX_HEADER_BYTES} is the limit")
     what = bytes([0x20 | _COMMANDS.index(header.command), kind])
-    block = SIGNATURE + what + len(rest).to_bytes(2, "big") + rest
+    block = SIGNATURE + what + len(body).to_bytes(2, "big") + body
     where = _checksum_at(_FIXED_BYTES + len(addresses), tlvs)
     if where is None:
         return block
@@ -346,7 +346,7 @@ def _family(address: Address | None) -> int:
 
 
 def _pack(address: Address) -> tuple[bytes, bytes]:
-    """An address and its port, if any, as version 2 has them.
+    """Return an address and its port, if any, as version 2 encodes them.
 
     Raises: ValueError if it cannot be in a header
     """
@@ -365,13 +365,13 @@ def _pack(address: Address) -> tuple[bytes, bytes]:
 
 
 def _address(family: int, packed: bytes, port: int) -> Address:
-    """As a socket gives it."""
+    """Return an address as a socket reports it."""
     ip = socket.inet_ntop(family, packed)
     return (ip, port) if family == socket.AF_INET else (ip, port, 0, 0)
 
 
 def _unix_address(padded: bytes) -> Address:
-    """As a socket gives it: a path, `str`, or the bytes of an abstract name."""
+    """Return an address as a socket reports it: a path, or the bytes of an abstract name."""
     if padded[0] == 0 and padded.strip(b"\0"):
         return padded.rstrip(b"\0")
     return os.fsdecode(padded.partition(b"\0")[0])

@@ -53,11 +53,11 @@ _SSL_FIELDS = {
 
 
 class ProxyHeaderError(ValueError):
-    """What came is not a PROXY header, or not a valid one: nothing of it can be believed."""
+    """The exception of bytes that are not a valid PROXY header: nothing in them can be trusted."""
 
 
 class ProxySsl(NamedTuple):
-    """What the sender says about the client's TLS (2.2.6)."""
+    """The sender's facts about the client's TLS (2.2.6)."""
 
     #: `CLIENT_SSL`, `CLIENT_CERT_CONN` and `CLIENT_CERT_SESS`, or-ed.
     client: int = CLIENT_SSL
@@ -83,7 +83,7 @@ class ProxySsl(NamedTuple):
         return self.verify == 0 and bool(self.client & (CLIENT_CERT_CONN | CLIENT_CERT_SESS))
 
     def to_bytes(self) -> bytes:
-        """The value of an `SSL` TLV. Raises: ValueError for what does not fit into one"""
+        """Return the value of an `SSL` TLV. Raises: ValueError if it is too long"""
         inner: list[Tlv] = []
         for kind, (name, encoding) in _SSL_FIELDS.items():
             value = getattr(self, name)
@@ -108,7 +108,7 @@ def read_ssl(value: bytes) -> ProxySsl:
 
 
 def split_tlvs(block: bytes) -> list[Tlv]:
-    """Cut a block into TLVs. Raises: ProxyHeaderError unless it ends with one"""
+    """Split a block into TLVs. Raises: ProxyHeaderError unless it ends with one"""
     tlvs = []
     at = 0
     while at < len(block):
@@ -121,7 +121,7 @@ def split_tlvs(block: bytes) -> list[Tlv]:
 
 
 def join_tlvs(tlvs: Iterable[Tlv]) -> bytes:
-    """Write TLVs one after the other. Raises: ValueError for a type or a length that is none"""
+    """Write TLVs one after the other. Raises: ValueError for an invalid type or length"""
     pieces = []
     for kind, value in tlvs:
         if not 0 <= kind <= 0xFF or len(value) > MAX_VALUE_BYTES:
@@ -131,7 +131,7 @@ def join_tlvs(tlvs: Iterable[Tlv]) -> bytes:
 
 
 def check_tlvs(tlvs: Sequence[Tlv]) -> None:
-    """Raises: ProxyHeaderError for a registered TLV that is not as the specification says"""
+    """Raise ProxyHeaderError for a registered TLV that violates the specification."""
     seen = set()
     for kind, value in tlvs:
         if kind in seen and kind in _SINGLE:
@@ -166,7 +166,7 @@ def _text(value: bytes, encoding: str, name: str) -> str:
 
 
 def crc32c(data: bytes) -> int:
-    """The checksum of RFC 4960 Appendix B (the polynomial of Castagnoli), as 2.2.3 asks for."""
+    """Return the checksum of RFC 4960 Appendix B (Castagnoli's polynomial), as 2.2.3 requires."""
     table = _crc_table()
     crc = 0xFFFFFFFF
     for byte in data:
@@ -176,7 +176,7 @@ def crc32c(data: bytes) -> int:
 
 @cache
 def _crc_table() -> list[int]:
-    """What eight steps of the division do to each byte."""
+    """Return the table of the remainders of all bytes."""
     table = []
     for crc in range(256):
         for _ in range(8):

@@ -1,4 +1,4 @@
-"""Sockets to listen on that another process has opened.
+"""Listening sockets that another process has opened.
 
 Owns: the environment variables of socket activation, as systemd sets them (sd_listen_fds(3)). Must
 not know loops or servers.
@@ -15,27 +15,27 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class ListenSocket(socket.socket):
-    """A socket from `listen_fds`. name: what the unit calls it; "unknown" if it does not say"""
+    """A socket from `listen_fds`. name: its name in the unit; "unknown" if it has none"""
 
     name = "unknown"
 
 
 def listen_fds() -> list[ListenSocket]:
-    """The sockets that a service manager has passed to this process, for a server's `sock=`.
+    """Return the sockets that a service manager has passed to this process, for a server's `sock=`.
 
-    They are the caller's from now on: the variables that tell of them are removed, so that a
-    second call gives none, and they are not inherited by programs that this one starts.
-    Returns: in the order of the unit's; an empty list where nothing is passed, or to another
+    The caller owns them from now on: the environment variables are removed, so that a second call
+    returns none, and programs that this one starts do not inherit the sockets.
+    Returns: in the order of the unit's; an empty list where nothing was passed, or to another
         process
-    Raises: ValueError for variables that make no sense, OSError for an fd that is not a socket
+    Raises: ValueError for invalid variables, OSError for an fd that is not a socket
     """
-    said = [os.environ.get(name) for name in _VARIABLES]
-    if said[0] is None or said[1] is None or _number("LISTEN_PID", said[0]) != os.getpid():
+    values = [os.environ.get(name) for name in _VARIABLES]
+    if values[0] is None or values[1] is None or _number("LISTEN_PID", values[0]) != os.getpid():
         return []
     for variable in _VARIABLES:
         os.environ.pop(variable, None)
-    count = _number("LISTEN_FDS", said[1])
-    names = said[2].split(":") if said[2] else ["unknown"] * count
+    count = _number("LISTEN_FDS", values[1])
+    names = values[2].split(":") if values[2] else ["unknown"] * count
     if len(names) != count:
         raise ValueError(f"LISTEN_FDNAMES has {len(names)} names for {count} sockets")
     sockets: list[ListenSocket] = []
@@ -47,7 +47,7 @@ def listen_fds() -> list[ListenSocket]:
             sockets.append(sock)
     except OSError as exc:
         for sock in sockets:
-            sock.detach()  # what is wrong is the caller's to judge: nothing is closed
+            sock.detach()  # the caller decides what to do: nothing is closed
         raise OSError(exc.errno, f"fd {fd} of LISTEN_FDS: {exc.strerror}") from None
     return sockets
 
@@ -59,9 +59,9 @@ def _number(name: str, text: str) -> int:
 
 
 def listen_on(sock: socket.socket, backlog: int) -> socket.socket:
-    """Listen on a socket that somebody else has bound. It may listen already.
+    """Listen on a bound socket of another process. It may listen already.
 
-    Raises: ValueError if it is no stream socket, OSError
+    Raises: ValueError if it is not a stream socket, OSError
     """
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"a server needs a stream socket, not {sock!r}")

@@ -1,19 +1,19 @@
-"""Unix sockets to listen on: the file that a path is, and who may replace and remove it.
+"""Listening Unix sockets: the socket file, and who may replace and remove it.
 
 Owns: binding to a path or an abstract name, its permissions, its removal. Must not know loops or
 servers.
 
-Theory of operation: a socket's file outlives its socket, so one that is found may be in use or
-abandoned. It is in use if somebody accepts connections there; only one that refuses them is
+Theory of operation: a socket's file outlives its socket, so an existing one may be in use or
+abandoned. It is in use if a process accepts connections there; only a file that refuses them is
 replaced, never a file of another kind. Between `bind` and `listen` a new socket refuses as well,
-and between the question and the removal another process may have taken the path: processes that
-open sockets in one directory therefore do so one after the other, under a lock on the directory,
-which leaves no file behind. Whoever may read the directory may hold that lock: it is waited for
-only so long, and without it nothing is replaced.
+and between the probe and the removal another process may have taken the path: processes that open
+sockets in one directory therefore do so one after the other, under a lock on the directory, which
+leaves no file behind. Whoever may read the directory may hold that lock: it is waited for only a
+limited time, and without it nothing is replaced.
 
-A file never has more permissions than were asked for. On Linux it gets those that the unbound
-socket has, less the umask; what that took away is added when it is there. Elsewhere they are set
-between `bind` and `listen`, when nobody can connect yet.
+A file never has more permissions than were requested. On Linux it gets those of the unbound socket,
+less the umask; what the umask removed is added afterwards. Elsewhere they are set between `bind`
+and `listen`, when nobody can connect yet.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from contextlib import contextmanager
 
 from thor.binding import with_address
 
-#: How long another process may hold the lock, in seconds; it takes a moment to do what it is for.
+#: How long to wait for the lock of another process, in seconds; it is needed for a moment only.
 LOCK_WAIT_S = 1.0
-#: How long it is left alone before it is tried again.
-_LOCK_LOOK_S = 0.01
-#: What `file_identity` tells of a file.
+#: The interval of the attempts to lock, in seconds.
+_LOCK_RETRY_S = 0.01
+#: The device, the inode, and the process that made the file.
 Identity = tuple[int, int, int]
 
 
 def open_unix(path: str | bytes, backlog: int, mode: int | None = None) -> socket.socket:
-    """Open a Unix socket to listen on; it is non-blocking. An abandoned file is replaced.
+    """Open a non-blocking, listening Unix socket. An abandoned file is replaced.
 
     path: a path, or the bytes of an abstract name, which begin with a NUL
     mode: the file's permissions, such as 0o660; None leaves them to the umask
-    Raises: OSError, with EADDRINUSE if somebody listens there, or the file is of another kind;
-        ValueError for a mode that is none, or one for an abstract name
+    Raises: OSError, with EADDRINUSE if a process listens there, or the file is of another kind;
+        ValueError for an invalid mode, or one for an abstract name
     """
     if mode is not None and not 0 <= mode <= 0o777:
         raise ValueError(f"{mode!r} is not a mode of a file")
@@ -67,8 +67,8 @@ def open_unix(path: str | bytes, backlog: int, mode: int | None = None) -> socke
 
 
 def _named(exc: OSError, path: str | bytes) -> OSError:
-    """The same exception, with the path that it is about."""
-    if exc.errno is None:  # Python says itself that a path is too long
+    """Return the same exception, with the path."""
+    if exc.errno is None:  # Python itself rejects a path that is too long
         exc = OSError(errno.ENAMETOOLONG, str(exc))
     return with_address(exc, path if isinstance(path, str) else b"@" + path[1:])
 
@@ -93,7 +93,7 @@ def _listen_at(sock: socket.socket, path: str, backlog: int, mode: int | None) -
 
 
 def _limit_mode(sock: socket.socket, mode: int) -> None:
-    """Have the file that `sock` will be bound to begin with no more than `mode`."""
+    """Limit the permissions of the file that `sock` will be bound to."""
     try:
         os.fchmod(sock.fileno(), mode)
     except OSError:
@@ -104,12 +104,12 @@ def _limit_mode(sock: socket.socket, mode: int) -> None:
 def _directory_locked(path: str) -> Iterator[bool]:
     """Keep other processes of Thor from opening sockets in the directory of `path`.
 
-    Yields: False if one of them is perhaps about to: somebody holds the lock, and does not end
+    Yields: False if another process holds the lock for too long
     """
     try:
         directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        # One that may be written to but not read, or is not there, which `bind` will say.
+        # It cannot be read, or does not exist: `bind` raises then.
         yield True
         return
     try:
@@ -126,7 +126,7 @@ def _lock(directory: int) -> bool:
         except BlockingIOError:
             if time.monotonic() >= until:
                 return False
-            time.sleep(_LOCK_LOOK_S)
+            time.sleep(_LOCK_RETRY_S)
         except OSError:
             return True  # a file system without locks
         else:
@@ -134,7 +134,7 @@ def _lock(directory: int) -> bool:
 
 
 def _obstacle(path: str) -> str | None:
-    """Why the file that is at `path` may not be replaced; None if nobody listens on it."""
+    """Return why the file at `path` may not be replaced; None if nobody listens on it."""
     in_use = os.strerror(errno.EADDRINUSE)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -147,7 +147,7 @@ def _obstacle(path: str) -> str | None:
 
 
 def file_identity(path: str | bytes) -> Identity | None:
-    """Which file `path` is, and for which process; None if it is none (an abstract name)."""
+    """Return which file `path` is, in this process; None if there is none (an abstract name)."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -156,9 +156,21 @@ def file_identity(path: str | bytes) -> Identity | None:
 
 
 def remove_file(path: str | bytes, identity: Identity | None) -> None:
-    """Remove a socket's file, if it is still the one: not that of a successor, nor a parent's."""
+    """Remove a socket's file, unless a successor has replaced it, or a parent process made it."""
     if identity is not None and file_identity(path) == identity:
         try:
             os.unlink(path)
         except OSError:
-            pass  # no longer ours to remove; whoever listens there next replaces it
+            pass  # whoever listens there next replaces it
+
+
+class SocketFile:
+    """The file of a Unix socket that this process has bound."""
+
+    def __init__(self, path: str | bytes) -> None:
+        self._path = path
+        self._identity = file_identity(path)
+
+    def remove(self) -> None:
+        """Remove the file, if it is still this socket's and this process made it."""
+        remove_file(self._path, self._identity)

@@ -1,16 +1,16 @@
-"""Sockets to listen on for several processes that do the same work.
+"""Listening sockets for several processes that do the same work.
 
 Owns: for each address one socket per process, and when they are closed. Must not know processes,
 loops or servers.
 
 Theory of operation: one process opens all of them, keeps them, and forks; each child takes those
 of its slot. Connections wait in the queue of a socket, and are lost when the last process that has
-it closes it: so when a child dies, what waited for it is there for the next one in its slot.
+it closes it: so when a child dies, its queue is left for the next child in its slot.
 
 On Linux the sockets of an address are bound with SO_REUSEPORT, and the kernel spreads connections
-over them by a hash of their addresses, whoever is busy. Elsewhere the option shares nothing out,
-and a Unix socket, or one that was opened by somebody else, is one in any case: it is the same in
-all slots then, and whoever is first accepts.
+over them by a hash of their addresses, regardless of load. Elsewhere the option distributes
+nothing, and a Unix socket, or an inherited one, is single anyway: it is the same in all slots then,
+and the first process to accept gets the connection.
 
 With SO_REUSEPORT alone a program that is started twice by mistake would share its port with itself.
 The first socket of an address is therefore bound without it, which fails if anybody listens there,
@@ -25,7 +25,7 @@ import sys
 from thor.tcp.address import unix_path
 from thor.tcp.listening import BACKLOG, open_beside, open_listening
 from thor.tcp.socket_activation import listen_on
-from thor.tcp.socketfile import Identity, file_identity, remove_file
+from thor.tcp.socketfile import SocketFile
 from thor.types import Address
 
 #: Whether the kernel spreads connections over the sockets of one port.
@@ -39,14 +39,14 @@ class WorkerSockets:
     """
 
     def __init__(self, count: int) -> None:
-        """Raises: ValueError if `count` is not 1 or more"""
+        """Open nothing yet. Raises: ValueError if `count` is not 1 or more"""
         if count < 1:
             raise ValueError(f"count is {count!r}; it must be 1 or more")
         self.addresses: list[Address] = []
         self._count = count
         #: For each address, the sockets of the slots in order.
         self._rows: list[list[socket.socket]] = []
-        self._files: list[tuple[str | bytes, Identity | None]] = []
+        self._files: list[SocketFile] = []
 
     def open(
         self,
@@ -64,7 +64,7 @@ class WorkerSockets:
         opened = open_listening(host, port, backlog=backlog, mode=mode)
         path = unix_path(host)
         if path is not None:
-            self._files.append((path, file_identity(path)))
+            self._files.append(SocketFile(path))
         rows = [[sock] for sock in opened]
         try:
             for row in rows:
@@ -75,7 +75,7 @@ class WorkerSockets:
         return self._add(rows)
 
     def share(self, sock: socket.socket) -> Address:
-        """Listen on a bound stream socket that somebody else has opened: the same in all slots.
+        """Listen on a bound stream socket of another process: the same in all slots.
 
         Returns: its address
         Raises: ValueError if it is no stream socket, OSError
@@ -98,21 +98,29 @@ class WorkerSockets:
         return address
 
     def take(self, number: int) -> list[socket.socket]:
-        """In the process of slot `number` (1 is the first): its sockets, which are the caller's
-        from now on. Those of the other slots are closed here, and stay open elsewhere."""
+        """Return the sockets of slot `number` (1 is the first), in the process of that slot.
+
+        The caller owns them from now on. Those of the other slots are closed in this process.
+        """
         mine = [row.pop(number - 1) for row in self._rows]
         rows, self._rows = self._rows, []
         _close([[sock for sock in row if sock not in mine] for row in rows])
         return mine
 
     def close(self) -> None:
-        """Close all of them; what waits in their queues is lost, unless others have them too. The
-        files of Unix sockets are removed, in the process that made them."""
+        """Close the sockets, and remove the files of Unix sockets if this process made them.
+
+        What waits in their queues is lost, unless other processes have them too.
+        """
         rows, self._rows = self._rows, []
         _close(rows)
         files, self._files = self._files, []
-        for path, identity in files:
-            remove_file(path, identity)
+        for file in files:
+            file.remove()
+
+
+#: The name that `WorkerSockets` had before.
+ListeningSlots = WorkerSockets
 
 
 def _close(rows: list[list[socket.socket]]) -> None:

@@ -1,11 +1,11 @@
-"""A kernel in memory: a clock, a poller, sockets, and the loops and connections upon them.
+"""A kernel in memory: a clock, a poller, sockets, and the loops and connections that use them.
 
-Owns: sockets and a poller that take no fds and never wait, so that a test repeats exactly. Must not
-know hosts or ports, nor what is tested.
+Owns: sockets and a poller that take no fds and never wait, so that a test is deterministic. Must
+not know hosts or ports, nor what is tested.
 
 Theory of operation: only the kernel is replaced; loops, connections and all above are the real
-ones. `settle` runs a loop until nothing is left to do now, `advance` moves the time on, timer by
-timer. What is sent arrives at once, up to the room in the receiver's buffer.
+ones. `settle` runs a loop until nothing is left to do now, `advance` moves the time forward, timer
+by timer. What is sent arrives at once, up to the room in the receiver's buffer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
-from thor.loop import LoopBase, make
+from thor.loop import EventLoop, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
 from thor.tcp import TcpConnection
 
@@ -41,7 +41,7 @@ class ManualClock:
         return self._time
 
     def advance(self, seconds: float) -> None:
-        """Move the time on. No timer fires by that alone: see the function `advance`."""
+        """Move the time forward. No timer fires by that alone: see the function `advance`."""
         if not seconds >= 0:
             raise ValueError(f"time cannot go on by {seconds!r} seconds")
         self._monotonic += seconds
@@ -49,7 +49,7 @@ class ManualClock:
 
 
 class MemoryPoller:
-    """A `Poller` for fds in memory. It never waits: a wait moves the clock on instead."""
+    """A `Poller` for fds in memory. It never waits: a wait moves the clock forward instead."""
 
     name = "memory"
     never_waits = True
@@ -62,7 +62,7 @@ class MemoryPoller:
         self._interest: dict[int, int] = {}
 
     def add(self, state: Callable[[], int]) -> int:
-        """Open an fd. `state()` says which bits hold. Returns: its number, never used before"""
+        """Open an fd. `state()` returns the bits that apply. Return its number, a new one."""
         self._state[fd := next(self._numbers)] = state
         return fd
 
@@ -90,7 +90,7 @@ class MemoryPoller:
         self._interest.pop(fd, None)
 
     def ready(self) -> list[tuple[int, int]]:
-        """What holds now of what is watched for, in order of registration."""
+        """Return the events that would be reported now, in order of registration."""
         bits = {fd: self._state[fd]() & (i | ERROR | HANGUP) for fd, i in self._interest.items()}
         return [event for event in bits.items() if event[1]]
 
@@ -103,7 +103,7 @@ class MemoryPoller:
             self.clock.advance(timeout_s)
         if len(events) > MAX_EVENTS:
             del events[MAX_EVENTS:]
-            for fd, _ in events:  # their turn comes again after that of the others
+            for fd, _ in events:  # they come again after the others
                 self._interest[fd] = self._interest.pop(fd)
         return events
 
@@ -112,7 +112,7 @@ class MemoryPoller:
 
 
 def os_error(code: int) -> OSError:
-    """What a system call raises."""
+    """Return what a system call raises."""
     return OSError(code, os.strerror(code))
 
 
@@ -136,10 +136,10 @@ class MemorySocket:
         self._faults: dict[tuple[str, int], OSError] = {}
         self._error = 0  # what SO_ERROR would tell
         self._fin_sent = self._fin_received = False
-        self._reset = self._closed = self._lingers = False
-        self._backlog: list[MemorySocket] | None = None  # of a listening socket
-        self._peer: MemorySocket = peer or self
-        self._peer._peer = self
+        self._reset = self.is_closed = self._lingers = False
+        self.backlog: list[MemorySocket] | None = None  # of a listening socket
+        self.peer: MemorySocket = peer or self
+        self.peer.peer = self
 
     def fail(self, call: str, error: OSError, nth: int = 1) -> None:
         """Have the `nth` call of "recv" or "send" from now on (1: the next) raise `error`."""
@@ -150,20 +150,20 @@ class MemorySocket:
         self._reset, self._error = True, code
 
     def _bits(self) -> int:
-        if self._backlog is not None:
-            return READABLE if self._backlog else 0
+        if self.backlog is not None:
+            return READABLE if self.backlog else 0
         if self._reset:
             return READABLE | WRITABLE | HANGUP | (ERROR if self._error else 0)
         bits = READABLE if self.received or self._fin_received else 0
         if self._fin_sent and self._fin_received:
             bits |= HANGUP
-        return bits | (WRITABLE if self._fin_sent or self._peer._room() > 0 else 0)
+        return bits | (WRITABLE if self._fin_sent or self.peer._room() > 0 else 0)
 
     def _room(self) -> int:
-        return BUFFER_BYTES if self._closed else self.buffer_bytes - len(self.received)
+        return BUFFER_BYTES if self.is_closed else self.buffer_bytes - len(self.received)
 
     def _begin(self, call: str) -> None:
-        if self._closed:
+        if self.is_closed:
             raise os_error(errno.EBADF)
         self.calls[call] += 1
         if fault := self._faults.pop((call, self.calls[call]), None):
@@ -188,43 +188,43 @@ class MemorySocket:
             raise os_error(code)
         if self._fin_sent or self._reset:
             raise os_error(errno.EPIPE)
-        if self._peer._closed:
+        if self.peer.is_closed:
             self.reset()  # the bytes are lost, and a RST answers them
             return len(data)
-        taken = min(len(data), self._peer._room())
+        taken = min(len(data), self.peer._room())
         if taken <= 0 < len(data):
             raise os_error(errno.EAGAIN)
-        self._peer.received += data[:taken]
+        self.peer.received += data[:taken]
         return taken
 
     def sendmsg(self, buffers: Iterable[bytes | memoryview]) -> int:
         return self.send(b"".join(buffers))
 
     def shutdown(self, how: int) -> None:
-        if self._reset or self._closed:
+        if self._reset or self.is_closed:
             raise os_error(errno.ENOTCONN)
         if how != socket.SHUT_RD:
-            self._fin_sent = self._peer._fin_received = True
+            self._fin_sent = self.peer._fin_received = True
 
     def close(self) -> None:
         self._poller.remove(self._fd)
-        for end in self._backlog or ():
-            end._peer.reset()
-        if not (self._closed or self._reset or self._peer._closed):
+        for end in self.backlog or ():
+            end.peer.reset()
+        if not (self.is_closed or self._reset or self.peer.is_closed):
             if self._lingers or self.received:  # unread bytes make it a RST, as in a kernel
-                self._peer.reset()
+                self.peer.reset()
             else:
-                self._peer._fin_received = True
-        self._closed = True
+                self.peer._fin_received = True
+        self.is_closed = True
 
     def listen(self, backlog: int) -> None:
-        self._backlog = []
+        self.backlog = []
 
     def accept(self) -> tuple[MemorySocket, Any]:
-        if not self._backlog:
+        if not self.backlog:
             raise os_error(errno.EAGAIN)
-        end = self._backlog.pop(0)
-        return end, end._peer.address
+        end = self.backlog.pop(0)
+        return end, end.peer.address
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         self._lingers |= option == socket.SO_LINGER and level == socket.SOL_SOCKET  # for no time
@@ -237,17 +237,17 @@ class MemorySocket:
         assert not blocking
 
     def fileno(self) -> int:
-        return -1 if self._closed else self._fd
+        return -1 if self.is_closed else self._fd
 
     def getsockname(self) -> Any:
         return self.address
 
     def getpeername(self) -> Any:
-        return self._peer.address
+        return self.peer.address
 
 
-def memory_loop(clock: ManualClock | None = None) -> LoopBase:
-    """A loop for what is in memory. It raises what a callback raises.
+def memory_loop(clock: ManualClock | None = None) -> EventLoop:
+    """Return a loop for fds in memory. It raises what a callback raises.
 
     Its `run()` jumps from timer to timer, and ends in RuntimeError if it would wait for ever.
     """
@@ -257,17 +257,17 @@ def memory_loop(clock: ManualClock | None = None) -> LoopBase:
     return loop
 
 
-def settle(loop: LoopBase) -> None:
+def settle(loop: EventLoop) -> None:
     """Run a memory loop until nothing is left to do now; AssertionError if it never rests."""
     poller = poller_of(loop)
     for _ in range(10_000):
-        if loop._poll_timeout(None) != 0.0 and not poller.ready():
+        if loop.next_timeout() != 0.0 and not poller.ready():
             return
         loop.run_once()
     raise AssertionError(f"the loop spins; ready: {poller.ready()}")
 
 
-def advance(loop: LoopBase, seconds: float) -> None:
+def advance(loop: EventLoop, seconds: float) -> None:
     """Move the clock of a memory loop on by `seconds`; timers fire on the way, each at its time.
 
     Raises: ValueError if `seconds` is negative or not a number
@@ -278,7 +278,7 @@ def advance(loop: LoopBase, seconds: float) -> None:
     until = clock.monotonic() + seconds
     settle(loop)
     # Small steps can add up to a rounding error less than the sum that a timer waits for.
-    while (due := loop._timers.next_due()) is not None and due <= until + 1e-9:
+    while (due := loop.timers.next_due()) is not None and due <= until + 1e-9:
         clock.advance(max(0.0, due - clock.monotonic()))
         clock._monotonic = max(clock._monotonic, due)
         settle(loop)
@@ -286,18 +286,17 @@ def advance(loop: LoopBase, seconds: float) -> None:
     settle(loop)
 
 
-def poller_of(loop: LoopBase) -> MemoryPoller:
-    """Raises: TypeError for a loop that is not in memory"""
-    loop._open()
-    if not isinstance(loop._poller, MemoryPoller):
+def poller_of(loop: EventLoop) -> MemoryPoller:
+    """Return the poller of a memory loop. Raises: TypeError for another loop"""
+    poller = loop.fds.open()
+    if not isinstance(poller, MemoryPoller):
         raise TypeError(f"{loop!r} is not a memory loop: memory_loop() makes one")
-    return loop._poller
+    return poller
 
 
-def is_in_memory(loop: LoopBase) -> bool:
-    """Whether a loop is a memory loop."""
-    loop._open()
-    return isinstance(loop._poller, MemoryPoller)
+def is_in_memory(loop: EventLoop) -> bool:
+    """Return whether a loop is a memory loop."""
+    return isinstance(loop.fds.open(), MemoryPoller)
 
 
 class Pair(NamedTuple):
@@ -308,14 +307,14 @@ class Pair(NamedTuple):
 
 
 def connection_pair(
-    loop: LoopBase | None = None,
+    loop: EventLoop | None = None,
     *,
     clock: ManualClock | None = None,
     buffer_bytes: int = BUFFER_BYTES,
     address: Any = ("127.0.0.1", 80),
     client_address: Any = ("127.0.0.1", 50000),
 ) -> Pair:
-    """Two real `TcpConnection`s, joined in memory; both start paused, as connections do.
+    """Return two real `TcpConnection`s, joined in memory; both start paused, as connections do.
 
     loop: a memory loop; None makes one, with `clock`
     buffer_bytes: both sockets' receive buffers; `conn.socket.buffer_bytes` sets one of them

@@ -1,7 +1,7 @@
 """A network in memory: servers and clients that reach each other by host and port.
 
-Owns: who listens where, and the client and server classes of the network. Must not know what goes
-over its connections.
+Owns: which server listens where, and the client and server classes of the network. Must not know
+what is sent on its connections.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
 from thor.testing.memory import MemorySocket, Pair, memory_loop, os_error, poller_of
 
@@ -26,7 +26,7 @@ class MemoryNetwork:
         them never end; where nothing listens they fail with (socket.error, errno.ECONNREFUSED)
     """
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
+    def __init__(self, loop: EventLoop | None = None) -> None:
         self.loop = loop or memory_loop()
         self.pairs: list[Pair] = []
         self.errors: dict[tuple[str, int], tuple[type[OSError], int] | None] = {}
@@ -37,21 +37,21 @@ class MemoryNetwork:
         self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), {"network": self})
 
     def connect(self, host: str, port: int) -> TcpConnection:
-        """A bare connection to a server here, for a peer that the test itself plays.
+        """Return a bare connection to a server of this network, for a peer that the test plays.
 
         The server accepts it when the loop runs next. Raises: KeyError if nothing listens
         """
-        door, poller = self._door((host, port)), poller_of(self.loop)
-        if door is None or door._backlog is None:
+        listener, poller = self.find_listener((host, port)), poller_of(self.loop)
+        if listener is None or listener.backlog is None:
             raise KeyError((host, port))
         client: Any = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
-        door._backlog.append(MemorySocket(poller, door.address, client))
-        self._clients[client] = TcpConnection(client, door.address, self.loop)
+        listener.backlog.append(MemorySocket(poller, listener.address, client))
+        self._clients[client] = TcpConnection(client, listener.address, self.loop)
         return self._clients[client]
 
-    def _door(self, where: tuple[str, int]) -> MemorySocket | None:
-        door = self.listening.get(where)
-        return None if door is None or door._closed else door
+    def find_listener(self, where: tuple[str, int]) -> MemorySocket | None:
+        listener = self.listening.get(where)
+        return None if listener is None or listener.is_closed else listener
 
 
 def _where(host: str | bytes, port: int | str | None) -> tuple[str, int]:
@@ -64,7 +64,7 @@ class _Client(TcpClient):
 
     network: MemoryNetwork
 
-    def __init__(self, loop: LoopBase | None = None) -> None:
+    def __init__(self, loop: EventLoop | None = None) -> None:
         TcpClient.__init__(self, loop or self.network.loop)
 
     def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
@@ -72,7 +72,7 @@ class _Client(TcpClient):
         attempt = self.loop.call_later(0, self._try, _where(host, port))
         self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
         if timeout is not None:
-            self._timer = self.loop.call_later(timeout, self._timed_out)
+            self._timer = self.loop.call_later(timeout, self._on_timeout)
 
     def _try(self, where: tuple[str, int]) -> None:
         errors = self.network.errors
@@ -80,7 +80,7 @@ class _Client(TcpClient):
         check, in_files = self.check_ip, where[0].startswith("unix:")
         if check is not None and (in_files or not check(where[0])):
             self._fail(AddressRefused(errno.EACCES, "refused by check_ip", where[0]))
-        elif where not in errors and self.network._door(where) is not None:
+        elif where not in errors and self.network.find_listener(where) is not None:
             conn = self.network.connect(*where)
             try:
                 self._send_header(conn.socket)
@@ -102,7 +102,7 @@ class _Server(TcpServer):
         self,
         host: Any,
         port: Any,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         sock: Any = None,
         backlog: int | None = None,
@@ -112,15 +112,15 @@ class _Server(TcpServer):
     ) -> None:
         network = self.network
         where = _where(host, int(port) or next(network._ports))
-        if network._door(where) is not None:
+        if network.find_listener(where) is not None:
             raise os_error(errno.EADDRINUSE)
-        door: Any = MemorySocket(poller_of(network.loop), where, None)
-        network.listening[where] = door
+        listener: Any = MemorySocket(poller_of(network.loop), where, None)
+        network.listening[where] = listener
         TcpServer.__init__(
-            self, None, None, loop or network.loop, sock=door, proxy_protocol=proxy_protocol
+            self, None, None, loop or network.loop, sock=listener, proxy_protocol=proxy_protocol
         )
 
     def _track(self, conn: TcpConnection) -> None:
         end: Any = conn.socket
-        self.network.pairs.append(Pair(self.network._clients.pop(end._peer), conn))
+        self.network.pairs.append(Pair(self.network._clients.pop(end.peer), conn))
         TcpServer._track(self, conn)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from thor.events import EventEmitter
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.tcp import TcpConnection
 from thor.testing.memory import advance
 from thor.testing.peer import Peer, difference, run_until
@@ -52,7 +52,7 @@ class Playbook(Recorder):
     in `expect`, until what is expected has happened.
     """
 
-    def __init__(self, loop: LoopBase) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self.events = []
         self._loop = loop
         self._peers: dict[str, Peer | TcpConnection] = {}

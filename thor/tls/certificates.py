@@ -3,10 +3,10 @@
 Owns: loading a certificate with its key, and the names in it. Must not know connections, nor the
 other settings of a context.
 
-Theory of operation: Python loads certificates and keys from files alone; those that a program has
-in memory go through files that only this user can read, for a moment. The names that a certificate
-is for (RFC 6125: the subject alternative names, nothing else) are read by a reader of DER that
-knows just the way there (RFC 5280 section 4.1).
+Theory of operation: Python loads certificates and keys from files only; those that a program has
+in memory are written to temporary files that only this user can read. The names of a certificate
+(RFC 6125: the subject alternative names, nothing else) are read by a minimal DER parser (RFC 5280
+section 4.1).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 def load_certificate(
     context: ssl.SSLContext, certificate: Pem, key: Pem | None, password: Password
 ) -> None:
-    """Have `context` show `certificate`, followed by those that lead to its authority.
+    """Have `context` present `certificate`, followed by its intermediate certificates.
 
     key: None if it is in the same file
     Raises: OSError if there is no such file; ssl.SSLError, which names the files, if they cannot
@@ -72,7 +72,7 @@ def _path_of(part: Pem, stack: ExitStack) -> str:
 
 
 def _check_path(part: object) -> None:
-    """Raises: ValueError for a PEM, which may be a key: as a path it would be in an error's text"""
+    """Raise ValueError for a PEM, which may be a key: as a path it would be in an error's text."""
     if _is_pem_text(part):
         raise ValueError("a PEM is given as bytes; a str is the path of a file")
 
@@ -82,14 +82,14 @@ def _is_pem_text(part: object) -> bool:
 
 
 def name_of(part: Pem) -> str:
-    """What to call it in a message."""
+    """Return the name of a file in messages."""
     if isinstance(part, bytes) or _is_pem_text(part):
         return "the PEM given"
     return os.fspath(part)
 
 
 def read_pem(part: Pem) -> str:
-    """The text of a PEM file. Raises: OSError; ValueError if it is not text"""
+    """Return the text of a PEM file. Raises: OSError; ValueError if it is not text"""
     if isinstance(part, bytes):
         data = part
     else:
@@ -102,12 +102,12 @@ def read_pem(part: Pem) -> str:
 
 
 def certificate_names(pem: str) -> list[str]:
-    """The DNS names that the first certificate is for, in lower case.
+    """Return the DNS names of the first certificate, in lower case.
 
     Raises: ValueError if there is no certificate, or none that can be read
     """
-    _, found, rest = pem.partition(_BEGIN)
-    body, ended, _ = rest.partition(_END)
+    _, found, remainder = pem.partition(_BEGIN)
+    body, ended, _ = remainder.partition(_END)
     if not found or not ended:
         raise ValueError("no certificate in PEM")
     der = ssl.PEM_cert_to_DER_cert(_BEGIN + body + _END)
@@ -128,7 +128,7 @@ def _dns_names(der: bytes) -> Iterator[bytes]:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The elements of DER that follow each other: tag and content of each."""
+    """Parse consecutive elements of DER: the tag and content of each."""
     at = 0
     while at < len(data):
         header = data[at : at + 2]

@@ -6,10 +6,10 @@ contexts, or what is done about a name.
 Theory of operation: Python's `ssl` decodes the name as ASCII before it calls any callback
 (`_servername_callback` in `_ssl.c`; the same in 3.11 to 3.13). Where that fails it writes a
 traceback to stderr, for each handshake of any client that sends such a name (RFC 6066 section 3
-forbids it). So what a client sends is looked through before OpenSSL gets it. After a
-HelloRetryRequest there is a second hello, which may have another name; anything else that follows
-a hello is not looked at. Nothing here judges a malformed hello. What bounds it is OpenSSL, which
-gets the same bytes at once, and ends the handshake at a hello of 128 KiB.
+forbids it). So the bytes of a client are checked before OpenSSL gets them. After a
+HelloRetryRequest there is a second hello, which may have another name; what follows a hello is not
+checked otherwise. A malformed hello is left to OpenSSL, which gets the same bytes at once, and ends
+the handshake at a hello of 128 KiB.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _EXTENSION = Struct(">HH")
 
 
 class ServerNameCheck:
-    """Look through what one client sends until its hello, or its second one, is complete."""
+    """Checks what one client sends until its hello, or its second one, is complete."""
 
     def __init__(self) -> None:
         self._records = bytearray()
         self._messages = bytearray()
-        self._over = False
+        self._done = False
 
     def feed(self, data: bytes) -> bool:
-        """Take in what was received. Return False if a hello asks for a name that is not ASCII."""
-        if self._over:
+        """Check what was received. Return False if a hello asks for a name that is not ASCII."""
+        if self._done:
             return True
         records = self._records
         records += data
@@ -44,19 +44,19 @@ class ServerNameCheck:
             if records[0] == HANDSHAKE:
                 self._messages += records[5:end]
             elif records[0] != CHANGE_CIPHER_SPEC:  # from here on it is encrypted
-                self._over = True
+                self._done = True
             del records[:end]
         allowed = self._check_hellos()
-        if self._over:
+        if self._done:
             records.clear()
             self._messages.clear()
         return allowed
 
     def _check_hellos(self) -> bool:
         messages = self._messages
-        while len(messages) >= 4 and not self._over:
+        while len(messages) >= 4 and not self._done:
             if messages[0] != CLIENT_HELLO:
-                self._over = True
+                self._done = True
                 break
             end = 4 + _size(messages, 1, 3)
             if len(messages) < end:

@@ -1,67 +1,57 @@
 """One TLS connection.
 
-Owns: the encryption of one connection, either side of it. Must not know certificates, contexts, or
-how it is connected.
+Owns: the events of an encrypted connection, either side of it. Must not know certificates,
+contexts, how bytes are encrypted (`stream.py`), or how it is connected.
 
-Theory of operation. A `TlsConnection` is a `TcpConnection` that reads and writes through `_recv`,
-`_send` and `_sendmsg` of its own. They stand between the connection's states, queue and marks,
-which hold for plain bytes, and two functions like a socket's, `_raw_recv` and `_raw_send`, for
-encrypted ones. These are a socket's, or, for TLS inside TLS, those of the connection that is
-`_below`. OpenSSL works on two buffers in memory, never on the socket, which has these reasons:
-
-- It always has room to write. What the kernel does not take is held here: `_rest` are encrypted
-  bytes, `_held` says how many plain ones they stand for. Those stay in the queue until the last
-  byte has left, so that marks, `bytes_written` and `close()` mean what they say.
-- close_notify can be sent without reading, which OpenSSL does along with it: on a socket, data
-  that has just arrived would be lost.
-- All that one read takes from the kernel is decrypted and delivered at once: nothing waits in
-  OpenSSL where no poller sees it. Where something does (data that came along with the last bytes
-  of the handshake, an end or an error behind data), `_more` says so, and `on_ready` goes on.
-- The alert for a bad record is in a buffer, and can be sent when the connection is given up.
-
-A peer that closes without close_notify has cut the stream off, or somebody else has: that is
-`truncated_error()`, an error, and never `end`. Data before a bad record is delivered first.
+Theory of operation. A `TlsConnection` is a `TcpConnection` whose stream is a `TlsStream`: the
+states, the queue and its marks hold for plain bytes. What differs is that something can be ready
+which no poller reports (`has_unpolled`), that close_notify precedes the FIN, and that an error may
+come with an alert for the peer.
 
 OpenSSL may have to read before it can write (a renegotiation, which only a context of the
-program's own allows). Then it is read although reading is paused, and what comes is held for when
-it resumes: waiting for the socket to be writable would spin, and waiting for the program could be
-for ever.
+program's own allows). Then the connection reads although it is paused, and pushes what comes back:
+waiting for the socket to be writable would spin, and waiting for the program could be for ever.
 """
 
 from __future__ import annotations
 
 import errno
 import socket as socket_module
-import ssl
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
-from thor.loop import LoopBase
+from thor.loop import EventLoop
 from thor.loop.poller import READABLE, WRITABLE
-from thor.tcp.connection import RECV_BYTES, TcpConnection
+from thor.tcp.connection import TcpConnection
+from thor.tcp.sockets import RECV_BYTES
 from thor.tcp.state import CLOSED, OPEN
 from thor.tls.errors import flooded_error, put_in_words, truncated_error
 from thor.tls.lingering_close import LingeringClose
-from thor.tls.records import ENCRYPT_PIECE_BYTES, RECORD_BYTES, pieces
+from thor.tls.stream import TlsStream
 from thor.types import Address
 
-if TYPE_CHECKING:
-    from thor.tls.handshake import Handshake
-    from thor.tls.sessions import Sessions
 
-#: Most encrypted bytes that wait to be sent: a piece, and answers to what the peer asks for.
-MAX_REST_BYTES = 4 * ENCRYPT_PIECE_BYTES
+class ActiveHandshake(Protocol):
+    """The handshake of a connection, while it is under way."""
+
+    def on_ready(self, bits: int, /) -> None:
+        """Handle what the poller reports about the connection's socket."""
+
+    def on_abort(self) -> None:
+        """Handle that the connection was aborted."""
+
+    def fail(self, exc: OSError, /) -> None:
+        """Close the connection: the handshake has failed."""
 
 
 class TlsConnection(TcpConnection):
-    """A TLS connection: a `TcpConnection`, with what was agreed on in the handshake.
+    """A TLS connection: a `TcpConnection`, with the results of the handshake.
 
     `write`, `pause`, `close` and all else count and mean plain bytes. `end_writing()` sends
     close_notify, and so does `close()`. `abort()` does not.
 
     server_name: the name that the client asked for (SNI); at a server, with a context made by
         `server_context` alone. None without one
-    error: the exception that ended the connection: `ssl.SSLEOFError` if it was cut off,
+    error: the exception that ended the connection: `ssl.SSLEOFError` if it was truncated,
         `ssl.SSLError` for a bad record or an alert, `OSError` of the network; else None. Its text
         says what happened
 
@@ -74,361 +64,185 @@ class TlsConnection(TcpConnection):
     error: OSError | None = None
 
     is_encrypted = True
-    _object: ssl.SSLObject | None = None
-    _starved = False
-    _over = False
-    _fault: OSError | None = None
-    _alert = False
-    _notified = False
-    _held = 0
 
     def __init__(
         self,
         sock: socket_module.socket,
         address: Address,
-        loop: LoopBase | None = None,
-        below: TlsConnection | None = None,
+        loop: EventLoop | None = None,
+        lower: TlsStream | None = None,
     ) -> None:
         """sock: connected and non-blocking; the connection owns it from now on.
 
-        below: the connection that this one goes through, for TLS inside TLS; its socket is `sock`
+        lower: what this one is sent through, for TLS inside TLS; its socket is `sock`
         """
-        self._below = below
-        self._more = False
-        self._rest: bytes = b""
-        self._handshake: Handshake | None = None
-        self._keep: tuple[Sessions, Hashable] | None = None
+        self.tls = TlsStream(sock if lower is None else lower)
+        self.handshake: ActiveHandshake | None = None
         TcpConnection.__init__(self, sock, address, loop)
-        self._raw_recv: Callable[[int], bytes] = sock.recv if below is None else below._recv
-        self._raw_send: Callable[[Any], int] = sock.send if below is None else below._send
+        self.stream = self.tls
 
-    def _wrap(self, make: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]) -> ssl.SSLObject:
-        """Begin TLS. make: gives OpenSSL's object for the buffers it reads and writes"""
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._object = secure = make(self._incoming, self._outgoing)
-        self._feed = self._incoming.write
-        self._take = self._outgoing.read
-        self._decrypt: Callable[[int], bytes] = secure.read
-        self._encrypt: Callable[[Any], int] = secure.write
-        return secure
-
-    # -- what was agreed on --------------------------------------------------------------------
+    # -- results of the handshake --------------------------------------------------------------
 
     @property
     def alpn(self) -> str | None:
-        """The protocol that was agreed on (RFC 7301); None without one."""
-        return self._object.selected_alpn_protocol() if self._object is not None else None
+        """The protocol that was negotiated (RFC 7301); None without one."""
+        ssl_object = self.tls.ssl_object
+        return ssl_object.selected_alpn_protocol() if ssl_object is not None else None
 
     @property
     def tls_version(self) -> str | None:
         """`"TLSv1.3"` or `"TLSv1.2"`."""
-        return self._object.version() if self._object is not None else None
+        ssl_object = self.tls.ssl_object
+        return ssl_object.version() if ssl_object is not None else None
 
     @property
     def cipher(self) -> str | None:
         """The cipher suite, as OpenSSL names it."""
-        found = self._object.cipher() if self._object is not None else None
-        return found[0] if found is not None else None
+        ssl_object = self.tls.ssl_object
+        suite = ssl_object.cipher() if ssl_object is not None else None
+        return suite[0] if suite is not None else None
 
     @property
     def session_reused(self) -> bool:
         """Whether an earlier session was resumed."""
-        return self._object is not None and bool(self._object.session_reused)
+        ssl_object = self.tls.ssl_object
+        return ssl_object is not None and bool(ssl_object.session_reused)
 
     @property
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate (DER); None if it sent none. Verified if the context says so."""
-        return self._object.getpeercert(binary_form=True) if self._object is not None else None
+        ssl_object = self.tls.ssl_object
+        return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
 
     @property
     def verified_chain(self) -> list[bytes] | None:
-        """The peer's certificates (DER), its own first, up to one that is trusted.
+        """The peer's certificates (DER), its own first, up to a trusted one.
 
-        None where Python cannot tell (before 3.13), or nothing was verified.
+        None where Python does not have them (before 3.13), or nothing was verified.
         """
-        ask = getattr(self._object, "get_verified_chain", None)
-        if ask is None:
+        get_verified_chain = getattr(self.tls.ssl_object, "get_verified_chain", None)
+        if get_verified_chain is None:
             return None
-        chain: list[bytes] = ask()
+        chain: list[bytes] = get_verified_chain()
         return chain or None
 
     # -- reading -------------------------------------------------------------------------------
 
     def on_ready(self, bits: int) -> None:
-        if self._handshake is not None:
-            self._handshake.ready(bits)
-        elif self._starved:
-            self._read_to_write()
+        """Handle what the poller reports. Called by the loop."""
+        if self.handshake is not None:
+            self.handshake.on_ready(bits)
+        elif self.tls.needs_read:
+            self._read_before_write()
         else:
             TcpConnection.on_ready(self, bits)
-            if self._more or self._below is not None:
-                self._read_on()
+            if self.tls.has_buffered or self.tls.lower_tls is not None:
+                self._read_unpolled()
 
-    def _read_on(self) -> None:
-        """Read what the kernel knows nothing of."""
-        below = self._below
-        while self._more or (below is not None and below._more):
-            if not self._interest & READABLE:
-                break
+    def _read_unpolled(self) -> None:
+        """Read what the poller does not report."""
+        while self.tls.has_unpolled() and self._interest & READABLE:
             TcpConnection.on_ready(self, READABLE)
 
     def pause(self, paused: bool) -> None:
         """Stop (True) or resume (False) `data` events. It holds at once, in any listener."""
         TcpConnection.pause(self, paused)
-        if not paused and (self._more or self._below is not None):
-            self.loop.call_soon(self._read_on)
+        if not paused and (self.tls.has_buffered or self.tls.lower_tls is not None):
+            self.loop.call_soon(self._read_unpolled)
 
-    def _resume(self) -> None:
-        TcpConnection._resume(self)
-        self._read_on()
-
-    def _recv(self, size: int) -> bytes:
-        """Like a socket's `recv`, in plain bytes. Returns: b"" after the peer's close_notify
-
-        Raises: BlockingIOError; ssl.SSLEOFError if the peer closed without one; OSError
-        """
-        if not self._more:
-            raw = self._raw_recv(size)
-            if not raw:
-                raise truncated_error()
-            self._feed(raw)
-        elif self._over:
-            return self._conclude()
-        else:
-            self._more = False
-        try:
-            data = self._decrypt(RECORD_BYTES)
-        except ssl.SSLError as exc:
-            return self._explain(exc, size)
-        if not data:
-            self._over = True
-            return self._conclude()
-        if self._incoming.pending or self._outgoing.pending or self._keep is not None:
-            return self._decrypt_rest(data)
-        return data
-
-    def _decrypt_rest(self, data: bytes) -> bytes:
-        """Decrypt what came together with `data`. Returns: all of it"""
-        found = [data]
-        while data and self._incoming.pending:
-            try:
-                data = self._decrypt(RECORD_BYTES)
-            except ssl.SSLError as exc:
-                self._note(exc)
-                break
-            self._over = not data
-            found.append(data)
-        self._answer()
-        self._more = self._over
-        return b"".join(found)
-
-    def _explain(self, exc: ssl.SSLError, size: int) -> bytes:
-        """There is no data: not yet, or not any more."""
-        self._note(exc)
-        self._answer()
-        if self._over:
-            return self._conclude()
-        if self.write_failed:
-            return self._recv(size)  # what has arrived is read to its end
-        raise _blocked() from None
-
-    def _note(self, exc: ssl.SSLError) -> None:
-        """OpenSSL's verdict on what it has read."""
-        if isinstance(exc, ssl.SSLWantReadError):
-            return
-        self._over = True
-        if not isinstance(exc, ssl.SSLZeroReturnError):
-            self._fault = exc
-            self._alert = self._outgoing.pending > 0
-
-    def _answer(self) -> None:
-        """Send what OpenSSL has written while it read, and keep a ticket that came."""
-        if self._outgoing.pending:
-            try:
-                self._push()
-            except OSError:
-                pass  # whoever reads or writes next is told
-            if len(self._rest) > MAX_REST_BYTES:
-                self._over = True
-                self._fault = flooded_error()
-        if self._keep is not None:
-            self._keep_session(*self._keep)
-
-    def _conclude(self) -> bytes:
-        self._more = True
-        if self._fault is not None:
-            raise self._fault
-        return b""
-
-    def _keep_session(self, sessions: Sessions, key: Hashable) -> None:
-        """Look for a session to resume: after the handshake, and, with TLS 1.3, after each read
-        until there is one. A server sends its tickets when it likes, mostly before its data."""
-        assert self._object is not None
-        once = self._object.version() == "TLSv1.3"
-        if (
-            not sessions.wants(key, self.session_reused, once)
-            or sessions.look(key, self._object.session, once)
-            or not once
-        ):
-            self._keep = None
+    def resume_reading(self) -> None:
+        """Deliver what was pushed back, then read on, unless reading was paused meanwhile."""
+        TcpConnection.resume_reading(self)
+        self._read_unpolled()
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _send(self, data: bytes | memoryview) -> int:
-        """Like a socket's `send`, for plain bytes. What was refused is to be offered again first.
+    def set_interest(self, bits: int) -> None:
+        """Watch the socket for these bits; for reading alone while OpenSSL has to read first."""
+        TcpConnection.set_interest(self, READABLE if self.tls.needs_read else bits)
 
-        Raises: BlockingIOError, OSError
-        """
-        if self._rest or len(data) > RECORD_BYTES:
-            return self._sendmsg([data])
+    def fail_writing(self, exc: OSError | None) -> None:
+        """Send nothing any more; the connection is lost when what has arrived was read."""
+        self.tls.reads_to_end = True
+        TcpConnection.fail_writing(self, exc)
+
+    def _read_before_write(self) -> None:
+        """Read, since OpenSSL has to do so before it can write; data that comes is pushed back."""
         try:
-            size = self._encrypt(data)
-        except ssl.SSLWantReadError:
-            self._starved = True
-            raise _blocked() from None
-        if size < len(data):  # the peer wants smaller records (RFC 6066 section 4, RFC 8449)
-            size += self._seal(memoryview(data)[size:])
-        raw = self._take()
-        try:
-            sent = self._raw_send(raw)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        if sent < len(raw):
-            self._rest = raw[sent:]
-            self._held = size
-            raise _blocked()
-        return size
-
-    def _sendmsg(self, chunks: list[Any]) -> int:
-        """Like `_send`, for a list."""
-        if not self._push():
-            raise _blocked()
-        taken, self._held = self._held, 0
-        for piece in pieces(chunks, taken):
-            sealed = self._seal(memoryview(piece))
-            if not self._push():
-                self._held = sealed
-                break
-            taken += sealed
-            if sealed < len(piece):
-                break
-        if not taken:
-            raise _blocked()
-        return taken
-
-    def _seal(self, piece: memoryview) -> int:
-        """Encrypt `piece`. Returns: how much of it; the rest has to wait for a read"""
-        done = 0
-        while done < len(piece):
-            try:
-                done += self._encrypt(piece[done:])
-            except ssl.SSLWantReadError:
-                self._starved = True
-                break
-        return done
-
-    def _push(self) -> bool:
-        """Send what is encrypted. Returns: whether all of it has left. Raises: OSError"""
-        if self._outgoing.pending:
-            self._rest += self._take()
-        if self._rest:
-            try:
-                self._rest = self._rest[self._raw_send(self._rest) :]
-            except (BlockingIOError, InterruptedError):
-                pass
-        return not self._rest
-
-    def _set_interest(self, bits: int) -> None:
-        if self._starved:
-            bits = READABLE
-        TcpConnection._set_interest(self, bits)
-
-    def _read_to_write(self) -> None:
-        """OpenSSL has to read before it can write; data that comes first is held."""
-        try:
-            data = self._recv(RECV_BYTES)
+            data = self.tls.recv(RECV_BYTES)
         except (BlockingIOError, InterruptedError):
             data = b""
         except OSError as exc:
-            self._on_connection_lost(exc)
+            self.connection_lost(exc)
             return
-        if self._over and not data:
-            self._on_connection_lost(truncated_error())  # it can never be written
+        if self.tls.has_ended and not data:
+            self.connection_lost(truncated_error())  # what is queued can never be sent
             return
         self.bytes_read += len(data)
-        self._unread += data
-        if len(self._unread) > self.high_water:
-            self._on_connection_lost(flooded_error())
+        self.pushed_back += data
+        if len(self.pushed_back) > self.high_water:
+            self.connection_lost(flooded_error())
             return
-        self._starved = False
-        waits = self.read_paused or self._unread or self.read_state is not OPEN
-        self._set_interest(0 if waits else READABLE)
-        if self._unread and not self.read_paused:
-            self.loop.call_soon(self._resume)
+        self.tls.needs_read = False
+        waits = self.read_paused or self.pushed_back or self.read_state is not OPEN
+        self.set_interest(0 if waits else READABLE)
+        if self.pushed_back and not self.read_paused:
+            self.loop.call_soon(self.resume_reading)
         self.flush()
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _on_flushed(self) -> None:
+    def on_flushed(self) -> None:
+        """Send close_notify, then end as a TCP connection does."""
+        if not self.tls.close_notify_sent:
+            self._push_back_buffered()
         try:
-            if not self._send_close_notify():
+            if not self.tls.send_close_notify():
                 self._flush_due = True
-                self._set_interest(self._interest | WRITABLE)
+                self.set_interest(self._interest | WRITABLE)
                 return
         except BrokenPipeError:
-            # All data has left. How the peer took its leave is what it said, which is read next.
-            self._on_write_error(None)
+            # All data was sent. Whether the peer has closed properly is in what is read next.
+            self.fail_writing(None)
             return
         except OSError as exc:
-            self._on_write_error(exc)
+            self.fail_writing(exc)
             return
-        TcpConnection._on_flushed(self)
+        TcpConnection.on_flushed(self)
 
-    def _send_close_notify(self) -> bool:
-        """Send close_notify, also below. Returns: whether it has left. Raises: OSError"""
-        if not self._notified:
-            self._notified = True
-            self._hold_data()
+    def _push_back_buffered(self) -> None:
+        """Take data out of OpenSSL, which would look for a close_notify in its place."""
+        if self.tls.has_buffered and not self.tls.has_ended and self.read_state is OPEN:
             try:
-                assert self._object is not None
-                self._object.unwrap()
-            except ssl.SSLError:
-                pass  # that of the peer is not there yet: it is read like all else
-        return self._push() and (self._below is None or self._below._send_close_notify())
-
-    def _hold_data(self) -> None:
-        """Take data out of OpenSSL's way, which would look for a close_notify instead of it."""
-        if self._more and not self._over and self.read_state is OPEN:
-            try:
-                data = self._recv(RECV_BYTES)
+                data = self.tls.recv(RECV_BYTES)
             except OSError:
                 return
             self.bytes_read += len(data)
-            held, self._unread = self._unread, b""
-            self.unread(held + data)
+            earlier, self.pushed_back = self.pushed_back, b""
+            self.unread(earlier + data)
 
-    def _on_connection_lost(self, exc: OSError | None) -> None:
+    def connection_lost(self, exc: OSError | None) -> None:
+        """End the connection: the peer or the network has ended it, or a record was bad."""
         # An alert says more than the reset that a send met because of it.
-        exc = self._fault or exc
+        exc = self.tls.error or exc
         put_in_words(exc)
         if self.write_state is not CLOSED:
             self.error = exc
-        TcpConnection._on_connection_lost(self, exc)
+        TcpConnection.connection_lost(self, exc)
 
     def _release(self) -> None:
-        if self._handshake is not None:
-            self._handshake.abandoned()
+        if self.handshake is not None:
+            self.handshake.on_abort()
         TcpConnection._release(self)
 
     def _close_socket(self) -> None:
-        last = self if self._below is None else self._below
-        if self._alert or last._alert:
-            LingeringClose(self.loop, self.socket, last._rest)
+        lowest = self.tls.lower_tls or self.tls
+        if self.tls.has_alert or lowest.has_alert:
+            LingeringClose(self.loop, self.socket, lowest.unsent)
             return
-        if self._notified and self.read_state is CLOSED:
-            # Bytes that nobody has read, tickets most of all, make the kernel reset the connection,
-            # and what has just been sent could be lost.
+        if self.tls.close_notify_sent and self.read_state is CLOSED:
+            # Bytes that nobody has read, mostly tickets, make the kernel reset the connection, and
+            # what has just been sent could be lost.
             try:
                 self.socket.recv(RECV_BYTES)
             except OSError:
@@ -436,18 +250,13 @@ class TlsConnection(TcpConnection):
         TcpConnection._close_socket(self)
 
     def on_loop_stopped(self) -> None:
-        self._handshake = None
-        if self.server is not None:
-            self.server.handshaking.discard(self)
+        """Close the socket: the loop was stopped, and nothing is emitted any more."""
+        self.handshake = None
         TcpConnection.on_loop_stopped(self)
 
     def failed(self, exc: BaseException) -> None:
-        """Something raised `exc`: the connection is reset."""
-        if self._handshake is not None:
-            self._handshake.fail(OSError(errno.EPROTO, f"the handshake raised {exc!r}"))
+        """Reset the connection: something raised `exc`."""
+        if self.handshake is not None:
+            self.handshake.fail(OSError(errno.EPROTO, f"the handshake raised {exc!r}"))
         else:
             TcpConnection.failed(self, exc)
-
-
-def _blocked() -> BlockingIOError:
-    return BlockingIOError(errno.EAGAIN, "not now")

@@ -3,10 +3,10 @@
 Owns: how a client's and a server's `ssl.SSLContext` are made, and the defaults. Must not know
 connections, loops, or which certificate is shown to whom (`reload.py`).
 
-Theory of operation: a client verifies the server by the system's roots and its name. Either side
-takes TLS 1.2 and 1.3, of 1.2 those cipher suites that authenticate and have forward secrecy (RFC
-9325 section 4.2), and no renegotiation, which TLS 1.3 has not any more. Everything else is what
-Python sets: the server's order of ciphers counts, and nothing is compressed.
+Theory of operation: a client verifies the server by the system's root certificates and its name.
+Both sides use TLS 1.2 and 1.3, in 1.2 the cipher suites with authentication and forward secrecy
+(RFC 9325 section 4.2), and no renegotiation, which TLS 1.3 no longer has. Everything else is as
+Python sets it: the server's order of ciphers applies, and nothing is compressed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def client_context(
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ciphers: str = CIPHERS,
 ) -> ssl.SSLContext:
-    """Make a context for clients. It reads the system's roots, which takes some milliseconds.
+    """Make a context for clients. This reads the root certificates, which takes milliseconds.
 
-    verify: False accepts any certificate: whoever is in between can read and change everything
+    verify: False accepts any certificate: an attacker in between can read everything
     ca_file: the authorities to trust (PEM), instead of the system's
-    certificate, key: what to show if the server asks; the key may be in the certificate's file
+    certificate, key: what to present if the server asks; the key may be in the certificate's file
     password: of the key, if it is encrypted, or a function that returns it
     alpn: the protocols to offer, the best first (RFC 7301)
     ciphers: those of TLS 1.2, in OpenSSL's notation
@@ -82,7 +82,7 @@ def server_context(
 ) -> ServerContext:
     """Make a context for servers: before workers fork, so that all resume each other's sessions.
 
-    certificate, key: what to show, followed by what leads to its authority; the key may be in the
+    certificate, key: what to present, with the intermediate certificates; the key may be in the
         certificate's file
     certificates: [(certificate, key)], more of them. A client gets the one for the name that it
         asks for, exact or `*.example.com`; the first of all if there is none. Two for the same
@@ -120,8 +120,11 @@ def server_context(
 
 
 def check_context(context: object, *, server_side: bool) -> None:
-    """Raises: TypeError for what is no context; ValueError for one of the other side, as
-    `ssl.create_default_context()` is for a server: no handshake could ever begin"""
+    """Raise TypeError for what is not a context, ValueError for one of the other side.
+
+    `ssl.create_default_context()`, for example, is for clients: no handshake of a server could
+    ever begin.
+    """
     if not isinstance(context, ssl.SSLContext):
         # Its type alone: what it holds may be a key.
         raise TypeError(f"context must be an ssl.SSLContext, not {type(context).__name__}")
@@ -156,9 +159,9 @@ def _protocols(alpn: Iterable[str]) -> list[str]:
 
 
 def _trust(context: ssl.SSLContext, authorities: Pem) -> None:
-    text = read_pem(authorities)
+    pem = read_pem(authorities)
     try:
-        context.load_verify_locations(cadata=text)
+        context.load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as exc:
-        told = f"{name_of(authorities)}: no certificates in PEM"
-        raise ssl.SSLError(ssl.SSL_ERROR_SSL, told) from exc
+        text = f"{name_of(authorities)}: no certificates in PEM"
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, text) from exc

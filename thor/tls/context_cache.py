@@ -1,10 +1,10 @@
 """Contexts that the clients of a loop share.
 
-Owns: those that are made, and those that are being made. Must not know clients.
+Owns: the contexts that were made, and those that are being made. Must not know clients.
 
-Theory of operation: a context that verifies reads all the system's roots: tens of milliseconds, in
-a thread, once for each loop and set of settings. It is kept as long as the loop, and so are the
-sessions that hang on it.
+Theory of operation: a context that verifies reads all the system's root certificates: tens of
+milliseconds, in a thread, once for each loop and set of settings. It is kept as long as the loop,
+and so are the sessions that are stored with it.
 """
 
 from __future__ import annotations
@@ -12,60 +12,60 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, NamedTuple
 
 from thor.tls.context import client_context
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
-
-#: Whether to verify, the protocols to offer, the lowest version.
-ContextKey = tuple[bool, tuple[str, ...], ssl.TLSVersion | None]
-#: Told the context, or why there is none.
-Then = Callable[[ssl.SSLContext | Exception], None]
+    from thor.loop import EventLoop
 
 
-class _Contexts:
-    """Those of one loop. It does not hold the loop."""
+class ContextKey(NamedTuple):
+    """The settings of a context."""
 
-    def __init__(self) -> None:
-        self.made: dict[ContextKey, ssl.SSLContext] = {}
-        self.waiting: dict[ContextKey, list[Then]] = {}
-        self.epoch = -1
-
-    def finish(
-        self, settings: ContextKey, made: ssl.SSLContext | None, failure: Exception | None
-    ) -> None:
-        """The thread is done."""
-        waiting = self.waiting.pop(settings, [])
-        if made is not None:
-            self.made[settings] = made
-        for then in waiting:
-            then(made or failure or RuntimeError("nothing was made"))
+    verify: bool
+    alpn: tuple[str, ...]
+    minimum_version: ssl.TLSVersion | None
 
 
-_of_loops: WeakKeyDictionary[LoopBase, _Contexts] = WeakKeyDictionary()
+#: Called with the context, or with the reason why there is none.
+Then = Callable[[ssl.SSLContext | Exception], object]
 
 
-def shared_context(loop: LoopBase, settings: ContextKey, then: Then) -> None:
-    """Call `then` with the context for `settings`: now if there is one, else when it is made."""
-    contexts = _of_loops.setdefault(loop, _Contexts())
-    made = contexts.made.get(settings)
-    if made is not None:
-        then(made)
+class _Contexts(dict[ContextKey, ssl.SSLContext]):
+    """The contexts of one loop."""
+
+
+class _Pending(dict[ContextKey, list[Then]]):
+    """The contexts that are being made for one loop: what is called when they are."""
+
+    def close(self) -> None:
+        """Forget them: the loop was stopped, and with it the threads that make them."""
+        self.clear()
+
+
+def shared_context(loop: EventLoop, key: ContextKey, then: Then) -> None:
+    """Call `then` with the context for `key`: now if there is one, else when it is made."""
+    context = loop.local.get(_Contexts, _Contexts).get(key)
+    if context is not None:
+        then(context)
         return
-    if contexts.epoch != loop.epoch:  # `stop()` has forgotten those that were being made
-        contexts.epoch = loop.epoch
-        contexts.waiting.clear()
-    waiting = contexts.waiting.setdefault(settings, [])
+    waiting = loop.local.get(_Pending, _Pending).setdefault(key, [])
     waiting.append(then)
     if len(waiting) == 1:
-        loop.run_in_thread(_make, settings, then=partial(contexts.finish, settings))
+        loop.run_in_thread(_make, key, then=partial(_on_made, loop, key))
 
 
-def _make(settings: ContextKey) -> ssl.SSLContext:
-    verify, alpn, minimum_version = settings
-    return client_context(
-        verify=verify, alpn=alpn, minimum_version=minimum_version or ssl.TLSVersion.TLSv1_2
-    )
+def _on_made(
+    loop: EventLoop, key: ContextKey, context: ssl.SSLContext | None, failure: Exception | None
+) -> None:
+    waiting = loop.local.get(_Pending, _Pending).pop(key, [])
+    if context is not None:
+        loop.local.get(_Contexts, _Contexts)[key] = context
+    for then in waiting:
+        then(context or failure or RuntimeError("nothing was made"))
+
+
+def _make(key: ContextKey) -> ssl.SSLContext:
+    minimum_version = key.minimum_version or ssl.TLSVersion.TLSv1_2
+    return client_context(verify=key.verify, alpn=key.alpn, minimum_version=minimum_version)

@@ -92,7 +92,7 @@ class DevelopmentCA:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> DevelopmentCA:
-        """The one that was saved in `folder`. Raises: OSError, RuntimeError"""
+        """Return the authority that was saved in `folder`. Raises: OSError, RuntimeError"""
         found = cls.__new__(cls)
         found._maker = _Maker()
         files = (Path(folder) / "ca.pem", Path(folder) / "ca.key")

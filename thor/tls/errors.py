@@ -1,11 +1,11 @@
-"""What went wrong with TLS, in words.
+"""The errors of TLS, in words.
 
-Owns: the translation of what OpenSSL and the network tell into one line that a person can act on.
+Owns: the translation of errors of OpenSSL and the network into one line that a person can act on.
 Must not know connections or contexts.
 
 Theory of operation: an `ssl.SSLError` has either a verification code (RFC 5280, as X509_V_ERR_*),
-or a reason. Those that hold "alert" are what the peer sent (RFC 8446 section 6.2), the
-others are what this side found. What is in no table is told in OpenSSL's own words.
+or a reason. Reasons with "alert" were sent by the peer (RFC 8446 section 6.2), the others were
+found by this side. An error that is in no table is reported in OpenSSL's own words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import ssl
 
-#: X509_V_ERR_*: what it says of the peer's certificate. The rest is told as OpenSSL puts it.
+#: X509_V_ERR_* to what is wrong with the peer's certificate.
 _VERIFICATION = {
     9: "the peer's certificate is not yet valid",
     10: "the peer's certificate has expired",
@@ -30,10 +30,10 @@ _VERIFICATION = {
     67: "the peer's certificate comes from an authority whose key is too weak",
     68: "the peer's certificate is signed with a digest that is too weak",
 }
-#: Codes where OpenSSL's text says more: the name that was wanted.
+#: Codes whose text from OpenSSL has a detail: the expected name.
 _WITH_DETAIL = {62, 64}
 
-#: How Python tells an error of OpenSSL's. It does not have names for all of them.
+#: How Python formats an error of OpenSSL's. It does not have names for all of them.
 _OPENSSL = re.compile(r"((?:\[[^]]*\] )?(.*)) \(_ssl\.c:\d+\)")
 #: What stands between the reason and OpenSSL's words in the text of `put_in_words`.
 _DETAIL = " (OpenSSL: "
@@ -80,9 +80,9 @@ _REASONS = {
 
 
 def reason_of(exc: BaseException) -> str:
-    """What failed, in one line: for `connect_error` and logs.
+    """Return what failed, in one line: for `connect_error` and logs.
 
-    why: what a handshake or a connection ended with
+    exc: of a handshake or a connection
     """
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _verification_reason(exc)
@@ -98,7 +98,7 @@ def reason_of(exc: BaseException) -> str:
 def put_in_words(exc: OSError | None) -> None:
     """Have the text of a TLS error begin with `reason_of`, and not end with a line of C.
 
-    OpenSSL's words stay in it, and so do its class and attributes, such as `reason`.
+    It keeps OpenSSL's words, its class, and attributes such as `reason`.
     """
     if isinstance(exc, ssl.SSLError) and (found := _OPENSSL.fullmatch(_text_of(exc))):
         exc.strerror = f"{reason_of(exc)}{_DETAIL}{found[1]})"
@@ -112,38 +112,38 @@ def _text_of(exc: OSError) -> str:
 def _verification_reason(exc: ssl.SSLCertVerificationError) -> str:
     code = getattr(exc, "verify_code", 0)
     text = str(getattr(exc, "verify_message", "")).rstrip(".")
-    told = _VERIFICATION.get(code)
-    if told is None:
+    description = _VERIFICATION.get(code)
+    if description is None:
         return f"the peer's certificate was not accepted: {text or exc}"
-    return f"{told} ({text})" if code in _WITH_DETAIL else told
+    return f"{description} ({text})" if code in _WITH_DETAIL else description
 
 
 def truncated_error() -> ssl.SSLEOFError:
-    """The error of a stream that ends without a close_notify (RFC 8446 section 6.1).
+    """Return the error of a stream that ends without a close_notify (RFC 8446 section 6.1).
 
-    Whoever can break the connection can make it: what has come may be less than what was sent.
+    Whoever can break the connection can cause it: less may have arrived than was sent.
     """
     return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer closed without close_notify")
 
 
 def handshake_eof_error() -> ssl.SSLEOFError:
-    """The error of a handshake in which the peer closed the connection."""
+    """Return the error of a handshake in which the peer closed the connection."""
     return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer closed during the handshake")
 
 
 def flooded_error() -> ssl.SSLError:
-    """The error of a peer that makes this side answer, and never reads the answers."""
+    """Return the error of a peer that makes this side answer, and never reads the answers."""
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer does not read the answers that it asks for")
 
 
-def not_ascii() -> ssl.SSLError:
-    """Return the error of a client that asks for what cannot be a name (RFC 6066 section 3)."""
+def non_ascii_name_error() -> ssl.SSLError:
+    """Return the error of a client that asks for an invalid name (RFC 6066 section 3)."""
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer asks for a name that is not ASCII")
 
 
-def plain_bytes() -> ssl.SSLError:
-    """The error of bytes that came before TLS began, and may be anybody's.
+def plain_bytes_error() -> ssl.SSLError:
+    """Return the error of plain bytes that arrived before TLS began.
 
-    They could be an attacker's, to be taken for what came by TLS (CVE-2011-0411).
+    They could be an attacker's, injected to be taken for encrypted data (CVE-2011-0411).
     """
     return ssl.SSLError(ssl.SSL_ERROR_SSL, "plain bytes were received before TLS began")

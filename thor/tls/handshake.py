@@ -1,15 +1,15 @@
 """One handshake.
 
-Owns: the way of a connection from its first byte to its first data, and how long it may take. Must
-not know contexts, nor who waits for the connection.
+Owns: a connection from its first byte to its first data, and how long that may take. Must not know
+contexts, nor who waits for the connection.
 
-Theory of operation: each time the socket is ready, what is there is read, once; OpenSSL is asked to
-go on; what it has written is sent. It is over when it says so and its last byte has left, or when
-something fails; then `done(conn, exc)` is called, once, unless the connection was aborted or the
-loop stopped before. Who gives up a handshake cancels it, and then aborts its connection.
+Theory of operation: each time the socket is ready, what is there is read, once; OpenSSL continues;
+what it has written is sent. The handshake is done when OpenSSL says so and its last byte was sent,
+or when something fails; then `done(conn, exc)` is called, once, unless the connection was aborted
+or the loop stopped before. To give up a handshake, cancel it, and then abort its connection.
 
-A server's handshake begins with the client's first byte: until then a connection costs next to
-nothing. Whoever limits how many there are at a time is asked then (`on_first_byte`).
+A server's handshake begins with the client's first byte: until then a connection costs almost
+nothing. Whoever limits the number of handshakes is asked then (`on_first_byte`).
 """
 
 from __future__ import annotations
@@ -20,65 +20,65 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from thor.loop.poller import READABLE, WRITABLE
-from thor.tcp.connection import RECV_BYTES
+from thor.tcp.sockets import RECV_BYTES
 from thor.tls.client_hello import ServerNameCheck
-from thor.tls.errors import handshake_eof_error, not_ascii, reason_of
+from thor.tls.connection import TlsConnection
+from thor.tls.errors import handshake_eof_error, non_ascii_name_error, reason_of
+from thor.tls.stream import MakeObject
 
 if TYPE_CHECKING:
     from thor.loop import ScheduledEvent
-    from thor.tls.connection import TlsConnection
 
-#: How long a handshake may take, in seconds, where nothing else is said. HAProxy's examples and
-#: Apache (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
+#: How long a handshake may take by default, in seconds. HAProxy's examples and Apache
+#: (mod_reqtimeout) have 5 to 10; a packet that is sent again twice takes 3.
 HANDSHAKE_TIMEOUT_S = 10.0
 
 #: The record of a fatal alert, illegal_parameter (RFC 8446 section 6.2).
 ILLEGAL_PARAMETER = b"\x15\x03\x03\x00\x02\x02\x2f"
 
-#: Makes OpenSSL's object for the buffers that it reads and writes.
-Make = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
-#: Told what comes of it: the connection, and why it failed, if it did.
-Done = Callable[["TlsConnection", OSError | None], None]
+#: Called with the connection, and with why the handshake failed, if it did.
+Done = Callable[[TlsConnection, OSError | None], None]
 
 
 class Handshake:
-    """The handshake of `conn`; it answers for the connection's readiness meanwhile."""
+    """The handshake of `conn`, which passes its readiness to it meanwhile."""
 
     def __init__(
         self,
         conn: TlsConnection,
-        make: Make,
+        make: MakeObject,
         timeout_s: float | None,
         done: Done,
         on_first_byte: Callable[[Handshake], None] | None = None,
-        aborted: Callable[[OSError], None] | None = None,
+        on_aborted: Callable[[OSError], None] | None = None,
     ) -> None:
         """timeout_s: None or 0 is no limit.
 
-        aborted: told, later, if somebody else aborts the connection meanwhile
         on_first_byte: called when the client's first byte is there; it calls `start` or `hold`.
             None: this side is the client, and begins
+        on_aborted: called later, if somebody else aborts the connection meanwhile
         """
         self.conn = conn
         self._make = make
         self._timeout_s = timeout_s
         self._done = done
         self._on_first_byte = on_first_byte
-        self._aborted = aborted
+        self._on_aborted = on_aborted
         self._started = False
-        self._reads = False  # whether it begins with a read: the server's does
-        self._over = False
+        self._held = False
+        self._reads_first = False  # in the next step; a server does from the beginning
+        self._complete = False
         self._names: ServerNameCheck | None = None  # a server's alone
         self._timer: ScheduledEvent | None = None
 
     def begin(self, at_once: bool = True) -> None:
         """Begin, or wait for the client to begin. at_once: False waits until `start` is called"""
         conn = self.conn
-        conn._handshake = self
+        conn.handshake = self
         if self._timeout_s:
-            self._timer = conn.loop.call_later(self._timeout_s, self._late)
+            self._timer = conn.loop.call_later(self._timeout_s, self._on_timeout)
         if self._on_first_byte is not None:
-            conn._set_interest(READABLE)
+            conn.set_interest(READABLE)
         elif at_once:
             self.start()
 
@@ -86,8 +86,8 @@ class Handshake:
         """Begin, after `hold` too."""
         self._started = True
         try:
-            self._reads = self.conn._wrap(self._make).server_side
-            self._names = ServerNameCheck() if self._reads else None
+            self._reads_first = self.conn.tls.start(self._make).server_side
+            self._names = ServerNameCheck() if self._reads_first else None
         except (ssl.SSLError, ValueError, TypeError) as exc:
             self.fail(ssl.SSLError(ssl.SSL_ERROR_SSL, reason_of(exc)))
             return
@@ -95,107 +95,111 @@ class Handshake:
 
     def hold(self) -> None:
         """Wait until `start` is called."""
-        self.conn._set_interest(0)
+        self._held = True
+        self.conn.set_interest(0)
 
-    def ready(self, bits: int) -> None:
-        """The connection's socket is ready."""
+    def is_pending(self) -> bool:
+        """Return whether the handshake was neither completed nor cancelled."""
+        return self.conn.handshake is self
+
+    def on_ready(self, bits: int) -> None:
+        """Handle what the poller reports about the connection's socket."""
         if self._started:
             self._step()
-        elif self._on_first_byte is not None and bits & self.conn._interest:
+        elif self._on_first_byte is not None and bits & READABLE and not self._held:
             self._on_first_byte(self)
         else:
             self.fail(ConnectionResetError(errno.ECONNRESET, "the peer is gone"))
 
     def _step(self) -> None:
-        below = self.conn._below
+        lower = self.conn.tls.lower_tls
         try:
             wanted = self._advance()
-            while wanted == READABLE and below is not None and below._more:
-                wanted = self._advance()  # it has read what no poller tells of
+            while wanted == READABLE and lower is not None and lower.has_buffered:
+                wanted = self._advance()  # the poller does not report what is buffered below
         except OSError as exc:
             self.fail(exc)
             return
         if wanted:
-            self.conn._set_interest(wanted)
+            self.conn.set_interest(wanted)
         else:
             self._succeed()
 
     def _advance(self) -> int:
-        """Do what can be done now. Returns: what to wait for; 0 if it is done. Raises: OSError"""
-        conn = self.conn
-        assert conn._object is not None
-        if not conn._rest:  # else what was written last has still to leave
-            if self._reads:
+        """Do what can be done now. Return what to wait for; 0 if it is done. Raises: OSError"""
+        tls = self.conn.tls
+        assert tls.ssl_object is not None
+        if not tls.unsent:  # else what was written last has to be sent first
+            if self._reads_first:
                 try:
-                    raw = conn._raw_recv(RECV_BYTES)
+                    encrypted = tls.lower.recv(RECV_BYTES)
                 except (BlockingIOError, InterruptedError):
                     return READABLE
-                if not raw:
+                if not encrypted:
                     raise handshake_eof_error()
-                if self._names is not None and not self._names.feed(raw):
-                    conn._outgoing.write(ILLEGAL_PARAMETER)
-                    raise not_ascii()
-                conn._feed(raw)
-            self._reads = True
+                if self._names is not None and not self._names.feed(encrypted):
+                    tls.outgoing.write(ILLEGAL_PARAMETER)
+                    raise non_ascii_name_error()
+                tls.feed(encrypted)
+            self._reads_first = True
             try:
-                conn._object.do_handshake()
-                self._over = True
+                tls.ssl_object.do_handshake()
+                self._complete = True
             except ssl.SSLWantReadError:
                 pass
-        if not conn._push() and not (self._over and self._only_tickets()):
+        if not tls.flush() and not (self._complete and self._only_tickets_left()):
             return WRITABLE
-        return 0 if self._over else READABLE
+        return 0 if self._complete else READABLE
 
-    def _only_tickets(self) -> bool:
-        """Whether what is left to send can wait for the first data: no peer waits for tickets."""
-        secure = self.conn._object
-        assert secure is not None
-        return secure.server_side and secure.version() == "TLSv1.3"
+    def _only_tickets_left(self) -> bool:
+        """Return whether what is unsent can wait for the first data: no peer waits for tickets."""
+        ssl_object = self.conn.tls.ssl_object
+        assert ssl_object is not None
+        return ssl_object.server_side and ssl_object.version() == "TLSv1.3"
 
     def _succeed(self) -> None:
-        conn = self.conn
+        conn, tls = self.conn, self.conn.tls
         self.cancel()
-        conn._set_interest(0)
-        conn._more = conn._incoming.pending > 0  # data that came along
-        if conn._keep is not None and conn.tls_version != "TLSv1.3":
-            conn._keep_session(*conn._keep)
+        conn.set_interest(0)
+        tls.has_buffered = tls.incoming.pending > 0  # data that came along
+        if conn.tls_version != "TLSv1.3":
+            tls.store_session()
         self._done(conn, None)
 
     def fail(self, exc: OSError) -> None:
-        """Close the connection; but the peer gets the alert first, if OpenSSL has written one."""
-        conn = self.conn
-        if conn._handshake is not self:
+        """Close the connection, after the alert to the peer if OpenSSL has written one."""
+        conn, tls = self.conn, self.conn.tls
+        if not self.is_pending():
             return
         self.cancel()
-        if conn._keep is not None:
-            sessions, key = conn._keep
-            sessions.drop(key)
-        if conn._object is not None and conn._outgoing.pending:
-            conn._alert = isinstance(exc, ssl.SSLError)
+        if tls.session_entry is not None:
+            tls.session_entry.drop()
+        if tls.ssl_object is not None and tls.outgoing.pending:
+            tls.has_alert = isinstance(exc, ssl.SSLError)
             try:
-                conn._push()
+                tls.flush()
             except OSError:
-                conn._alert = False
+                tls.has_alert = False
         try:
-            conn._on_connection_lost(exc)
+            conn.connection_lost(exc)
         finally:
             self._done(conn, exc)
 
-    def _late(self) -> None:
-        limit = f"the TLS handshake took more than {self._timeout_s:g} s"
-        self.fail(TimeoutError(errno.ETIMEDOUT, limit))
+    def _on_timeout(self) -> None:
+        text = f"the TLS handshake took more than {self._timeout_s:g} s"
+        self.fail(TimeoutError(errno.ETIMEDOUT, text))
 
-    def abandoned(self) -> None:
-        """Somebody has aborted the connection."""
+    def on_abort(self) -> None:
+        """Handle that somebody has aborted the connection."""
         self.cancel()
-        if self._aborted is not None:
+        if self._on_aborted is not None:
             exc = ConnectionAbortedError(errno.ECONNABORTED, "aborted during the TLS handshake")
-            self.conn.loop.call_soon(self._aborted, exc)
+            self.conn.loop.call_soon(self._on_aborted, exc)
 
     def cancel(self) -> None:
-        """Be over: the connection goes on without."""
-        self.conn._handshake = None
-        self._names = None  # what it keeps may be large, and an error's traceback may keep us
+        """End the handshake: the connection goes on without it."""
+        self.conn.handshake = None
+        self._names = None  # it may be large, and an error's traceback may keep this object
         if self._timer is not None:
             self._timer.delete()
             self._timer = None

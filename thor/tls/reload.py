@@ -1,19 +1,19 @@
-"""A server's context that can be renewed while connections use it.
+"""A server's context that can be reloaded while connections use it.
 
-Owns: the certificates of a server, which of them a client gets, and when they are loaded anew. Must
-not know connections or loops, nor what else a context is set to.
+Owns: the certificates of a server, which of them a client gets, and when they are reloaded. Must
+not know connections or loops, nor the other settings of a context.
 
-Theory of operation. OpenSSL's contexts can be added to, but nothing can be taken away, and the keys
-of session tickets are made with the context. So there are *generations*: sets of contexts, one for
-each set of names. The first generation's default one is the `ServerContext` itself; a reload makes
-new ones, and when all has gone well, handshakes begin with those. Connections keep what they have.
+Theory of operation. Certificates can be added to OpenSSL's contexts, but not removed, and the keys
+of session tickets are made with the context. So a reload makes a new *set* of contexts, one for
+each set of names. The default context of the first set is the `ServerContext` itself; when a reload
+has succeeded, new handshakes use the new set. Connections keep their context.
 
-Ticket keys: who has them reads every session that was resumed with them, later too, so they live
-for 12 hours. A generation made before a fork has the same keys in all workers; after that each
-worker's are its own, and a ticket is good for the worker that made it.
+Ticket keys: whoever has them can decrypt every session that was resumed with them, later too, so
+they are used for 12 hours. A set made before a fork has the same keys in all workers; after that
+each worker has its own, and a ticket is valid for the worker that made it.
 
-Files are looked at from time to time, when handshakes begin; whoever runs a loop asks `reload_due`,
-and then calls `refresh` in a thread. A file that is broken, or not yet complete, changes nothing.
+Files are checked at intervals, when handshakes begin: the server asks `reload_due`, and then calls
+`refresh` in a thread. A file that is broken, or incomplete, changes nothing.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from thor.tls.certificates import (
 
 log = logging.getLogger("thor.tls")
 
-#: How often files are looked at, in seconds.
+#: The interval at which files are checked, in seconds.
 CHECK_S = 5.0
 #: How long the keys of session tickets are used, in seconds.
-KEYS_S = 12 * 3600.0
+TICKET_KEYS_S = 12 * 3600.0
 
-#: Which file it was, and in what state.
-_Seen = list[tuple[int, int, int, int] | None]
+#: For each file its device, inode, size and time of modification; None if it cannot be read.
+_FileStates = list[tuple[int, int, int, int] | None]
 
 
 class NamedObject(ssl.SSLObject):
-    """OpenSSL's object for one connection, and the name that the client asked for."""
+    """OpenSSL's object for one connection, with the name that the client requested."""
 
-    asked_name: str | None = None
+    requested_name: str | None = None
 
 
 class ServerContext(ssl.SSLContext):
     """A server's context, made by `server_context`.
 
-    It is changed by `reload()` alone: what is set on it otherwise is lost with the next one. What
-    `server_context` has no name for is for its `configure`.
+    Only `reload()` changes it: other changes are lost with the next one. Settings that
+    `server_context` has no parameter for are for its `configure`.
     """
 
     def __new__(cls, *args: Any) -> ServerContext:
@@ -78,25 +78,25 @@ class ServerContext(ssl.SSLContext):
         parts = [part for pair in certificates for part in pair if part is not None]
         self._files = [p for p in (*parts, *more_files) if not isinstance(p, bytes)]
         self._check_at: float | None = None
-        self._renew_at = 0.0
-        self._complaint = ""
-        self._seen = self._look()
-        self._generation = _ContextSet(self, self._certificates, password, prepare)
+        self._reload_at = 0.0
+        self._last_failure = ""
+        self._loaded_states = self._file_states()
+        self._context_set = _ContextSet(self, self._certificates, password, prepare)
 
     def reload(self) -> None:
-        """Load the files anew, with new keys for session tickets; connections go on as they are.
+        """Load the files again, with new keys for session tickets; existing connections go on.
 
-        Raises: OSError, ssl.SSLError, ValueError; then all stays as it was
+        Raises: OSError, ssl.SSLError, ValueError; then nothing has changed
         """
-        seen = self._look()
+        states = self._file_states()
         default = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made = _ContextSet(default, self._certificates, self._password, self._prepare)
-        self._generation, self._seen, self._check_at = made, seen, None
+        self._context_set, self._loaded_states, self._check_at = made, states, None
 
     def reload_due(self, now: float) -> bool:
-        """Whether it is time for `refresh`. now: in seconds, of a clock that never goes back"""
+        """Return whether `refresh` should be called. now: monotonic seconds"""
         if self._check_at is None:  # asked for the first time, or the first after a reload
-            self._renew_at = now + KEYS_S
+            self._reload_at = now + TICKET_KEYS_S
         elif now < self._check_at:
             return False
         first = self._check_at is None
@@ -104,46 +104,46 @@ class ServerContext(ssl.SSLContext):
         return not first
 
     def refresh(self, now: float) -> bool:
-        """Reload if a file has changed, or the keys are old. It blocks.
+        """Reload if a file has changed, or the keys are old. This blocks.
 
-        now: as of `reload_due`
-        Returns: whether it has. What fails is logged, and all stays as it was.
+        now: that of `reload_due`
+        Returns: whether it has reloaded. A failure is logged, and changes nothing.
         """
-        if self._look() == self._seen and now < self._renew_at:
+        if self._file_states() == self._loaded_states and now < self._reload_at:
             return False
         try:
             self.reload()
         except (OSError, ValueError) as exc:
-            complaint = str(exc)
-            if complaint != self._complaint:
-                log.warning("the certificates stay as they are: %s", complaint)
-            self._complaint = complaint
+            failure = str(exc)
+            if failure != self._last_failure:
+                log.warning("the certificates stay as they are: %s", failure)
+            self._last_failure = failure
             return False
-        self._complaint = ""
+        self._last_failure = ""
         return True
 
-    def _look(self) -> _Seen:
-        return [_state_of(file) for file in self._files]
+    def _file_states(self) -> _FileStates:
+        return [_file_state(file) for file in self._files]
 
     # -- what is done with a context -------------------------------------------------------------
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """As of `ssl.SSLContext`, with the present certificates."""
-        context = self._generation.default
+        """Wrap as `ssl.SSLContext` does, with the present certificates."""
+        context = self._context_set.default
         if context is self:
             return ssl.SSLContext.wrap_bio(self, *args, **kwargs)
         return context.wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """As of `ssl.SSLContext`, with the present certificates."""
-        context = self._generation.default
+        """Wrap as `ssl.SSLContext` does, with the present certificates."""
+        context = self._context_set.default
         if context is self:
             return ssl.SSLContext.wrap_socket(self, *args, **kwargs)
         return context.wrap_socket(*args, **kwargs)
 
 
 class _ContextSet:
-    """The contexts made at one time: `default`, and those for other names."""
+    """The contexts of one load: `default`, and those for other names."""
 
     def __init__(
         self,
@@ -171,12 +171,12 @@ class _ContextSet:
     def _choose(
         self, secure: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
     ) -> None:
-        """OpenSSL's call: the client asks for `name`. An exception would end the handshake."""
+        """Choose the context for `name`. OpenSSL calls this; it must not raise."""
         if name is None:
             return
         name = name.lower()
         if isinstance(secure, NamedObject):
-            secure.asked_name = name
+            secure.requested_name = name
         by_name = self._by_name
         context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
         if context is not None and context is not self.default:
@@ -190,7 +190,7 @@ def _names_in(certificate: Pem) -> list[str]:
         raise ValueError(f"{name_of(certificate)}: {exc}") from None
 
 
-def _state_of(file: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
+def _file_state(file: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
     try:
         found = os.stat(file)
     except OSError:

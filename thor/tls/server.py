@@ -3,11 +3,11 @@
 Owns: how many handshakes a server has under way, and what becomes of those that fail. Must not
 know how a connection encrypts, nor how it is accepted.
 
-Theory of operation: a connection is the server's from the moment it is accepted, so that it counts,
-and ends with the server; the program gets it after the handshake. A handshake is the most that a
-stranger can make a server do: half a millisecond, and some ten kilobytes. So only so many are under
-way at a time. Those that come on top have sent their first bytes and wait, in order; their time
-runs. A connection that is silent takes no place.
+Theory of operation: a connection belongs to the server from the moment it is accepted, so that it
+is counted, and ends with the server; the program gets it after the handshake. A handshake is the
+most work that an unauthenticated client can cause: half a millisecond, and some ten kilobytes. So
+only a limited number is under way at a time. Further clients that have sent their first bytes wait,
+in order, while their timeout runs. A silent connection does not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thor.events import EventEmitter
-from thor.tcp.connection import TcpConnection, hand_over
+from thor.tcp.connect_event import emit_connect
+from thor.tcp.connection import TcpConnection
 from thor.tcp.server import TcpServer
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
@@ -31,12 +32,13 @@ from thor.tls.start_tls import StartTls
 from thor.types import Address
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
     from thor.tcp.proxy_protocol import ProxyHeader
+    from thor.tcp.transport import TrackedConnection
 
 log = logging.getLogger("thor.tls")
 
-#: Most handshakes at a time, where nothing else is said: half a second's work.
+#: Most handshakes at a time by default: half a second of work.
 MAX_HANDSHAKES = 1024
 
 
@@ -48,7 +50,7 @@ class TlsServer(TcpServer):
     Emits, beside what a TcpServer emits:
         connect(conn: TlsConnection): after the handshake; the connection is paused.
         tls_error(address: Address, exc: OSError): a handshake failed: `ssl.SSLError`, or an error
-            of the network, or TimeoutError; its text says what happened. The connection is gone.
+            of the network, or TimeoutError; its text says what happened. The connection is closed.
             If nobody listens it is logged.
     """
 
@@ -58,7 +60,7 @@ class TlsServer(TcpServer):
         self,
         host: str | bytes | None,
         port: int | str | None,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         context: ssl.SSLContext,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S,
@@ -79,14 +81,14 @@ class TlsServer(TcpServer):
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.max_handshakes = max_handshakes
-        self._handshakes: set[TlsConnection] = set()
+        self._handshakes: set[TrackedConnection] = set()
         self._waiting: deque[Handshake] = deque()
         TcpServer.__init__(self, host, port, loop, **more)
 
-    def _open(
+    def open_connection(
         self, sock: socket_module.socket, address: Address, header: ProxyHeader | None
     ) -> None:
-        conn = self._take(TlsConnection, sock, address, header)
+        conn = self._make_connection(TlsConnection, sock, address, header)
         if conn is None:
             return
         self.handshaking.add(conn)
@@ -94,10 +96,10 @@ class TlsServer(TcpServer):
         Handshake(
             conn, make, self.handshake_timeout, self._handshake_done, self._on_first_byte
         ).begin()
-        renew(self.context, self.loop)
+        reload_if_due(self.context, self.loop)
 
     def _on_first_byte(self, handshake: Handshake) -> None:
-        """A client has begun."""
+        """Start a handshake, or hold it: its client has sent the first bytes."""
         if len(self._handshakes) < self.max_handshakes:
             self._handshakes.add(handshake.conn)
             handshake.start()
@@ -107,38 +109,39 @@ class TlsServer(TcpServer):
 
     def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         self.handshaking.discard(conn)
-        self._made_room(conn)
+        self._end_handshake(conn)
         if exc is None:
-            _note_name(conn)
+            _set_server_name(conn)
             self._emit_connect(conn)
         elif not self.emit("tls_error", conn.address, exc):
             log.info("no TLS with %r: %s", conn.address, reason_of(exc))
 
-    def _made_room(self, conn: TlsConnection) -> None:
+    def _end_handshake(self, conn: TrackedConnection) -> None:
         if conn in self._handshakes:
             self._handshakes.discard(conn)
-            self.loop.call_soon(self._admit)
+            self.loop.call_soon(self._start_waiting)
 
-    def _admit(self) -> None:
-        """Let those that wait begin."""
+    def _start_waiting(self) -> None:
+        """Start the handshakes that wait, as many as there is room for."""
         while self._waiting and len(self._handshakes) < self.max_handshakes:
             handshake = self._waiting.popleft()
-            if handshake.conn._handshake is handshake:
+            if handshake.is_pending():
                 self._on_first_byte(handshake)
 
-    def _on_closed(self, conn: Any) -> None:
-        self.handshaking.discard(conn)
-        self._made_room(conn)
-        TcpServer._on_closed(self, conn)
+    def on_connection_closed(self, conn: TrackedConnection) -> None:
+        """Count `conn` no longer, nor its handshake: it has closed."""
+        self._end_handshake(conn)
+        TcpServer.on_connection_closed(self, conn)
 
     def on_loop_stopped(self) -> None:
+        """Forget the handshakes: the loop was stopped, and has closed the connections."""
         self._handshakes.clear()
         self._waiting.clear()
         TcpServer.on_loop_stopped(self)
 
 
 class TlsAcceptance(EventEmitter):
-    """TLS on a connection that was accepted, on its way. Made by `accept_tls`.
+    """TLS that is beginning on an accepted connection. Made by `accept_tls`.
 
     error: the exception behind `connect_error`
 
@@ -146,7 +149,7 @@ class TlsAcceptance(EventEmitter):
         connect(conn: TlsConnection): the handshake is done; the connection is paused. If nobody
             listens, or a listener raises, it is aborted.
         connect_error(errtype: type, error): it failed: `ssl.SSLError` and the reason, a `str`, or
-            `socket.error` and an errno. The connection is gone.
+            `socket.error` and an errno. The connection is closed.
     """
 
     emits = frozenset(("connect", "connect_error"))
@@ -160,7 +163,7 @@ class TlsAcceptance(EventEmitter):
         self._start_tls: StartTls | None = StartTls(conn, self._start_handshake, self._fail)
 
     def cancel(self) -> None:
-        """Give up: the connection is reset, and nothing is emitted."""
+        """Cancel: reset the connection, and emit nothing."""
         start_tls, self._start_tls = self._start_tls, None
         if start_tls is not None:
             start_tls.cancel()
@@ -173,20 +176,20 @@ class TlsAcceptance(EventEmitter):
         self._start_tls = None
         make = partial(_make, self._context)
         self._handshake = Handshake(
-            conn, make, self._timeout, self._handshake_done, aborted=self._aborted
+            conn, make, self._timeout, self._handshake_done, on_aborted=self._on_aborted
         )
         self._handshake.begin()
-        renew(self._context, conn.loop)
+        reload_if_due(self._context, conn.loop)
 
     def _handshake_done(self, conn: TlsConnection, exc: OSError | None) -> None:
         self._handshake = None
         if exc is None:
-            _note_name(conn)
-            hand_over(self, conn)
+            _set_server_name(conn)
+            emit_connect(self, conn)
         else:
             self._fail(exc)
 
-    def _aborted(self, exc: OSError) -> None:
+    def _on_aborted(self, exc: OSError) -> None:
         if self._handshake is not None:
             self._handshake = None
             self._fail(exc)
@@ -195,10 +198,10 @@ class TlsAcceptance(EventEmitter):
         self._start_tls = None
         self.error = exc
         if isinstance(exc, ssl.SSLError):
-            told = self.emit("connect_error", ssl.SSLError, reason_of(exc))
+            has_listener = self.emit("connect_error", ssl.SSLError, reason_of(exc))
         else:
-            told = self.emit("connect_error", socket_module.error, exc.errno)
-        if not told:
+            has_listener = self.emit("connect_error", socket_module.error, exc.errno)
+        if not has_listener:
             log.info("TLS could not be started: %s", reason_of(exc))
 
 
@@ -207,14 +210,14 @@ def accept_tls(
     context: ssl.SSLContext,
     timeout: float | None = HANDSHAKE_TIMEOUT_S,
 ) -> TlsAcceptance:
-    """Make TLS, as the server, on a connection that is there (STARTTLS).
+    """Begin TLS, as the server, on an existing connection (STARTTLS).
 
-    What was written on `conn` is sent before, plain. After this call nothing is emitted on it any
-    more: the connection that `connect` brings takes its place, at its server too.
-    conn: another TlsConnection is good too
+    What was written on `conn` is sent before, unencrypted. After this call nothing is emitted on it
+    any more: the connection of the `connect` event replaces it, at its server too.
+    conn: may be a TlsConnection
     context: `server_context()` makes one
     timeout: how long the client may take, in seconds; None or 0 is no limit
-    Returns: the emitter of what comes of it
+    Returns: the emitter of the result
     Raises: ValueError if the program has closed `conn`, or for a client's context; TypeError
     """
     check_context(context, server_side=True)
@@ -227,13 +230,13 @@ def _make(
     return context.wrap_bio(incoming, outgoing, server_side=True)
 
 
-def _note_name(conn: TlsConnection) -> None:
-    secure = conn._object
-    if isinstance(secure, NamedObject):
-        conn.server_name = secure.asked_name
+def _set_server_name(conn: TlsConnection) -> None:
+    ssl_object = conn.tls.ssl_object
+    if isinstance(ssl_object, NamedObject):
+        conn.server_name = ssl_object.requested_name
 
 
-def renew(context: ssl.SSLContext, loop: LoopBase) -> None:
-    """Have the files of a context looked at, in a thread, if it is time to."""
+def reload_if_due(context: ssl.SSLContext, loop: EventLoop) -> None:
+    """Have a thread check the files of a context, if that is due."""
     if isinstance(context, ServerContext) and context.reload_due(loop.now):
         loop.run_in_thread(context.refresh, loop.now)

@@ -2,22 +2,22 @@
 
 Owns: the socket, and the datagrams that wait until the kernel has room. Must not know names.
 
-Theory of operation. *Receiving*: a socket that is readable is read until it is empty, but only so
-many datagrams a turn, so that a flood of them does not starve the rest. Whether the endpoint is
-paused is looked at before each.
+Theory of operation. *Receiving*: a readable socket is read until it is empty, but only so many
+datagrams a turn, so that a flood of them does not starve the rest. The endpoint may be paused
+between any two.
 
-*Sending*: the kernel is called at once, since datagrams cannot leave together. Where it has no room
-they queue, a bounded number of them, until the socket is writable.
+*Sending*: the kernel is called at once, since datagrams cannot be sent together. Where it has no
+room they are queued, a bounded number of them, until the socket is writable.
 
-Some facts with_address the errors of Linux, and what they mean for us:
+Some facts about the errors of Linux, and what they mean for us:
 
-- What ICMP says of a datagram waits in the socket's error queue, with the address that the
-  datagram was for. It is also what the next call on the socket fails with, whatever that call is
-  for: a send that fails is therefore tried again when there was something in that queue.
+- An ICMP error waits in the socket's error queue, with the address that the datagram was for. The
+  next call on the socket fails with it too, whatever that call is for: a send that fails is
+  therefore tried again if there was something in that queue.
 - While there is something in it the poller reports ERROR, asked for or not, so it is always
   emptied, paused or not.
-- A datagram that is too large is in that queue too, besides the failure of its send: it is told
-  once.
+- A datagram that is too large is in that queue too, besides the failure of its send: it is
+  reported once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import os
 import socket as socket_module
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from thor.binding import with_address
 from thor.loop import EventSource
@@ -36,49 +37,77 @@ from thor.loop.poller import ERROR, HANGUP, READABLE, WRITABLE
 from thor.types import Address
 
 if TYPE_CHECKING:
-    from thor.udp.endpoint import UdpEndpoint
+    from thor.loop import EventLoop
 
 log = logging.getLogger("thor.udp")
 
-#: Most datagrams, or errors, that are taken from one socket in one turn.
+#: Most datagrams, or errors, that are read from one socket in one turn.
 BATCH = 64
 #: No datagram is longer, so none is cut off.
-DATAGRAM_BUFFER_BYTES = 64 * 1024
-#: How often a send is tried while what stands in its way are the errors of others.
-SEND_TRIES = 4
-#: The call is to be made again, when the poller says so.
-_LATER = (BlockingIOError, InterruptedError)
+RECV_BYTES = 64 * 1024
+#: How often a send is tried while it fails with the errors of other datagrams.
+MAX_SEND_TRIES = 4
+#: The errors of a call that would block.
+_BLOCKED = (BlockingIOError, InterruptedError)
 #: Reads the error queue; 0 where there is none.
 _ERROR_QUEUE: int = getattr(socket_module, "MSG_ERRQUEUE", 0)
-#: What is in it beside what a program asked the kernel to tell of each datagram: IP_RECVERR and
-#: IPV6_RECVERR, which Python has no names for.
-_ERRORS = {(socket_module.IPPROTO_IP, 11), (socket_module.IPPROTO_IPV6, 25)}
-#: Which of the errors are ICMP's: `ee_origin` of linux/errqueue.h, for IPv4 and IPv6.
-_ICMP = {2, 3}
+#: The messages in it that are errors: IP_RECVERR and IPV6_RECVERR, which Python has no names for.
+_ERROR_MESSAGES = {(socket_module.IPPROTO_IP, 11), (socket_module.IPPROTO_IPV6, 25)}
+#: `ee_origin` of linux/errqueue.h: ICMP, ICMPv6.
+_ICMP_ORIGINS = {2, 3}
+
+
+class ChannelHost(Protocol):
+    """The endpoint that a channel belongs to."""
+
+    loop: EventLoop
+    max_queued: int
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has an address of its own."""
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether datagrams are received: it has started, and is not paused."""
+
+    def emit(self, event: str, /, *args: object) -> bool:
+        """Emit `datagram(data, host, port)`."""
+
+    def count_dropped(self) -> None:
+        """Count a datagram that was dropped for want of room."""
+
+    def report_error(self, exc: OSError, level: int = logging.WARNING, /) -> None:
+        """Emit `socket_error` after the current callback, or log it at `level`."""
+
+    def shutdown(self) -> None:
+        """Send and receive no more."""
+
+    def on_loop_stopped(self) -> None:
+        """Forget the channels: the loop was stopped."""
 
 
 class Channel(EventSource):
-    """A non-blocking socket that `endpoint` sends and receives with; it owns it from now on."""
+    """A non-blocking socket of an endpoint; the channel owns it from now on."""
 
-    def __init__(self, endpoint: UdpEndpoint, sock: socket_module.socket) -> None:
+    def __init__(self, endpoint: ChannelHost, sock: socket_module.socket) -> None:
         EventSource.__init__(self, endpoint.loop)
         self.socket = sock
         self.queue: deque[tuple[bytes, Address]] = deque()
-        self.sendto: Any = sock.sendto
-        self._recvfrom = sock.recvfrom
+        self.sendto: Callable[[bytes, Address], int] = sock.sendto
+        self.recvfrom = sock.recvfrom
         self._endpoint = endpoint
         try:
-            self._register(sock.fileno(), 0)
+            self.watch_fd(sock.fileno(), 0)
         except BaseException:
             sock.close()
             raise
-        self.watch()
+        self.update_interest()
 
-    def watch(self) -> None:
-        """Have the loop watch for what there is something to do with_address."""
-        endpoint = self._endpoint
-        readable = 0 if endpoint._paused or endpoint._starting else READABLE
-        self._set_interest(readable | (WRITABLE if self.queue else 0))
+    def update_interest(self) -> None:
+        """Watch the socket for what there is to do: receiving, and sending what is queued."""
+        readable = READABLE if self._endpoint.is_receiving else 0
+        self.set_interest(readable | (WRITABLE if self.queue else 0))
 
     def close(self) -> None:
         """Send and receive no more."""
@@ -87,13 +116,15 @@ class Channel(EventSource):
         self.loop.close_later(self.socket)
 
     def on_loop_stopped(self) -> None:
+        """Close the socket: the loop was stopped."""
         EventSource.on_loop_stopped(self)
         self.socket.close()
         self._endpoint.on_loop_stopped()
 
     def on_ready(self, bits: int) -> None:
+        """Receive, send what is queued, and report errors."""
         if bits & (ERROR | HANGUP):
-            self._look_after(bits)
+            self._handle_error(bits)
         if bits & READABLE:
             self._receive()
         if bits & WRITABLE and self.queue:
@@ -101,17 +132,17 @@ class Channel(EventSource):
 
     def _receive(self) -> None:
         endpoint = self._endpoint
-        recvfrom = self._recvfrom
+        recvfrom = self.recvfrom
         for _ in range(BATCH):
-            if endpoint._paused:
+            if not endpoint.is_receiving:
                 return
             try:
-                data, address = recvfrom(DATAGRAM_BUFFER_BYTES)
-            except _LATER:
+                data, address = recvfrom(RECV_BYTES)
+            except _BLOCKED:
                 return
             except OSError as exc:
-                if not self._take_errors():
-                    endpoint._fail(exc)
+                if not self._read_errors():
+                    endpoint.report_error(exc)
                 return
             if len(address) == 4 and address[3]:
                 # A link-local address means nothing without its interface.
@@ -122,79 +153,81 @@ class Channel(EventSource):
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, data: bytes, address: Address) -> bool:
-        """Send, or queue. Returns: False if there was no room"""
+        """Send, or queue. Return False if there was no room."""
         if not self.queue:
-            failure = self._try(data, address)
-            if not isinstance(failure, _LATER):
-                return failure is None or self._lose(failure, address)
+            failure = self._try_send(data, address)
+            if not isinstance(failure, _BLOCKED):
+                return failure is None or self._report_unsent(failure, address)
         endpoint = self._endpoint
         if len(self.queue) >= endpoint.max_queued:
-            return endpoint._refuse()
+            endpoint.count_dropped()
+            return False
         self.queue.append((data, address))
-        self.watch()
+        self.update_interest()
         return True
 
-    def _try(self, data: bytes, address: Address) -> OSError | None:
-        """Send. Returns: what was wrong with this datagram, not with earlier ones"""
+    def _try_send(self, data: bytes, address: Address) -> OSError | None:
+        """Send. Return the error of this datagram, not of earlier ones; None if it was sent."""
         failure = None
-        for _ in range(SEND_TRIES):
+        for _ in range(MAX_SEND_TRIES):
             try:
                 self.sendto(data, address)
                 return None
             except OSError as exc:
                 failure = exc
-            if isinstance(failure, _LATER) or not self._take_errors():
+            if isinstance(failure, _BLOCKED) or not self._read_errors():
                 break
         return failure
 
-    def _lose(self, failure: OSError, address: Address) -> bool:
-        """A datagram could not be sent. Returns: False if it was for want of room"""
+    def _report_unsent(self, failure: OSError, address: Address) -> bool:
+        """Report or count a datagram that could not be sent. Return False for want of room."""
         if failure.errno == errno.ENOBUFS:
-            # The network interface has none. Nothing says when it has: to wait would be to guess.
-            return self._endpoint._refuse()
-        self._endpoint._fail(with_address(failure, *address[:2]))
+            # The interface has no room, and no event says when it has: waiting would be guessing.
+            self._endpoint.count_dropped()
+            return False
+        self._endpoint.report_error(with_address(failure, *address[:2]))
         return True
 
     def _send_queued(self) -> None:
         queue = self.queue
         while queue:
             data, address = queue[0]
-            failure = self._try(data, address)
-            if isinstance(failure, _LATER):
+            failure = self._try_send(data, address)
+            if isinstance(failure, _BLOCKED):
                 break
             queue.popleft()
             if failure is not None:
-                self._lose(failure, address)
-        self.watch()
+                self._report_unsent(failure, address)
+        self.update_interest()
 
     # -- errors --------------------------------------------------------------------------------
 
-    def _look_after(self, bits: int) -> None:
-        """The poller reports an error, and would for ever."""
+    def _handle_error(self, bits: int) -> None:
+        """Handle an error, which the poller would report for ever."""
         if bits & HANGUP:
             log.error("a socket of %r was shut down by somebody else", self._endpoint)
             self._endpoint.shutdown()
-        elif not self._take_errors():
+        elif not self._read_errors():
             code = self.socket.getsockopt(socket_module.SOL_SOCKET, socket_module.SO_ERROR)
             if code:
-                self._endpoint._fail(OSError(code, os.strerror(code)))
+                self._endpoint.report_error(OSError(code, os.strerror(code)))
 
-    def _take_errors(self) -> bool:
-        """Report what the network says of datagrams that were sent. Returns: whether it did"""
-        found = False
+    def _read_errors(self) -> bool:
+        """Report the ICMP errors of datagrams that were sent. Return whether there were any."""
+        had_errors = False
         for _ in range(BATCH if _ERROR_QUEUE else 0):
             try:
                 _, ancillary, _, address = self.socket.recvmsg(0, 512, _ERROR_QUEUE)
             except OSError:  # there is nothing more
                 break
             for level, kind, data in ancillary:
-                if (level, kind) not in _ERRORS:
+                if (level, kind) not in _ERROR_MESSAGES:
                     continue
                 code, origin = struct.unpack_from("@IB", data)
-                if origin in _ICMP:
-                    found = True
+                if origin in _ICMP_ORIGINS:
+                    had_errors = True
                     exc = with_address(OSError(code, os.strerror(code)), *address[:2])
-                    # Who answers others will find some of them gone: not worth a warning.
-                    bound = self._endpoint.address is not None
-                    self._endpoint._fail(exc, logging.INFO if bound else logging.WARNING)
-        return found
+                    # A server will find some of its clients gone: that is not worth a warning.
+                    bound = self._endpoint.is_bound
+                    self._endpoint.report_error(exc, logging.INFO if bound else logging.WARNING)
+        return had_errors

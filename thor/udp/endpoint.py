@@ -1,15 +1,16 @@
 """Endpoints: what a program sends and receives datagrams with.
 
-Owns: an endpoint's sockets, one or more for each address family that it uses, and what waits for
-names. Must not know what the datagrams mean.
+Owns: an endpoint's sockets, one or more for each address family that it uses, and the datagrams
+whose names are being resolved. Must not know what the datagrams mean.
 
 Theory of operation. `bind` opens the sockets. An endpoint that is not bound opens one when it first
-sends to an address of that family. What each does is in `channel.py`, how they are opened in
-`udp_sockets.py`.
+sends to an address of that family. `channel.py` has what each does, `sockets.py` how they are
+opened.
 
-`send` calls the kernel at once where the host is a literal address; which hosts are is remembered.
-Others are looked up off the loop's thread, each time, which is cheap while `thor.dns` has the
-answer. What waits for that is bounded, like what waits for the kernel: it is dropped, and counted.
+`send` calls the kernel at once where the host is a literal address; such hosts are cached. Others
+are looked up off the loop's thread, each time, which is cheap while `thor.dns` has the answer. The
+number of datagrams that wait for that is bounded, like those that wait for the kernel: the others
+are dropped, and counted.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from thor.udp import sockets as udp_sockets
 from thor.udp.channel import Channel
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
+    from thor.loop import EventLoop
 
 log = logging.getLogger("thor.udp")
 
-#: Most datagrams that wait for the kernel, for each socket, and most that wait for names: 16 MiB of
-#: the largest ones.
+#: Most datagrams that wait for the kernel, for each socket, and most that wait for a name: 16 MiB
+#: of the largest ones.
 MAX_QUEUED = 256
-#: Most hosts of which is remembered that they are literal addresses.
+#: Most literal addresses that are cached.
 MAX_LITERAL_HOSTS = 1024
 
 
@@ -45,10 +46,9 @@ class UdpEndpoint(EventEmitter):
     """Sends and receives datagrams. It starts paused: `pause(False)` begins receiving.
 
     address: where it is bound (the first of its addresses), with the port that it got; None before
-    sockets: its sockets, for options that have no name here; none before `bind` or the first `send`
     dropped: how many datagrams were not sent for want of room, or because of `shutdown`
-    error: the exception behind the last `socket_error`, None without one; its `filename` says which
-        host and port it is with_address
+    error: the exception behind the last `socket_error`, None without one; its `filename` has the
+        host and port
 
     Emits:
         start(): it is bound. Once after `bind`, unless `socket_error` says why it is not.
@@ -60,7 +60,7 @@ class UdpEndpoint(EventEmitter):
             too large, `errno.ECONNREFUSED` if the network said that nobody has that port. `str()`
             of either says in words what happened, and with which host and port.
         stop(): it has stopped, once, last: after `shutdown()`. Not when the loop was stopped, which
-            closes the endpoint without a word.
+            closes the endpoint silently.
     """
 
     emits = frozenset(("start", "datagram", "socket_error", "stop"))
@@ -73,7 +73,7 @@ class UdpEndpoint(EventEmitter):
 
     def __init__(
         self,
-        loop: LoopBase | None = None,
+        loop: EventLoop | None = None,
         *,
         broadcast: bool = False,
         reuse_address: bool = False,
@@ -82,10 +82,10 @@ class UdpEndpoint(EventEmitter):
         multicast_loop: bool = True,
         multicast_interface: str | int | None = None,
     ) -> None:
-        """Nothing is opened yet.
+        """Open nothing yet.
 
         broadcast: whether datagrams may be sent to broadcast addresses
-        reuse_address: share the port with others who ask for it too: what is multicast or broadcast
+        reuse_address: share the port with others who do the same: what is multicast or broadcast
             reaches all of them, what is sent to one address reaches one
         reuse_port: share the port with other processes of the same user, each of which gets a part
         multicast_ttl: how many networks multicast datagrams may cross, 0 to 255; None is one
@@ -95,7 +95,7 @@ class UdpEndpoint(EventEmitter):
         """
         if multicast_ttl is not None and not 0 <= multicast_ttl <= 255:
             raise ValueError(f"a multicast_ttl of {multicast_ttl!r}; it must be 0 to 255")
-        self.loop: LoopBase = loop or default_loop()
+        self.loop: EventLoop = loop or default_loop()
         self._options = udp_sockets.Options(
             broadcast,
             reuse_address,
@@ -107,7 +107,7 @@ class UdpEndpoint(EventEmitter):
         self.dropped = 0
         self._paused = True
         self._closed = False
-        # It is bound, and `start` was not emitted yet: datagrams wait.
+        # It is bound, and `start` was not emitted yet: datagrams wait in the kernel.
         self._starting = False
         self.epoch: int | None = None
         self._channels: list[Channel] = []
@@ -115,20 +115,33 @@ class UdpEndpoint(EventEmitter):
         self._routes: BoundedCache[str | bytes, Channel] = BoundedCache(MAX_LITERAL_HOSTS)
         self._lookups: set[dns.Lookup] = set()
         self._binding: dns.Lookup | None = None
-        self._for_bind: list[tuple[bytes, str | bytes, int]] = []
+        self._awaiting_bind: list[tuple[bytes, str | bytes, int]] = []
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "paused" if self._paused else "receiving"
         return f"<{type(self).__name__} {self.address!r} {state}>"
 
     @property
+    def is_bound(self) -> bool:
+        """Whether the endpoint has an address of its own."""
+        return self.address is not None
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether datagrams are received: it has started, and is not paused."""
+        return not (self._paused or self._starting)
+
+    @property
     def sockets(self) -> list[socket_module.socket]:
+        """Its sockets, for options that have no name here; none before `bind` or `send`."""
         return [channel.socket for channel in self._channels]
 
     @property
     def max_dgram(self) -> int:
-        """The most bytes that can be sent at once: as many as IPv4 has room for, unless the
-        endpoint is bound to IPv6 alone. Large ones travel in fragments, and are lost with one."""
+        """The most bytes that can be sent at once: IPv4's limit, unless it is bound to IPv6 alone.
+
+        Large datagrams are sent in fragments, and are lost with any of them.
+        """
         families = {sock.family for sock in self.sockets if self.address is not None}
         return min(udp_sockets.max_datagram_bytes(family) for family in families or {AF_INET})
 
@@ -137,14 +150,14 @@ class UdpEndpoint(EventEmitter):
     def bind(self, host: str | bytes | None, port: int | str) -> None:
         """Receive what is sent to `port` on `host`, which must be of this machine; `start` follows.
 
-        It comes before the first `send`. For a literal address it is done when this returns; what
-        is sent before a name is found waits for that.
+        Call it before the first `send`. A literal address is bound when this returns; what is sent
+        before a name is resolved waits for that.
         host: a literal address, a name, "" or None for every interface (IPv4 and IPv6, on one port)
-        port: a number or its decimal digits; 0 is one of the kernel's choice
+        port: a number or its decimal digits; 0: the kernel chooses one
         Raises: OSError, if the port is in use for example; RuntimeError if the endpoint is bound,
         or has sent something, already; ValueError, TypeError
         """
-        self._use("bind")
+        self._check_usable("bind")
         if self._channels or self._lookups or self._binding is not None:
             raise RuntimeError("bind comes once, and before anything is sent")
         number = dns.port_number(port)
@@ -153,11 +166,11 @@ class UdpEndpoint(EventEmitter):
         else:
             self._bind_to_name(host, number)
 
-    def _bind(self, places: list[binding.BindAddress], number: int) -> None:
+    def _bind(self, addresses: list[binding.BindAddress], number: int) -> None:
         def opener(family: int, address: Address) -> socket_module.socket:
             return udp_sockets.open_socket(family, self._options, address)
 
-        sockets = binding.open_all(places, number, opener)
+        sockets = binding.open_all(addresses, number, opener)
         try:
             self.address = sockets[0].getsockname()
             self._starting = True
@@ -183,9 +196,9 @@ class UdpEndpoint(EventEmitter):
                 self._bind(binding.parse_bind_addresses(answer), number)
             except OSError as exc:
                 self._drop_waiting()
-                self._tell(with_address(exc, host, number))
+                self._emit_error(with_address(exc, host, number))
             else:
-                waiting, self._for_bind = self._for_bind, []
+                waiting, self._awaiting_bind = self._awaiting_bind, []
                 for datagram in waiting:
                     self._send(*datagram)
 
@@ -195,7 +208,7 @@ class UdpEndpoint(EventEmitter):
         if not self._closed:
             self._starting = False
             for channel in self._channels:
-                channel.watch()
+                channel.update_interest()
             self.emit("start")
 
     # -- receiving -----------------------------------------------------------------------------
@@ -208,21 +221,21 @@ class UdpEndpoint(EventEmitter):
         if paused != self._paused and not self._closed:
             self._paused = paused
             for channel in self._channels:
-                channel.watch()
+                channel.update_interest()
 
     def join(self, group: str, interface: str | int | None = None) -> None:
         """Receive what is sent to the multicast address `group`, to the port that is bound.
 
         interface: where it comes from, its name or index; None is the kernel's choice
-        Raises: ValueError if it is no multicast address, RuntimeError before `bind`; OSError if
+        Raises: ValueError if it is not a multicast address, RuntimeError before `bind`; OSError if
         there is no such interface, or the endpoint is bound to another family, for example
         """
-        self._use("join")
+        self._check_usable("join")
         self._set_membership(group, interface, joins=True)
 
     def leave(self, group: str, interface: str | int | None = None) -> None:
         """Undo a `join` that had the same arguments. Raises: what `join` raises"""
-        self._use("leave")
+        self._check_usable("leave")
         self._set_membership(group, interface, joins=False)
 
     def _set_membership(self, group: str, interface: str | int | None, *, joins: bool) -> None:
@@ -252,15 +265,15 @@ class UdpEndpoint(EventEmitter):
                 channel.sendto(datagram, (host, port))
                 return True
             except (OSError, OverflowError, TypeError):
-                pass  # the longer way tries again, and says what is wrong if it still is
+                pass  # `_send` tries again, and reports what is wrong
         return self._send(to_bytes(datagram), host, dns.port_number(port))
 
     def _send(self, data: bytes, host: str | bytes, number: int) -> bool:
-        self._use("send")
+        self._check_usable("send")
         if self._binding is not None:
-            if len(self._for_bind) >= self.max_queued:
-                return self._refuse()
-            self._for_bind.append((data, host, number))
+            if len(self._awaiting_bind) >= self.max_queued:
+                return self._drop_datagram()
+            self._awaiting_bind.append((data, host, number))
             return True
         family = udp_sockets.literal_family(host)
         if family is None:
@@ -268,23 +281,23 @@ class UdpEndpoint(EventEmitter):
         try:
             channel = self._channel_for(family)
         except OSError as exc:
-            self._fail(with_address(exc, host, number))
+            self.report_error(with_address(exc, host, number))
             return True
         self._routes[host] = channel
         return channel.send(data, (host, number))
 
     def _send_to_name(self, data: bytes, host: str | bytes, number: int) -> bool:
         if len(self._lookups) >= self.max_queued:
-            return self._refuse()
+            return self._drop_datagram()
 
         def answered(answer: dns.Answer) -> None:
             self._lookups.discard(lookup)
             try:
                 if isinstance(answer, OSError):
                     raise answer
-                channel, address = self._first_way(answer)
+                channel, address = self._first_reachable(answer)
             except OSError as exc:
-                self._tell(with_address(exc, host, number))
+                self._emit_error(with_address(exc, host, number))
             else:
                 channel.send(data, address)
 
@@ -292,8 +305,8 @@ class UdpEndpoint(EventEmitter):
         self._lookups.add(lookup)
         return True
 
-    def _first_way(self, rows: DnsResultList) -> tuple[Channel, Address]:
-        """The first address of a name that can be sent to. Raises: OSError if none can"""
+    def _first_reachable(self, rows: DnsResultList) -> tuple[Channel, Address]:
+        """Return the first address of a name that can be sent to. Raises: OSError if none can"""
         failure: OSError | None = None
         for family, _, _, _, address in rows:
             try:
@@ -304,7 +317,7 @@ class UdpEndpoint(EventEmitter):
         raise failure
 
     def _channel_for(self, family: int) -> Channel:
-        """What sends to addresses of `family`. Raises: OSError if nothing can"""
+        """Return what sends to addresses of `family`. Raises: OSError if nothing can"""
         for channel in self._channels:
             if channel.socket.family == family:
                 return channel
@@ -314,21 +327,25 @@ class UdpEndpoint(EventEmitter):
         self._channels.append(channel)
         return channel
 
-    def _refuse(self) -> bool:
+    def count_dropped(self) -> None:
+        """Count a datagram that was dropped for want of room."""
         self.dropped += 1
+
+    def _drop_datagram(self) -> bool:
+        self.count_dropped()
         return False
 
     def _drop_waiting(self) -> None:
-        self.dropped += len(self._for_bind)
-        self._for_bind.clear()
+        self.dropped += len(self._awaiting_bind)
+        self._awaiting_bind.clear()
 
     # -- errors --------------------------------------------------------------------------------
 
-    def _fail(self, exc: OSError, level: int = logging.WARNING) -> None:
+    def report_error(self, exc: OSError, level: int = logging.WARNING) -> None:
         """Emit `socket_error` after the current callback."""
-        self.loop.call_soon(self._tell, exc, level)
+        self.loop.call_soon(self._emit_error, exc, level)
 
-    def _tell(self, exc: OSError, level: int = logging.WARNING) -> None:
+    def _emit_error(self, exc: OSError, level: int = logging.WARNING) -> None:
         self.error = exc
         of_names = isinstance(exc, socket_module.gaierror)
         errtype = socket_module.gaierror if of_names else socket_module.error
@@ -338,7 +355,7 @@ class UdpEndpoint(EventEmitter):
     # -- ending --------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """Send and receive no more. What still waits, for a name or the kernel, is dropped.
+        """Send and receive no more. Drop what still waits for a name or the kernel.
 
         It holds at once, in any listener; `stop` follows.
         """
@@ -366,13 +383,13 @@ class UdpEndpoint(EventEmitter):
             self._forget()
 
     def on_loop_stopped(self) -> None:
-        """The loop was stopped; it has closed the sockets and forgotten the lookups."""
+        """Forget the sockets: the loop was stopped, and has closed them."""
         self._closed = self._paused = True
         self._channels = []
         self._routes.clear()
 
-    def _use(self, call: str) -> None:
-        """Raises: ValueError if it was shut down, or its loop stopped since it was first used"""
+    def _check_usable(self, call: str) -> None:
+        """Raise ValueError if it was shut down, or its loop stopped since it was first used."""
         epoch = self.loop.epoch
         if self._closed or self.epoch not in (None, epoch):
             raise ValueError(f"{call} on an endpoint that is closed")

@@ -3,10 +3,10 @@
 Owns: the options that sockets are given, membership of multicast groups. Must not know loops or
 endpoints, nor which addresses are bound (`thor.binding` finds them).
 
-Some facts with_address kernels, and what they mean for us:
+Some facts about kernels, and what they mean for us:
 
-- Linux tells what ICMP says of a datagram only to sockets that ask for it (`IP_RECVERR`). The BSDs
-  and macOS tell it only to connected sockets, which these are not.
+- Linux reports ICMP errors of a datagram only to sockets that ask for them (`IP_RECVERR`). The BSDs
+  and macOS report them only to connected sockets, which these are not.
 - On Linux a multicast datagram reaches each socket that is bound to its port on every interface,
   if any process of the machine has joined the group. Ours get those that they have joined
   (`IP_MULTICAST_ALL`), or a `leave` would change nothing.
@@ -38,7 +38,7 @@ _LINUX_OPTIONS = {
 
 
 class Options(NamedTuple):
-    """What sockets are set to when they are opened; `UdpEndpoint` says what each means."""
+    """The options of sockets; `UdpEndpoint` documents each."""
 
     broadcast: bool
     reuse_address: bool
@@ -82,7 +82,7 @@ def _set_options(sock: socket.socket, options: Options) -> None:
 
 
 def _multicast_options(family: int, options: Options) -> list[tuple[int, bytes]]:
-    """The options that were asked for, packed: IPv4's are bytes where IPv6's are integers."""
+    """Return the requested options, packed: IPv4's are bytes where IPv6's are integers."""
     found = []
     ttl, index = options.multicast_ttl, options.multicast_interface
     if ttl is not None:
@@ -107,7 +107,7 @@ def _multicast_options(family: int, options: Options) -> list[tuple[int, bytes]]
 
 
 def _ip_mreqn(group: bytes, index: int) -> bytes:
-    """`struct ip_mreqn` of ip(7), which names an interface by its index."""
+    """Return a `struct ip_mreqn` of ip(7), which has an interface by its index."""
     return struct.pack("@4s4si", group, bytes(4), index)
 
 
@@ -115,7 +115,7 @@ def _ip_mreqn(group: bytes, index: int) -> bytes:
 
 
 def interface_index(interface: str | int | None) -> int:
-    """The index of an interface, by its name or index; 0 for None.
+    """Return the index of an interface, by its name or index; 0 for None.
 
     Raises: OSError if there is none of that name
     """
@@ -128,7 +128,7 @@ def interface_index(interface: str | int | None) -> int:
 
 
 def group_family(group: str) -> int:
-    """The family of a multicast group. Raises: ValueError if it is none"""
+    """Return the family of a multicast group. Raises: ValueError if it is not one"""
     address = ip_address(group)
     if not address.is_multicast:
         raise ValueError(f"{group!r} is not a multicast address")
@@ -150,17 +150,20 @@ def set_membership(sock: socket.socket, group: str, index: int, *, joins: bool) 
 
 
 def max_datagram_bytes(family: int) -> int:
-    """The most bytes that a datagram of `family` can have here."""
-    most = MAX_DATAGRAM_BYTES[socket.AddressFamily(family)]
+    """Return the most bytes that a datagram of `family` can have on this system."""
+    limit = MAX_DATAGRAM_BYTES[socket.AddressFamily(family)]
     if LINUX:
-        return most
+        return limit
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        return min(most, probe.getsockopt(SOL_SOCKET, socket.SO_SNDBUF))
+        return min(limit, probe.getsockopt(SOL_SOCKET, socket.SO_SNDBUF))
 
 
 def literal_family(host: str | bytes) -> int | None:
-    """The family of a literal address; None for a name, and for an address with an interface
-    (`fe80::1%eth0`), whose number has to be found first. Raises: TypeError"""
+    """Return the family of a literal address; None for a name.
+
+    None too for an address with an interface (`fe80::1%eth0`), whose index has to be resolved.
+    Raises: TypeError
+    """
     text = _text(host)
     for family in (AF_INET, AF_INET6):
         try:
@@ -172,7 +175,10 @@ def literal_family(host: str | bytes) -> int | None:
 
 
 def is_literal(host: str | bytes) -> bool:
-    """Whether `host` is a literal address, with an interface or without. Raises: TypeError"""
+    """Return whether `host` is a literal address, with or without an interface.
+
+    Raises: TypeError
+    """
     return literal_family(_text(host).partition("%")[0]) is not None
 
 

@@ -117,7 +117,7 @@ def test_a_check_that_raises_refuses(stage: ClientHarness, expected_logs: Any) -
             try:
                 self.check_ip("10.0.0.1")
             except ZeroDivisionError as exc:
-                self.loop._report(self.check_ip, exc)
+                self.loop.report_exception(self.check_ip, exc)
             self.emit("connect_error", OSError, errno.EACCES)
 
     stage.client.tcp_client_class = Checking

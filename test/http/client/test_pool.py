@@ -498,4 +498,4 @@ def test_the_pool_goes_with_its_loop() -> None:
 def test_a_client_is_made_without_touching_its_loop(default_loop: Any) -> None:
     HttpClient()
     HttpClient().exchange().cancel()
-    assert default_loop._poller is None
+    assert default_loop.fds.poller is None

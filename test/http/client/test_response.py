@@ -143,7 +143,7 @@ def test_careless_takes_an_end_without_close_notify_for_one(
     watched = stage.request()
     stage.peer.send(ok(body=b"hello"))
     truncated = type("SSLEOFError", (OSError,), {})()  # what TLS says
-    stage.client_side(stage.peer)._on_connection_lost(truncated)
+    stage.client_side(stage.peer).connection_lost(truncated)
     assert watched.names[-1] == ("error" if careful else "response_done")
     watched.ends_once()
 
@@ -155,7 +155,7 @@ def test_careless_is_no_excuse_for_a_truncated_body(
     stage = make_harness(careful=careful)
     watched = stage.request()
     stage.peer.send(ok("Content-Length: 9", body=b"hello"))
-    stage.client_side(stage.peer)._on_connection_lost(type("SSLEOFError", (OSError,), {})())
+    stage.client_side(stage.peer).connection_lost(type("SSLEOFError", (OSError,), {})())
     assert isinstance(watched.error, (errors.ConnectError, errors.IncompleteMessageError))
 
 

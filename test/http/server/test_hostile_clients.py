@@ -227,9 +227,9 @@ def test_thousands_of_idle_connections_end_in_time_and_wake_nobody_before() -> N
         conn.write(request())
     stage.settle()
     assert len(stage.exchanges) == THOUSANDS // 2
-    polls = stage.loop._poller.polls  # type: ignore[union-attr]
+    polls = stage.loop.fds.poller.polls  # type: ignore[union-attr]
     stage.advance(29)
-    assert stage.loop._poller.polls - polls < 10  # type: ignore[union-attr]
+    assert stage.loop.fds.poller.polls - polls < 10  # type: ignore[union-attr]
     stage.advance(2)
     assert len(stage.server.connections) == THOUSANDS // 2
     stage.advance(31)

@@ -25,7 +25,7 @@ REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\n"
 
 def polls(stage: ServerHarness) -> int:
     """How many times the loop has woken."""
-    return int(stage.loop._poller.polls)  # type: ignore[union-attr]
+    return int(stage.loop.fds.poller.polls)  # type: ignore[union-attr]
 
 
 # -- idle ---------------------------------------------------------------------------------------

@@ -134,6 +134,10 @@ class Pool:
         self._route_count += 1
         routes[beginning] = route
 
+    def close(self) -> None:
+        """Drop the routes: the loop was stopped, and has closed the connections."""
+        self._drop_routes()
+
     def _drop_routes(self) -> None:
         for routes in self.routes.values():
             routes.epoch = _DROPPED
@@ -151,10 +155,7 @@ class Pool:
 
 def pool_of(loop: LoopBase) -> Pool:
     """Return the pool of a loop; it is made at first, and after the loop was stopped."""
-    pool: Pool | None = vars(loop).get("_http_pool")
-    if pool is None or pool.epoch != loop.epoch:
-        pool = vars(loop)["_http_pool"] = Pool(loop.epoch)
-    return pool
+    return loop.local.get(Pool, lambda: Pool(loop.epoch))
 
 
 class OriginPool:

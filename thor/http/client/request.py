@@ -22,7 +22,7 @@ from thor.http.error import OutputStateError
 from thor.http.semantics import idempotent_methods
 from thor.http.wire.framing import CHUNKED, LENGTH, NO_BODY
 from thor.http.wire.writer import last_chunk, request_head
-from thor.tcp.writing import HIGH_WATER
+from thor.tcp.write_buffer import HIGH_WATER
 
 if TYPE_CHECKING:
     from thor.http.headers import FieldsIn
@@ -152,7 +152,7 @@ class OutgoingRequest:
         return self.method in idempotent_methods
 
     def has_expectation(self) -> bool:
-        """Return whether the head has an Expect field that says 100-continue, in any letter case."""
+        """Return whether the head has an Expect field that says 100-continue."""
         lines = self.head.data.lower().split(b"\r\n")
         return any(line.startswith(b"expect:") and b"100-continue" in line for line in lines)
 

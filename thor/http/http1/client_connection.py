@@ -33,8 +33,8 @@ from thor.http.wire.framing import CHUNKED, LENGTH
 from thor.http.wire.reader import ResponseReader
 from thor.http.wire.state import ClientReading, ClientWriting
 from thor.http.wire.writer import encode_chunk, last_chunk
-from thor.tcp.connection import RECV_BYTES, has_ended
-from thor.tcp.sockets import has_unread
+from thor.tcp.idle import has_ended
+from thor.tcp.sockets import RECV_BYTES, has_unread
 from thor.tcp.state import CLOSED, OPEN
 
 if TYPE_CHECKING:

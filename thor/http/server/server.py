@@ -206,8 +206,8 @@ class HttpServer(EventEmitter):
     @property
     def connections(self) -> list[ServerConnection]:
         """The connections that are open. Those that were upgraded are the program's."""
-        conns = [*self.tcp_server._connections, *self.tcp_server.closed_by_stop]
-        owners = [conn.owner for conn in conns if isinstance(conn, TcpConnection)]
+        conns = [*self.tcp_server.open_connections, *self.tcp_server.closed_by_stop]
+        owners: list[object] = [conn.owner for conn in conns if isinstance(conn, TcpConnection)]
         return [owner for owner in owners if isinstance(owner, ServerConnection)]
 
     @property

@@ -190,7 +190,7 @@ def test_a_loop_whose_poller_cannot_be_made_says_so_and_can_be_tried_again() -> 
     with pytest.raises(OSError, match="open files"):
         loop.run()
     assert not loop.running
-    loop._make_poller = MemoryPoller
+    loop.fds.make_poller = MemoryPoller
     loop.run_once()
 
 
@@ -206,7 +206,7 @@ def test_a_loop_whose_wakeup_cannot_be_made_has_no_poller_either(
         with pytest.raises(OSError, match="open files"):
             loop.run_once()
     loop.run_once()
-    assert loop._wakeup is not None
+    assert loop.fds.wakeup is not None
 
 
 # -- KeyboardInterrupt, exceptions --------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_in_a_forked_child_the_loop_is_fresh(
     heard_in_child: list[str] = []
 
     def child() -> object:
-        state = (loop.fd_count(), loop.scheduled_events(), loop.running, loop._poller)
+        state = (loop.fd_count(), loop.scheduled_events(), loop.running, loop.fds.poller)
         loop.schedule(0, heard_in_child.append, "timer")
         loop.run_in_loop(heard_in_child.append, "call")
         loop.schedule(0, loop.stop)
@@ -95,7 +95,7 @@ def test_the_child_gets_none_of_the_parents_wake_ups(
 
     def child() -> object:
         before = signal.set_wakeup_fd(-1)
-        return before, loop._wakeup
+        return before, loop.fds.wakeup
 
     loop.schedule(0, lambda: said.append(in_child(child)))
     loop.schedule(0, loop.stop)

@@ -28,15 +28,15 @@ def test_a_loop_that_cannot_watch_its_wake_up_opens_nothing_and_can_be_used_late
     made: list[Any] = []
 
     class Refused(Wakeup):
-        def __init__(self) -> None:
-            Wakeup.__init__(self)
+        def __init__(self, on_wakeup: Callable[[], None]) -> None:
+            Wakeup.__init__(self, on_wakeup)
             made.append(self)
 
         def fileno(self) -> int:
             raise OSError(errno.ENOSPC, "no more watches")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thor.loop.base.Wakeup", Refused)
+        patch.setattr("thor.loop.fd_registry.Wakeup", Refused)
         with pytest.raises(OSError, match="watches"):
             loop.run_once()
     assert len(made) == 1
@@ -51,11 +51,11 @@ def test_a_loop_without_descriptors_opens_nothing_and_can_be_used_later(
     loop = make_loop(backend=poller)
     before = open_fds()
 
-    def none_left() -> Any:
+    def none_left(_: Any) -> Any:
         raise OSError(errno.EMFILE, "too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thor.loop.base.Wakeup", none_left)
+        patch.setattr("thor.loop.fd_registry.Wakeup", none_left)
         with pytest.raises(OSError, match="open files"):
             loop.run_once()
     assert open_fds() == before
@@ -76,7 +76,7 @@ def test_a_source_that_cannot_be_watched_has_failed(
             told.append(exc)
 
     source = Source(loop)
-    fd = loop._make_poller().add(lambda: 0)  # type: ignore[attr-defined]
+    fd = loop.fds.make_poller().add(lambda: 0)  # type: ignore[attr-defined]
     source.register_fd(fd)
     with monkeypatch.context() as patch:
         patch.setattr(MemoryPoller, "modify", no_memory)
@@ -107,7 +107,7 @@ def test_a_connection_that_cannot_be_watched_is_reset(
 def test_a_source_whose_fd_was_closed_is_misuse() -> None:
     loop = memory_loop()
     source = ready_source(loop, lambda: None)
-    loop._make_poller().remove(source._fd)  # type: ignore[attr-defined]
+    loop.fds.make_poller().remove(source._fd)  # type: ignore[attr-defined]
     with pytest.raises(OSError):
         source.event_add("fd_writable")
 

@@ -12,7 +12,8 @@ import pytest
 from loop_support import ready_source
 
 from thor.loop import EventSource, LoopBase, make
-from thor.loop.base import MAX_ROUNDS, MAX_WAIT_S, SLICES_PER_TURN
+from thor.loop.deferred import MAX_ROUNDS
+from thor.loop.event_loop import MAX_WAIT_S, SLICES_PER_TURN
 from thor.loop.poller import MAX_EVENTS
 from thor.testing import (
     ManualClock,
@@ -139,11 +140,11 @@ def test_what_never_settles_does_not_starve_the_fds(mem: LoopBase) -> None:
 
 
 def test_calls_that_wait_keep_the_loop_from_waiting(mem: LoopBase) -> None:
-    assert mem._poll_timeout(None) is None
+    assert mem.next_timeout() is None
     mem.call_soon(lambda: None)
-    assert mem._poll_timeout(None) == 0.0
+    assert mem.next_timeout() == 0.0
     mem.run_once()
-    assert mem._poll_timeout(None) is None
+    assert mem.next_timeout() is None
 
 
 def test_a_batch_is_256_events_then_what_was_written_is_flushed(mem: LoopBase) -> None:
@@ -256,11 +257,11 @@ def test_an_idle_loop_with_idle_connections_does_not_wake(mem: LoopBase) -> None
     for conn in connection_pair(mem):
         conn.pause(False)
     settle(mem)
-    assert isinstance(mem._poller, MemoryPoller)
-    before = mem._poller.polls
+    assert isinstance(mem.fds.poller, MemoryPoller)
+    before = mem.fds.poller.polls
     with pytest.raises(RuntimeError, match="wait for ever"):
         mem.run()
-    assert mem._poller.polls == before + 1
+    assert mem.fds.poller.polls == before + 1
 
 
 def test_the_loop_sleeps_until_the_nearest_timer() -> None:

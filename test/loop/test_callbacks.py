@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from thor.loop import LoopBase, make
-from thor.loop.calls import SLOW_CALLBACK_S
+from thor.loop.callbacks import SLOW_CALLBACK_S
 from thor.loop.poller import READABLE
 from thor.testing import ManualClock, MemoryPoller, connection_pair, memory_loop, settle
 
@@ -274,9 +274,9 @@ def test_debug_changes_nothing_of_what_sources_hear(mem: LoopBase) -> None:
         def on_ready(self, bits: int) -> None:
             heard.append(bits)
 
-    mem._open()
-    assert isinstance(mem._poller, MemoryPoller)
-    fd = mem._poller.add(lambda: READABLE)
-    mem._watch_fd(fd, Source(), READABLE)  # type: ignore[arg-type]
+    mem.fds.open()
+    assert isinstance(mem.fds.poller, MemoryPoller)
+    fd = mem.fds.poller.add(lambda: READABLE)
+    mem.fds.register(fd, Source(), READABLE)  # type: ignore[arg-type]
     mem.run_once()
     assert heard == [READABLE]
