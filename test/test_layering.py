@@ -407,7 +407,8 @@ def test_modules_of_a_package_import_each_other_without_a_cycle(package: str) ->
     assert tuple(TopologicalSorter(graph).static_order())
 
 
-#: Private attributes that a module uses of objects of another: (module, attribute), with the reason.
+#: Private attributes that a module uses of objects of another: (module, attribute), with the
+#: reason.
 FOREIGN_PRIVATE = {
     ("thor.development", "_loop"): "it checks objects of every kind, some of which keep theirs",
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutations import Mutant
 
-TIMERS = ("test/loop/test_timers.py", "test/loop/test_base.py")
-RUNNING = ("test/loop/test_base.py", "test/loop/test_base_running.py")
+TIMERS = ("test/loop/test_timers.py", "test/loop/test_event_loop.py")
+RUNNING = ("test/loop/test_event_loop.py", "test/loop/test_event_loop_running.py")
 EVENTS = ("test/test_events.py", "test/test_events_objects.py")
 WORKERS = ("test/test_workers.py",)
 
@@ -25,7 +25,7 @@ MUTANTS = (
     ),
     Mutant(
         "timers-deleted-in-batch",
-        BASE,
+        "thor/loop/timers.py",
         "            if callback is None:  # deleted by one that ran before it\n",
         "            if False:\n",
         TIMERS,
@@ -33,9 +33,9 @@ MUTANTS = (
     ),
     Mutant(
         "timers-early",
-        BASE,
-        "                self._run_timers(now + self.precision)\n",
-        "                self._run_timers(now + self.precision + 1.0)\n",
+        "thor/loop/event_loop.py",
+        "self.timers.run_due(now + self.precision, ",
+        "self.timers.run_due(now + self.precision + 1.0, ",
         TIMERS,
         "timers fire before their time",
     ),
@@ -57,23 +57,23 @@ MUTANTS = (
     ),
     Mutant(
         "loop-slices-bounded",
-        BASE,
-        "                self._run_calls(self._slices, SLICES_PER_TURN)\n",
-        "                self._run_calls(self._slices)\n",
-        ("test/loop/test_base.py",),
+        "thor/loop/event_loop.py",
+        "self._callbacks.run_queue(self._slices, SLICES_PER_TURN)",
+        "self._callbacks.run_queue(self._slices)",
+        ("test/loop/test_event_loop.py",),
         "the slices of one turn keep all else waiting",
     ),
     Mutant(
         "loop-stale-event",
-        BASE,
-        "            if source is not None and not (fresh and fd in fresh):\n",
+        "thor/loop/event_loop.py",
+        "            if source is not None and not (reused and fd in reused):\n",
         "            if source is not None:\n",
         ("test/loop/test_source.py",),
         "an event of a descriptor that was closed reaches the one that took its number",
     ),
     Mutant(
         "loop-calls-spin",
-        BASE,
+        "thor/loop/deferred.py",
         "        for _ in range(MAX_ROUNDS):\n",
         "        for _ in range(1000 * MAX_ROUNDS):\n",
         RUNNING,
@@ -81,26 +81,26 @@ MUTANTS = (
     ),
     Mutant(
         "loop-fork",
-        BASE,
+        "thor/loop/event_loop.py",
         "    os.register_at_fork(after_in_child=_forget_parents_loops)\n",
         "    pass\n",
-        ("test/loop/test_base_fork.py",),
+        ("test/loop/test_event_loop_fork.py",),
         "a forked child works on with its parent's sockets and timers",
     ),
     Mutant(
         "loop-wakeup",
-        BASE,
-        "        self._thread_calls.append((callback, args))\n        wakeup = self._wakeup\n",
-        "        self._thread_calls.append((callback, args))\n        wakeup = None\n",
+        "thor/loop/event_loop.py",
+        "        self._thread_calls.append((callback, args))\n        self.fds.wake()\n",
+        "        self._thread_calls.append((callback, args))\n",
         ("test/loop/test_threads.py::test_an_idle_thread_is_used_again",),
         "a call from another thread waits for the next event",
     ),
     Mutant(
         "loop-exception-continues",
-        BASE,
-        "                    source.on_ready(bits)\n                except Exception as exc:\n",
-        "                    source.on_ready(bits)\n                except StopIteration as exc:\n",
-        ("test/loop/test_calls.py",),
+        "thor/loop/event_loop.py",
+        "                except Exception as exc:\n                    self.report_exception(source.on_ready, exc)\n",
+        "                except StopIteration as exc:\n                    self.report_exception(source.on_ready, exc)\n",
+        ("test/loop/test_callbacks.py",),
         "an exception of one callback ends the loop",
     ),
     Mutant(
@@ -162,16 +162,16 @@ MUTANTS = (
     Mutant(
         "workers-restart-delay",
         WORKERS_FILE,
-        "delay_s = self._start_later(failed=lived_s < SETTLED_S)",
-        "delay_s = self._start_later(failed=False)",
+        "self._start_later(failed=uptime_s < MIN_UPTIME_S)",
+        "self._start_later(failed=False)",
         WORKERS,
         "a worker that fails at once is started as fast as the machine can",
     ),
     Mutant(
         "workers-restarted-after-end",
         WORKERS_FILE,
-        "        if self._dismissed:\n            self.over = True\n",
-        "        if False:\n            self.over = True\n",
+        "        if self._is_shut_down:\n            self.has_ended = True\n",
+        "        if False:\n            self.has_ended = True\n",
         WORKERS,
         "a worker that was told to end is started again",
     ),

@@ -12,7 +12,7 @@ UPGRADE = ("test/http/server/test_upgrade.py",)
 HALF_CLOSE = ("test/http/server/test_half_close.py",)
 RETRYING = ("test/http/client/test_retrying.py",)
 POOL = ("test/http/client/test_pool.py",)
-CLIENT_PATIENCE = ("test/http/client/test_patience.py",)
+CLIENT_PATIENCE = ("test/http/client/test_timeouts.py",)
 CLIENT_CONNECT = ("test/http/client/test_connect.py",)
 
 SERVER_CONNECTION = "thor/http/http1/server_connection.py"
@@ -187,8 +187,8 @@ MUTANTS = (
     Mutant(
         "client-repeats-post",
         CLIENT_EXCHANGE,
-        "        if dropped or (sent and self.method not in idempotent_methods):\n",
-        "        if dropped:\n",
+        "        if not request.is_replayable or (sent and not request.is_idempotent):\n",
+        "        if not request.is_replayable:\n",
         RETRYING,
         "a POST that may have been executed is sent again",
     ),
@@ -211,7 +211,7 @@ MUTANTS = (
     Mutant(
         "client-replay-limit",
         CLIENT_REQUEST,
-        "        if self._replay_bytes - len(self._head) > self.client.retry_body_limit or (\n",
+        "        if self._replay_bytes - len(self.head.data) > self._owner.retry_body_limit or (\n",
         "        if False or (\n",
         RETRYING,
         "a body is kept for a retry whatever its size",
@@ -235,14 +235,14 @@ MUTANTS = (
     Mutant(
         "pool-keyed-by-settings",
         "thor/http/client/route.py",
-        "        self.key = (*found.values(), *limits.values())\n",
+        "        self.key = (*found.values(), *limits.values(), *self.protocols.items())\n",
         "        self.key = (*limits.values(),)\n",
         (*POOL, "test/http/client/test_route.py"),
         "clients that verify share connections with those that do not",
     ),
     Mutant(
         "client-reuses-dirty-connection",
-        CLIENT_CONNECTION,
+        "thor/http/http1/client_connection.py",
         "            and not (extra or self._ended)\n",
         "            and not self._ended\n",
         ("test/http/client/test_hostile_origins.py",),
@@ -250,33 +250,33 @@ MUTANTS = (
     ),
     Mutant(
         "client-unasked-protocol",
-        CLIENT_CONNECTION,
-        "        if exchange._protocol not in [protocol.lower() for protocol in protocols]:\n",
+        "thor/http/http1/client_connection.py",
+        "        if exchange.protocol not in [protocol.lower() for protocol in protocols]:\n",
         "        if False:\n",
         ("test/http/client/test_switching.py",),
         "an origin switches to a protocol that was not asked for",
     ),
     Mutant(
         "client-response-timeout",
-        CLIENT_TIMEOUTS,
-        "        if client.response_timeout and exchange._reading is HEAD and sent:\n",
-        "        if False:\n",
+        "thor/http/http1/client_timeouts.py",
+        "    if settings.response_timeout and phase is Phase.HEAD and sent:\n",
+        "    if False:\n",
         CLIENT_PATIENCE,
         "a response that does not begin is waited for",
     ),
     Mutant(
         "client-exchange-timeout",
-        CLIENT_TIMEOUTS,
-        "        when, then = exchange._expires_at, self._time_out_exchange\n",
-        "        when, then = inf, self._time_out_exchange\n",
+        "thor/http/http1/client_timeouts.py",
+        "    at, timeout = wait.expires_at, Timeout.EXCHANGE\n",
+        "    at, timeout = inf, Timeout.EXCHANGE\n",
         CLIENT_PATIENCE,
         "an exchange lasts longer than exchange_timeout",
     ),
     Mutant(
         "client-continue-timeout",
-        CLIENT_TIMEOUTS,
-        "            until = self._sent_at + CONTINUE_S\n",
-        "            until = inf\n",
+        "thor/http/http1/client_timeouts.py",
+        "        until = progress.sent_at + CONTINUE_S\n",
+        "        until = inf\n",
         (*CLIENT_PATIENCE,),
         "a body waits for ever for a 100 that never comes",
     ),
@@ -291,8 +291,8 @@ MUTANTS = (
     Mutant(
         "client-alpn",
         "thor/http/client/connect.py",
-        "        if agreed not in _SPOKEN:",
-        "        if False:",
+        "        elif agreed in HTTP1_PROTOCOLS:\n",
+        "        elif True:\n",
         ("test/http/client/test_tunnel.py",),
         "HTTP/1.1 is spoken where another protocol was agreed on",
     ),
@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant(
         "client-careful",
-        CLIENT_CONNECTION,
+        "thor/http/http1/client_connection.py",
         'if type(exc).__name__ == "SSLEOFError" and not exchange.client.careful:',
         'if type(exc).__name__ == "SSLEOFError":',
         ("test/http/client/test_tls.py",),
