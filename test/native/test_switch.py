@@ -30,8 +30,8 @@ from thor.http.wire.writer import response_head
 reader = RequestReader(Limits())
 reader.feed(b"GET /x HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
 head = reader.read_head()
-out = response_head(200, "OK", [("Content-Length", "0")], head[0], True, True, b"")
-print(thor.native.loaded, head[:3], out[0])
+out = response_head(200, "OK", [("Content-Length", "0")], head.method, True, True, b"")
+print(thor.native.loaded, (head.method, head.target, head.version), out.data)
 """
 SAID = r"(b'GET', b'/x', b'1.1') b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import ResponseReader
 from thor.tcp import TcpConnection
@@ -98,12 +97,12 @@ def read_responses(data: bytes) -> list[Any]:
         reader.expect(b"GET", True)
         reader.feed(data)
         while (head := reader.read_head()) is not None:
-            found.append(head[2:6])
-            if ResponseHead(*head).status_code not in range(102, 200) and head[2] != b"100":
+            found.append((head.status, head.status_code, head.phrase, head.headers))
+            if head.status_code not in range(102, 200) and head.status != b"100":
                 break
         if head is None:
             return [*found, "no more"]
-        if head[2] != b"101":
+        if head.status != b"101":
             body = []
             while chunk := reader.read_body():
                 body.append(chunk)
@@ -112,6 +111,6 @@ def read_responses(data: bytes) -> list[Any]:
                 return [*found, "no more"]
             found.append(list(reader.trailers))
         data = reader.take_rest()
-        if head[2] == b"101":
+        if head.status == b"101":
             return [*found, data]
     return found

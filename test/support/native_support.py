@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+from wire_support import parts_of
+
 from thor import native
 from thor.http.error import HttpError
 from thor.http.wire import body, reader, writer
 from thor.http.wire.head import (
-    RequestHead,
-    ResponseHead,
     parse_request_head,
     parse_response_head,
 )
@@ -54,14 +54,14 @@ def implementation(name: str) -> Iterator[None]:
 
 def native_request(buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
     assert native.parse_request is not None
-    return native.parse_request(RequestHead, buf, at, limits.codec_limits)
+    return parts_of(native.parse_request(buf, at, limits.codec_limits))
 
 
 def native_response(
     buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS, method: bytes = b"GET"
 ) -> Any:
     assert native.parse_response is not None
-    return native.parse_response(ResponseHead, buf, at, limits.codec_limits, method)
+    return parts_of(native.parse_response(buf, at, limits.codec_limits, method))
 
 
 def native_fields(
@@ -78,7 +78,7 @@ def native_response_head(
     date_line: bytes = b"\r\nDate: now",
 ) -> Any:
     assert native.render_response is not None
-    return native.render_response(writer.OutgoingHead, line, fields, method, date_line)
+    return parts_of(native.render_response(line, fields, method, date_line))
 
 
 def native_chunks(buf: bytes | bytearray, at: int = 0, room: int | None = None) -> Any:
@@ -92,7 +92,7 @@ def native_chunks(buf: bytes | bytearray, at: int = 0, room: int | None = None) 
 def twin_request(buf: bytes, at: int = 0, limits: Limits = DEFAULT_LIMITS) -> Any:
     end = buf.find(b"\r\n\r\n", at)
     try:
-        return parse_request_head(buf[at:end], limits) if end >= 0 else None
+        return parts_of(parse_request_head(buf[at:end], limits)) if end >= 0 else None
     except HttpError:
         return None
 
@@ -102,7 +102,7 @@ def twin_response(
 ) -> Any:
     end = buf.find(b"\r\n\r\n", at)
     try:
-        return parse_response_head(buf[at:end], limits, method) if end >= 0 else None
+        return parts_of(parse_response_head(buf[at:end], limits, method)) if end >= 0 else None
     except HttpError:
         return None
 
@@ -129,9 +129,10 @@ def twin_response_head(
     _, status, phrase = line.split(b" ", 2)
     with implementation("py"):
         try:
-            return writer.response_head(status, phrase, fields, method, True, True, date_line)
+            head = writer.response_head(status, phrase, fields, method, True, True, date_line)
         except (HttpError, TypeError, ValueError):
             return None
+    return parts_of(head)
 
 
 def twin_chunks(

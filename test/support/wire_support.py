@@ -6,14 +6,17 @@ same: one reading, whatever the network does to the pieces.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from thor.http.error import HttpError
 from thor.http.wire.framing import NO_BODY
 from thor.http.wire.head import RequestHead, ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import MessageReader, RequestReader, ResponseReader
+from thor.http.wire.writer import OutgoingHead
 
 #: How a case is fed; see `cuts`.
 WAYS = ("whole", "byte by byte", "split", "trailing data")
@@ -38,7 +41,22 @@ class Message:
         return isinstance(other, Message) and self._facts() == other._facts()
 
     def _facts(self) -> tuple[object, ...]:
-        return tuple(self.head), self.body, self.trailers, self.complete
+        return parts_of(self.head), self.body, self.trailers, self.complete
+
+
+#: The parts of each kind of head, in the order in which they are passed to make one.
+_PARTS = {
+    kind: tuple(inspect.signature(kind).parameters)
+    for kind in (RequestHead, ResponseHead, OutgoingHead)
+}
+
+
+def parts_of(head: Any) -> Any:
+    """Return the parts of a head, of the native codec or of its twin; anything else as it is."""
+    for kind, names in _PARTS.items():
+        if type(head).__name__ == kind.__name__:
+            return tuple([getattr(head, name) for name in names])  # of its size from the first
+    return head
 
 
 @dataclass
@@ -115,7 +133,7 @@ def _pull_requests(reader: RequestReader, outcome: Outcome) -> None:
             parts = reader.read_head()
             if parts is None:
                 return
-            messages.append(Message(RequestHead(*parts)))
+            messages.append(Message(parts))
         pull_body(reader, messages[-1])
         if not messages[-1].complete:
             return
@@ -123,7 +141,7 @@ def _pull_requests(reader: RequestReader, outcome: Outcome) -> None:
 
 def _persists(message: Message) -> bool:
     head = message.head
-    assert isinstance(head, RequestHead)
+    assert not isinstance(head, ResponseHead)
     return head.keep_alive and head.method != b"CONNECT"
 
 
@@ -185,7 +203,7 @@ def _pull_responses(
             parts = reader.read_head()
             if parts is None:
                 return
-            head = ResponseHead(*parts)
+            head = parts
             messages.append(Message(head))
             if head.framing == NO_BODY and not reader.complete:  # informational
                 messages[-1].complete = True

@@ -24,8 +24,10 @@
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <structmember.h>
 
 typedef unsigned char octet;
 
@@ -37,6 +39,7 @@ typedef unsigned char octet;
 #define SLOTS 256          /* of the table of names: a power of two, sparsely filled */
 #define MAX_KNOWN 96       /* names in it, and the longest of them */
 #define MAX_KNOWN_SIZE 32
+#define MAX_PARTS 14       /* of a head */
 
 /* The framings of wire/framing.py, and of the actions in wire/writer.py the one that is needed. */
 enum { NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE };
@@ -94,6 +97,7 @@ typedef struct {
     PyObject *methods[METHODS_COUNT];
     PyObject *version, *status, *phrase; /* 1.1, 200, OK: what most messages say */
     PyObject *nothing;                   /* () */
+    PyObject *request_head, *response_head, *outgoing_head; /* types */
 } State;
 
 /* Octets of somebody else's. */
@@ -257,14 +261,12 @@ static int is_limit(PyObject *object, Py_ssize_t *size) {
     return Py_IsNone(object) || is_size(object, size);
 }
 
-/* A tuple of the given type, of new references, which become its own; NULL if one of them could
- * not be made. */
-static PyObject *named_tuple_of(PyTypeObject *type, PyObject **items, Py_ssize_t count) {
+/* A tuple of new references, which become its own; NULL if one of them could not be made. */
+static PyObject *tuple_of(PyObject **items, Py_ssize_t count) {
     PyObject *tuple = NULL;
     Py_ssize_t i = 0;
     while (i < count && items[i] != NULL) i++;
-    if (i == count)
-        tuple = type == &PyTuple_Type ? PyTuple_New(count) : PyType_GenericAlloc(type, count);
+    if (i == count) tuple = PyTuple_New(count);
     for (i = 0; i < count; i++) {
         if (tuple != NULL)
             PyTuple_SetItem(tuple, i, items[i]);
@@ -274,13 +276,63 @@ static PyObject *named_tuple_of(PyTypeObject *type, PyObject **items, Py_ssize_t
     return tuple;
 }
 
-static PyObject *tuple_of(PyObject **items, Py_ssize_t count) {
-    return named_tuple_of(&PyTuple_Type, items, count);
+/* -- heads: objects whose attributes are the parts */
+
+/* A head. No collector looks at it: nothing that it refers to can refer to it, since whoever gets it
+ * takes its parts and lets go of it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *parts[MAX_PARTS]; /* as many as its type has members; NULL behind the last */
+} Head;
+
+#define PART(index, name) \
+    {name, T_OBJECT_EX, offsetof(Head, parts) + (index) * sizeof(PyObject *), READONLY, NULL}
+
+static PyMemberDef request_members[] = {
+    PART(0, "method"),        PART(1, "target"),      PART(2, "version"),
+    PART(3, "http11"),        PART(4, "headers"),     PART(5, "framing"),
+    PART(6, "length"),        PART(7, "keep_alive"),  PART(8, "host"),
+    PART(9, "head_bytes"),    PART(10, "expect_continue"), PART(11, "objection"),
+    PART(12, "upgrade"),      PART(13, "te_trailers"), {0}};
+
+static PyMemberDef response_members[] = {
+    PART(0, "version"),  PART(1, "http11"),     PART(2, "status"),     PART(3, "status_code"),
+    PART(4, "phrase"),   PART(5, "headers"),    PART(6, "framing"),    PART(7, "length"),
+    PART(8, "keep_alive"), PART(9, "head_bytes"), PART(10, "upgrade"), {0}};
+
+static PyMemberDef outgoing_members[] = {PART(0, "data"), PART(1, "framing"), PART(2, "length"),
+                                         PART(3, "keep_alive"), {0}};
+
+static void head_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject **parts = ((Head *)self)->parts;
+    for (int i = 0; i < MAX_PARTS && parts[i] != NULL; i++) Py_DECREF(parts[i]);
+    PyObject_Free(self);
+    Py_DECREF(type);
 }
 
-/* Whether an argument is a NamedTuple, or another type of tuples without further memory. */
-static int is_tuple_type(PyObject *object) {
-    return PyType_Check(object) && PyType_IsSubtype((PyTypeObject *)object, &PyTuple_Type);
+/* A type whose objects only this file makes. */
+static PyObject *head_type(PyObject *module, const char *name, PyMemberDef *members) {
+    PyType_Slot slots[] = {{Py_tp_dealloc, head_dealloc}, {Py_tp_members, members}, {0}};
+    PyType_Spec spec = {name, sizeof(Head), 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    return PyType_FromModuleAndSpec(module, &spec, NULL);
+}
+
+/* A head of new references, which become its own; NULL if one of them could not be made. */
+static PyObject *head_of(PyObject *type, PyObject **parts, int count) {
+    Head *head = NULL;
+    int i = 0;
+    while (i < count && parts[i] != NULL) i++;
+    if (i == count) head = PyObject_New(Head, (PyTypeObject *)type);
+    for (i = 0; i < count; i++) {
+        if (head != NULL)
+            head->parts[i] = parts[i];
+        else
+            Py_XDECREF(parts[i]);
+    }
+    if (head != NULL && count < MAX_PARTS) head->parts[count] = NULL;
+    return (PyObject *)head;
 }
 
 /* The fields as a list of (name, value). */
@@ -307,8 +359,8 @@ static void begin_fields(Fields *all) {
     all->chunked = all->connection = all->close = all->date = 0;
 }
 
-static PyObject *wrong_arguments(const char *name) {
-    PyErr_Format(PyExc_TypeError, "wrong arguments to %s", name);
+static PyObject *wrong_count(const char *name) {
+    PyErr_Format(PyExc_TypeError, "wrong number of arguments to %s", name);
     return NULL;
 }
 
@@ -407,14 +459,14 @@ static const octet *read_request_line(const octet *p, const octet *end, size_t *
     return end - p >= 11 && !memcmp(p, " HTTP/1.1\r\n", 11) ? p + 11 : NULL;
 }
 
-/* (type, buf, at, limits): parse_request_head in wire/head.py. */
+/* (buf, at, limits): parse_request_head in wire/head.py. */
 static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 4 || !is_tuple_type(args[0])) return wrong_arguments("parse_request");
+    if (nargs != 3) return wrong_count("parse_request");
     Span head, target;
     size_t method;
     Limits most;
-    if (!take_buffer(args[1], args[2], args[3], &head, &most)) return none();
+    if (!take_buffer(args[0], args[1], args[2], &head, &most)) return none();
     const octet *end = head.at + head.size;
     const octet *p = read_request_line(head.at, end, &method, &target);
     Fields all;
@@ -438,7 +490,7 @@ static PyObject *parse_request(PyObject *module, PyObject *const *args, Py_ssize
         Py_NewRef(state->nothing),
         Py_NewRef(Py_False),
     };
-    return named_tuple_of((PyTypeObject *)args[0], parts, sizeof(parts) / sizeof(parts[0]));
+    return head_of(state->request_head, parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* "HTTP/1.1", a final status, perhaps a phrase. As read_fields. */
@@ -454,15 +506,15 @@ static const octet *read_status_line(const octet *p, const octet *end, Span *sta
     return is_crlf(stop, end) ? stop + 2 : NULL;
 }
 
-/* (type, buf, at, limits, method): parse_response_head in wire/head.py. */
+/* (buf, at, limits, method): parse_response_head in wire/head.py. */
 static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 5 || !is_tuple_type(args[0])) return wrong_arguments("parse_response");
+    if (nargs != 4) return wrong_count("parse_response");
     Span head, status, phrase;
     Limits most;
-    if (!take_buffer(args[1], args[2], args[3], &head, &most) || !PyBytes_CheckExact(args[4]))
+    if (!take_buffer(args[0], args[1], args[2], &head, &most) || !PyBytes_CheckExact(args[3]))
         return none();
-    Span method = span_in(args[4]);
+    Span method = span_in(args[3]);
     const octet *end = head.at + head.size;
     const octet *p = read_status_line(head.at, end, &status, &phrase);
     Fields all;
@@ -485,7 +537,7 @@ static PyObject *parse_response(PyObject *module, PyObject *const *args, Py_ssiz
         PyLong_FromSsize_t(p - head.at),
         Py_NewRef(state->nothing),
     };
-    return named_tuple_of((PyTypeObject *)args[0], parts, sizeof(parts) / sizeof(parts[0]));
+    return head_of(state->response_head, parts, sizeof(parts) / sizeof(parts[0]));
 }
 
 /* -- heads that are sent */
@@ -596,7 +648,7 @@ static PyObject *join_lines(const Fields *all, Span start, Py_ssize_t size, Span
 /* (start, fields, keep_length, request): _render in wire/writer.py. */
 static PyObject *render_fields(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 4) return wrong_arguments("render_fields");
+    if (nargs != 4) return wrong_count("render_fields");
     if (!PyBytes_CheckExact(args[0])) return none();
     Span start = span_in(args[0]), nothing = {start.at, 0};
     Fields all;
@@ -623,27 +675,26 @@ static int has_body(Span line, Span method) {
     return code[0] != '2' || !equals(method, "CONNECT", 7);
 }
 
-/* (type, status line, fields, method, date line): what response_head in wire/writer.py makes of them
- * for a client that speaks HTTP/1.1, on a connection that persists. */
+/* (status line, fields, method, date line): what response_head in wire/writer.py makes of them for
+ * a client that speaks HTTP/1.1, on a connection that persists. */
 static PyObject *render_response(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     const State *state = PyModule_GetState(module);
-    if (nargs != 5 || !is_tuple_type(args[0])) return wrong_arguments("render_response");
-    if (!PyBytes_CheckExact(args[1]) || !PyBytes_CheckExact(args[3]) ||
-        !PyBytes_CheckExact(args[4]))
+    if (nargs != 4) return wrong_count("render_response");
+    if (!PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[2]) || !PyBytes_CheckExact(args[3]))
         return none();
-    Span line = span_in(args[1]), date = span_in(args[4]);
-    if (!has_body(line, span_in(args[3])) || line.size > MAX_TEXT) return none();
+    Span line = span_in(args[0]), date = span_in(args[3]);
+    if (!has_body(line, span_in(args[2])) || line.size > MAX_TEXT) return none();
     octet tail[MAX_TAIL];
     Span end = {tail, 0};
     Fields all;
-    Py_ssize_t size = take_fields(state, args[2], 1, 0, &all);
+    Py_ssize_t size = take_fields(state, args[1], 1, 0, &all);
     if (size < 0 || all.length < 0 || date.size > MAX_TAIL - 4) return none();
     if (all.date) date.size = 0;
     octet *stop = put(put(tail, date.at, date.size), "\r\n\r\n", 4);
     end.size = stop - tail;
     PyObject *parts[] = {join_lines(&all, line, size, end), PyLong_FromLong(LENGTH),
                          PyLong_FromLongLong(all.length), Py_NewRef(Py_True)};
-    return named_tuple_of((PyTypeObject *)args[0], parts, 4);
+    return head_of(state->outgoing_head, parts, 4);
 }
 
 /* -- chunks */
@@ -675,7 +726,7 @@ static const octet *read_chunk(const octet *p, const octet *end, Span *data) {
 /* (buf, at, room): as many chunks as ChunkedDecoder.decode in wire/body.py finds plain. */
 static PyObject *decode_chunks(PyObject *Py_UNUSED(module), PyObject *const *args,
                                Py_ssize_t nargs) {
-    if (nargs != 3) return wrong_arguments("decode_chunks");
+    if (nargs != 3) return wrong_count("decode_chunks");
     Span buf, chunk;
     if (PyBytes_CheckExact(args[0])) {
         buf = span_in(args[0]);
@@ -742,7 +793,13 @@ static int codec_exec(PyObject *module) {
     state->status = PyBytes_FromString("200");
     state->phrase = PyBytes_FromString("OK");
     state->nothing = PyTuple_New(0);
-    return state->version && state->status && state->phrase && state->nothing ? 0 : -1;
+    state->request_head = head_type(module, "thor.native._codec.RequestHead", request_members);
+    state->response_head = head_type(module, "thor.native._codec.ResponseHead", response_members);
+    state->outgoing_head = head_type(module, "thor.native._codec.OutgoingHead", outgoing_members);
+    return state->version && state->status && state->phrase && state->nothing &&
+                   state->request_head && state->response_head && state->outgoing_head
+               ? 0
+               : -1;
 }
 
 static void codec_free(void *module) {
@@ -757,6 +814,9 @@ static void codec_free(void *module) {
     Py_CLEAR(state->status);
     Py_CLEAR(state->phrase);
     Py_CLEAR(state->nothing);
+    Py_CLEAR(state->request_head);
+    Py_CLEAR(state->response_head);
+    Py_CLEAR(state->outgoing_head);
 }
 
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}

@@ -1,28 +1,26 @@
-"""The native codec. Each function answers for what is plain and returns None for all else."""
+"""The native codec. Each function answers for what is plain and returns None for all else.
+
+Its heads are objects of its own types with the attributes of their twins, whose names stand here.
+"""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-#: The NamedTuple that a head is made as.
-_Head = TypeVar("_Head", bound=tuple[object, ...])
+from thor.http.wire.head import RequestHead, ResponseHead
+from thor.http.wire.writer import OutgoingHead
+
 #: `Limits.codec_limits`: fields; bytes in all, but for the empty line; Content-Length (None:
 #: any); bytes of the start line, and of each field line.
 _Limits = tuple[int, int, int | None, int, int]
 
-def parse_request(
-    head_type: type[_Head], buf: bytes | bytearray, at: int, limits: _Limits, /
-) -> _Head | None:
-    """Return the request head that starts at `at` and is complete, as a `head.RequestHead`.
-
-    head_type: the NamedTuple to make
-    """
+def parse_request(buf: bytes | bytearray, at: int, limits: _Limits, /) -> RequestHead | None:
+    """Return the request head that starts at `at` and is complete."""
 
 def parse_response(
-    head_type: type[_Head], buf: bytes | bytearray, at: int, limits: _Limits, method: bytes, /
-) -> _Head | None:
-    """Return the response head that starts at `at` and is complete, as a `head.ResponseHead`.
+    buf: bytes | bytearray, at: int, limits: _Limits, method: bytes, /
+) -> ResponseHead | None:
+    """Return the response head that starts at `at` and is complete.
 
-    head_type: the NamedTuple to make; method: of the request that it answers
+    method: of the request that it answers
     """
 
 def render_fields(
@@ -38,18 +36,15 @@ def render_fields(
     """
 
 def render_response(
-    head_type: type[_Head],
     line: bytes,
     fields: object,
     method: bytes,
     date_line: bytes,
     /,
-) -> _Head | None:
-    """Return a response head for HTTP/1.1 on a connection that persists, as a
-    `writer.OutgoingHead`.
+) -> OutgoingHead | None:
+    """Return a response head for HTTP/1.1 on a connection that persists.
 
-    head_type: the NamedTuple to make; line: the status line; the other arguments as in
-        `writer.response_head`
+    line: the status line; the other arguments as in `writer.response_head`
     """
 
 def decode_chunks(

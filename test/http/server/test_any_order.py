@@ -18,7 +18,6 @@ from server_support import CHUNKED, ServerHarness, chunks, request
 from thor.http.error import OutputStateError
 from thor.http.server import HttpServerExchange
 from thor.http.wire.framing import LENGTH
-from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import ResponseReader
 from thor.testing import Peer
@@ -183,7 +182,7 @@ def answers(client: Peer, stage: ServerHarness) -> int:
         reader.expect(method)
         reader.feed(data)
         while (parts := reader.read_head()) is not None:
-            code = ResponseHead(*parts).status_code
+            code = parts.status_code
             if code >= 200:
                 break
             if code == 101:

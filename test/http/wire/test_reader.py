@@ -11,6 +11,7 @@ from wire_support import (
     WAYS,
     Message,
     cuts,
+    parts_of,
     pull_body,
     read_requests,
     read_responses,
@@ -30,7 +31,6 @@ from thor.http.error import (
     UpgradeError,
 )
 from thor.http.wire.framing import LENGTH
-from thor.http.wire.head import ResponseHead
 from thor.http.wire.limits import Limits
 from thor.http.wire.reader import RequestReader, ResponseReader
 
@@ -65,7 +65,7 @@ def test_what_is_due_of_a_body_is_known_when_all_that_came_was_pulled() -> None:
     assert (reader.complete, reader.body_due) == (True, 0)
     head = reader.read_head()
     assert head is not None
-    assert head[0] == b"GET"
+    assert head.method == b"GET"
 
 
 def test_nothing_is_due_of_a_body_whose_length_is_not_known() -> None:
@@ -83,7 +83,7 @@ def test_head_without_body_is_complete_at_once() -> None:
     assert not reader.complete
     head = reader.read_head()
     assert head is not None
-    assert head[:3] == (b"GET", b"/", b"1.1")
+    assert parts_of(head)[:3] == (b"GET", b"/", b"1.1")
     assert reader.complete
     assert reader.trailers == []
     assert reader.read_body() is None
@@ -500,7 +500,7 @@ def test_switch_of_protocols_is_complete_and_leaves_the_rest() -> None:
     reader.feed(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw")
     head = reader.read_head()
     assert head is not None
-    assert ResponseHead(*head).upgrade == [b"x"]
+    assert head.upgrade == [b"x"]
     assert reader.complete
     assert reader.take_rest() == b"raw"
 

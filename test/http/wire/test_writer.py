@@ -6,7 +6,7 @@ from collections import UserDict
 from typing import Any, NamedTuple
 
 import pytest
-from wire_support import read_requests, read_responses
+from wire_support import parts_of, read_requests, read_responses
 
 from thor.http import error as errors
 from thor.http.error import HttpError, OutputSyntaxError
@@ -45,7 +45,8 @@ def respond(
     date: bytes | None = None,
 ) -> Out:
     date_line = b"" if date is None else b"\r\nDate: " + date
-    return Out(*response_head(status, phrase, headers, method, http11, keep_alive, date_line))
+    head = response_head(status, phrase, headers, method, http11, keep_alive, date_line)
+    return Out(*parts_of(head))
 
 
 def ask(
@@ -59,18 +60,17 @@ def ask(
     te_trailers: bool = False,
     keep_alive: bool = True,
 ) -> Out:
-    return Out(
-        *request_head(
-            method,
-            target,
-            headers,
-            host=host,
-            has_body=has_body,
-            upgrade=upgrade,
-            te_trailers=te_trailers,
-            keep_alive=keep_alive,
-        )
+    head = request_head(
+        method,
+        target,
+        headers,
+        host=host,
+        has_body=has_body,
+        upgrade=upgrade,
+        te_trailers=te_trailers,
+        keep_alive=keep_alive,
     )
+    return Out(*parts_of(head))
 
 
 def lines_of(data: bytes) -> list[bytes]:

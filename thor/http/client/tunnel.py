@@ -45,11 +45,11 @@ class ProxyTunnel:
         self._tell_failed = failed
         self._reader = ResponseReader(limits)
         self._reader.expect(b"CONNECT", False)
-        head, *_ = request_head(
+        head = request_head(
             b"CONNECT", to, fields, host=to, has_body=False, upgrade=None, te_trailers=False
         )
         tcp_conn.owner = self
-        tcp_conn.write(head)
+        tcp_conn.write(head.data)
         tcp_conn.pause(False)
 
     def cancel(self) -> None:

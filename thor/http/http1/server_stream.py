@@ -184,11 +184,13 @@ class Http1ServerStream:
             head = response_head(status, phrase, fields, self.method, self.http11, False, date)
         if head.framing == NO_BODY:
             head = self._check_bodiless(head, date)
-        data, self.framing, self._length_left, self.keep_alive = head
+        self.framing = head.framing
+        self._length_left = head.length
+        self.keep_alive = head.keep_alive
         tcp_conn = conn.tcp_conn
         if tcp_conn is not None and tcp_conn.write_state is OPEN:
             exchange.response_state = BODY
-            tcp_conn.write(data)
+            tcp_conn.write(head.data)
         else:
             # The program is told when the connection has noticed.
             exchange.response_state = FAILED

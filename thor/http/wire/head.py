@@ -13,7 +13,7 @@ collected on the way and looked at afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from thor.cache import BoundedCache
 from thor.http.error import (
@@ -73,7 +73,7 @@ _find_status_line = _status_line_cache.get
 _MAX_STATUS_LINE_BYTES = 64
 
 
-class RequestHead(NamedTuple):
+class RequestHead:
     """A request head that has one reading.
 
     version is what the message says (b"1.0", b"1.7"), http11 whether HTTP/1.1 is meant by it.
@@ -90,40 +90,102 @@ class RequestHead(NamedTuple):
     te_trailers: the sender takes trailers.
     """
 
-    method: bytes
-    target: bytes
-    version: bytes
-    http11: bool
-    headers: list[Field]
-    framing: int
-    length: int
-    keep_alive: bool
-    host: bytes
-    head_bytes: int
-    expect_continue: bool
-    objection: type[MessageError] | Literal[False]
-    upgrade: Sequence[bytes]
-    te_trailers: bool
+    __slots__ = (
+        "expect_continue",
+        "framing",
+        "head_bytes",
+        "headers",
+        "host",
+        "http11",
+        "keep_alive",
+        "length",
+        "method",
+        "objection",
+        "target",
+        "te_trailers",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        http11: bool,
+        headers: list[Field],
+        framing: int,
+        length: int,
+        keep_alive: bool,
+        host: bytes,
+        head_bytes: int,
+        expect_continue: bool,
+        objection: type[MessageError] | Literal[False],
+        upgrade: Sequence[bytes],
+        te_trailers: bool,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.http11 = http11
+        self.headers = headers
+        self.framing = framing
+        self.length = length
+        self.keep_alive = keep_alive
+        self.host = host
+        self.head_bytes = head_bytes
+        self.expect_continue = expect_continue
+        self.objection = objection
+        self.upgrade = upgrade
+        self.te_trailers = te_trailers
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead:
     """A response head that has one reading.
 
     status is b"200", status_code 200; phrase may be empty.
     keep_alive: neither the response nor its framing ends the connection.
     """
 
-    version: bytes
-    http11: bool
-    status: bytes
-    status_code: int
-    phrase: bytes
-    headers: list[Field]
-    framing: int
-    length: int
-    keep_alive: bool
-    head_bytes: int
-    upgrade: Sequence[bytes]
+    __slots__ = (
+        "framing",
+        "head_bytes",
+        "headers",
+        "http11",
+        "keep_alive",
+        "length",
+        "phrase",
+        "status",
+        "status_code",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: bytes,
+        http11: bool,
+        status: bytes,
+        status_code: int,
+        phrase: bytes,
+        headers: list[Field],
+        framing: int,
+        length: int,
+        keep_alive: bool,
+        head_bytes: int,
+        upgrade: Sequence[bytes],
+    ) -> None:
+        self.version = version
+        self.http11 = http11
+        self.status = status
+        self.status_code = status_code
+        self.phrase = phrase
+        self.headers = headers
+        self.framing = framing
+        self.length = length
+        self.keep_alive = keep_alive
+        self.head_bytes = head_bytes
+        self.upgrade = upgrade
 
 
 def parse_request_head(block: bytes, limits: Limits) -> RequestHead:

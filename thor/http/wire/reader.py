@@ -335,7 +335,7 @@ class RequestReader(MessageReader):
         buf = self.buffer
         if _parse_request is not None and self._body == NO_BODY:
             at = self._at
-            head = _parse_request(RequestHead, buf, at, self.limits.codec_limits)
+            head = _parse_request(buf, at, self.limits.codec_limits)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
                 at += head.head_bytes
@@ -414,7 +414,7 @@ class ResponseReader(MessageReader):
         buf = self.buffer
         if _parse_response is not None and self._body == NO_BODY and method is not None:
             at = self._at
-            head = _parse_response(ResponseHead, buf, at, self.limits.codec_limits, method)
+            head = _parse_response(buf, at, self.limits.codec_limits, method)
             if head is not None:  # as _consume, without the call
                 self._fruitless_size = -1
                 at += head.head_bytes

@@ -14,7 +14,7 @@ say one thing about its end and do another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from thor import native
 from thor.cache import BoundedCache
@@ -62,17 +62,26 @@ __all__ = [
 ]
 
 
-class OutgoingHead(NamedTuple):
+class OutgoingHead:
     """A head that is ready to be sent, and what it promises.
 
     data: its bytes; framing, length: of the body, as in `wire.framing`
     keep_alive: whether the connection may persist after the message
     """
 
-    data: bytes
-    framing: int
-    length: int
-    keep_alive: bool
+    __slots__ = ("data", "framing", "keep_alive", "length")
+
+    def __init__(
+        self,
+        data: bytes,
+        framing: int,
+        length: int,
+        keep_alive: bool,
+    ) -> None:
+        self.data = data
+        self.framing = framing
+        self.length = length
+        self.keep_alive = keep_alive
 
 
 # What is done with a field: it is passed on, or else.
@@ -151,7 +160,7 @@ def response_head(
     """
     line, code = _find_status_line((status, phrase)) or _status_line(status, phrase)
     if keep_alive and http11 and _render_response:
-        rendered = _render_response(OutgoingHead, line, headers, method, date_line)
+        rendered = _render_response(line, headers, method, date_line)
         if rendered is not None:
             return rendered
     tunnel = code < 200 or (code < 300 and method == b"CONNECT")
