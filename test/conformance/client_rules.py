@@ -72,7 +72,7 @@ _RESPONSES = [
         "RFC 9110 7.8",
         "A 101 that nobody asked for, or to something else, is an error. What follows it belongs "
         "to the other protocol.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
     ),
     Rule(
         "response-framing",
@@ -98,7 +98,7 @@ _RESPONSES = [
         "close-notify",
         "9.8",
         "On TLS a clean end is one with close_notify; ``careful = False`` does without.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
         "http/client/test_tls.py::test_a_body_that_is_cut_off_is_an_error",
     ),
     Rule(
@@ -119,14 +119,14 @@ _RESPONSES = [
         "9.2, 9.3",
         "Bytes before a request was sent, or after a complete response: the connection is closed. "
         "They are never taken for the next response.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
     ),
     Rule(
         "response-persistence",
         "9.3",
         "A connection is used again if neither side has said ``close``, and it is idle for not too "
         "long.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
     ),
     Rule(
         "truncated",
@@ -139,7 +139,7 @@ _RESPONSES = [
         "9.5",
         "A response before the request was all sent is delivered, and the request abandoned; what "
         "has arrived is read before it counts that sending fails.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
     ),
     Rule(
         "retries",
@@ -153,7 +153,7 @@ _RESPONSES = [
         "9.3.1",
         "A request that must not be repeated is written on a reused connection only after the "
         "connection was seen open in the same turn of the loop.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
         "http/client/test_retrying.py::"
         "test_request_not_to_be_repeated_is_not_sent_on_ended_connection",
     ),
@@ -169,7 +169,7 @@ _RESPONSES = [
         "response-time",
         "9.5",
         "The head, each byte, and the whole have their own time: an error each.",
-        "http/client/patience.py",
+        "http/http1/client_timeouts.py",
     ),
 ]
 

@@ -101,7 +101,7 @@ _BETWEEN = [
         "crossing-unasked",
         "9.2, 9.3",
         "What an upstream sends unasked reaches nobody.",
-        "http/client/connection.py",
+        "http/http1/client_connection.py",
     ),
     Rule(
         "client-goes",

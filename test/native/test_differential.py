@@ -187,7 +187,7 @@ def story(reader: MessageReader, pieces: Iterable[bytes]) -> list[object]:
                     head = reader.read_head()  # type: ignore[attr-defined]
                     if head is None:
                         break
-                    told.append(head)
+                    told.append(parts_of(head))
                     body = b""
                 while (data := reader.read_body()) is not None:
                     body += data

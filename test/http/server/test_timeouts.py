@@ -501,6 +501,7 @@ def test_a_connection_that_is_gone_has_no_dead_line(how: str) -> None:
     stage = ServerHarness()
     client = stage.client().send(request("/", "Connection: upgrade", "Upgrade: x"))
     connection = stage.exchange.http_conn
+    timeouts = connection.timeouts
     if how == "upgrade":
         stage.exchange.upgrade("x")
         stage.settle()
@@ -510,6 +511,6 @@ def test_a_connection_that_is_gone_has_no_dead_line(how: str) -> None:
             answer(stage.exchange)
             stage.settle()
     assert connection.tcp_conn is None
-    assert connection.timeouts.deadline_at == float("inf")
+    assert timeouts.deadline_at == float("inf")
     stage.advance(10_000)
     assert stage.loop.scheduled_events() == []

@@ -206,6 +206,8 @@ class HttpClientConnection:
 
     def resume(self) -> None:
         """Deliver the response again, after the exchange was paused."""
+        if self._exchange is None:
+            return
         self.timeouts.since = self._loop.now
         self._pump()
         if self._exchange is not None:
@@ -319,12 +321,13 @@ class HttpClientConnection:
 
     def disconnect(self) -> None:
         """Take note that the socket is closed; what had arrived may not have been emitted yet."""
-        self.pool.retire(self)
         exchange = self._exchange
         if exchange is None:
-            self.tcp_conn = None
-        elif not self._closed:
-            exchange.cancel()  # the program closed it
+            self._release()
+        else:
+            self.pool.retire(self)
+            if not self._closed:
+                exchange.cancel()  # the program closed it
 
     def pause(self, paused: bool) -> None:
         """Pause (True) or resume (False) the writing of the request."""
@@ -522,7 +525,11 @@ class HttpClientConnection:
         """Let go of the transport; the pool has one connection less. Returns: it, if any"""
         tcp_conn, self.tcp_conn = self.tcp_conn, None
         self._exchange = None
-        self.timeouts.disarm()
+        if tcp_conn is not None:
+            self.timeouts.disarm()
+            # They refer back to this object: no cycle is left to the collector, which would keep
+            # the bytes that are in it.
+            del self.timeouts
         self.pool.retire(self)
         return tcp_conn
 

@@ -80,7 +80,8 @@ class HttpServerConnection:
         self.timeouts.arm()
 
     def __repr__(self) -> str:
-        return f"<HttpServerConnection {self.address!r} with {self.requests.exchange!r}>"
+        exchange = self.requests.exchange if self.tcp_conn is not None else None
+        return f"<HttpServerConnection {self.address!r} with {exchange!r}>"
 
     # -- called by the transport ---------------------------------------------------------------
 
@@ -127,7 +128,8 @@ class HttpServerConnection:
         else:
             self.timeouts.note_sent(tcp_conn)
             self.requests.run()
-            self.timeouts.arm()
+            if self.tcp_conn is not None:
+                self.timeouts.arm()
 
     def pause(self, paused: bool) -> None:
         """Pause (True) or resume (False) the writing of the response."""
@@ -155,13 +157,20 @@ class HttpServerConnection:
     def disconnect(self) -> None:
         """Take note that the socket is closed."""
         self.abort(ConnectError("the connection was closed"))
+        self._release_parts()
         self.server.on_disconnected()
+
+    def _release_parts(self) -> None:
+        """Let go of what refers back to this object: no cycle is left to the collector, which
+        would keep the bytes that are in it."""
+        self.requests.release()
+        del self.requests, self.timeouts
 
     def failed(self, exc: BaseException) -> None:
         """Respond with a 500, if nothing was sent yet: a listener raised."""
-        exchange = self.requests.exchange
         if self.closing:
             return
+        exchange = self.requests.exchange
         if exchange is None:
             self.close_when_sent()
         elif exchange.response_state is DONE:
@@ -219,6 +228,7 @@ class HttpServerConnection:
         tcp_conn.unread(rest)
         if self.half_closed and not rest:
             self.loop.call_soon(tcp_conn.repeat_end)
+        self._release_parts()
         self.server.on_disconnected()
         return tcp_conn
 

@@ -433,10 +433,9 @@ class ServerRequests:
 
     # -- for the connection --------------------------------------------------------------------
 
-    def take_exchange(self) -> ServerStreamHandler | None:
-        """Return the present exchange, and have none any more."""
-        exchange, self.exchange = self.exchange, None
-        return exchange
+    def release(self) -> None:
+        """Let go of the stream, which refers back to this object."""
+        self._stream = None
 
     def ends_with_connection(self) -> bool:
         """Return whether the end of the present response is told by the end of the connection."""
