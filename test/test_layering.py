@@ -379,6 +379,7 @@ ACYCLIC = (
     "http.server",
     "http.wire",
     "files",
+    "proxy",
     "cli",
     "testing",
 )
