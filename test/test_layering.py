@@ -384,7 +384,9 @@ ACYCLIC = (
     "http.http1",
     "http.client",
     "http.server",
+    "proxy",
     "files",
+    "proxy",
     "cli",
     "testing",
 )

@@ -158,7 +158,7 @@ FORWARDED = [
         "allowed",
         asks(b"A-B: 1", b"A_B: 2"),
         got(b"A-B: 1", b"A_B: 2"),
-        settings={"drop_underscore_twins": False},
+        settings={"drop_underscore_headers": False},
     ),
 ]
 

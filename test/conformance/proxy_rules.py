@@ -26,7 +26,7 @@ _BETWEEN = [
         "underscores",
         "RFC 3875 4.1.18",
         "A field whose name is another's but for an underscore is dropped "
-        "(``drop_underscore_twins``): CGI takes them for one.",
+        "(``drop_underscore_headers``): CGI takes them for one.",
         "proxy/forwarding.py",
     ),
     Rule(

@@ -14,7 +14,9 @@ FILES = ("test/files",)
 FETCH = "test/cli/test_fetch.py"
 
 FORWARDING_FILE = "thor/proxy/forwarding.py"
+KINDS_FILE = "thor/proxy/field_kinds.py"
 RELAY_FILE = "thor/proxy/relay.py"
+REPLAY_FILE = "thor/proxy/replay.py"
 ACCESS_LOG = "thor/proxy/access_log.py"
 FETCH_FILE = "thor/cli/fetch.py"
 
@@ -39,7 +41,7 @@ MUTANTS = (
     ),
     Mutant(
         "proxy-hop-by-hop",
-        FORWARDING_FILE,
+        KINDS_FILE,
         '    b"proxy-connection": DROP,\n    b"http2-settings": DROP,\n',
         '    b"http2-settings": DROP,\n',
         FORWARDING,
@@ -56,7 +58,7 @@ MUTANTS = (
     Mutant(
         "proxy-via-before",
         FORWARDING_FILE,
-        '    return (b"Via", b", ".join([*before, own[1]]))\n',
+        '    return (b"Via", b", ".join([*received, own[1]]))\n',
         "    return own\n",
         FORWARDING,
         "the Via of the proxies before this one is lost",
@@ -71,8 +73,8 @@ MUTANTS = (
     ),
     Mutant(
         "proxy-underscore-alias",
-        FORWARDING_FILE,
-        "        elif not plain or _is_proxys_own(key):\n",
+        KINDS_FILE,
+        "        elif not plain or is_set_by_proxy(alias_key(lower)):\n",
         "        elif False:\n",
         FORWARDING,
         "X_Forwarded_For of a client reaches an origin that reads it as X-Forwarded-For",
@@ -102,9 +104,9 @@ MUTANTS = (
         "a response in another transfer coding is forwarded as if it were plain",
     ),
     Mutant(
-        "proxy-trailer-twins",
+        "proxy-trailer-underscore-alias",
         FORWARDING_FILE,
-        "    return _without_underscore_aliases(kept) if policy.drop_underscore_twins else kept\n",
+        "    return _without_underscore_aliases(kept) if policy.drop_underscore_headers else kept\n",
         "    return kept\n",
         (*FORWARDING, *RELAY),
         "a trailer x_forwarded_for is forwarded",
@@ -136,47 +138,47 @@ MUTANTS = (
     Mutant(
         "proxy-weights",
         "thor/proxy/upstream.py",
-        "        best._current -= total\n",
-        "        best._current -= 1\n",
+        "        best.current_weight -= total\n",
+        "        best.current_weight -= 1\n",
         UPSTREAM,
         "weights do not share requests as they say",
     ),
     Mutant(
         "proxy-replay-limit",
-        RELAY_FILE,
-        "            if self.held_bytes > self.proxy.replay_limit:\n",
-        "            if False:\n",
+        REPLAY_FILE,
+        "        return self._size <= self._limit\n",
+        "        return True\n",
         RELAY,
         "a request's body is kept whatever its size",
     ),
     Mutant(
         "proxy-repeats-post",
-        RELAY_FILE,
-        "        elif self.method not in idempotent_methods or not isinstance(error, LOST):\n",
-        "        elif not isinstance(error, LOST):\n",
+        REPLAY_FILE,
+        "    return method in idempotent_methods and isinstance(error, _LOST)\n",
+        "    return isinstance(error, _LOST)\n",
         RELAY,
         "a POST that one endpoint may have executed is sent to another",
     ),
     Mutant(
         "proxy-truncated-response",
         RELAY_FILE,
-        "            self.inbound.abort(flush=True)\n",
-        "            self.inbound.response_done([])\n",
+        "            self.downstream_exchange.abort(flush=True)\n",
+        "            self.downstream_exchange.response_done([])\n",
         (*RELAY, *CONFORMANCE),
         "a response that the origin did not finish looks complete",
     ),
     Mutant(
         "proxy-trailers-unasked",
         RELAY_FILE,
-        "forward_trailers(trailers, self.head, policy) if self.te_trailers else []",
-        "forward_trailers(trailers, self.head, policy)",
+        "            if self._forwarded.te_trailers:\n",
+        "            if True:\n",
         (*RELAY, *CONFORMANCE),
         "trailers are sent to a client that did not ask for them",
     ),
     Mutant(
         "proxy-request-backpressure",
         RELAY_FILE,
-        "        self.inbound.pause(paused)\n",
+        "        self.downstream_exchange.pause(paused)\n",
         "        pass\n",
         RELAY,
         "an upload that the origin does not read fills the memory",
@@ -184,7 +186,7 @@ MUTANTS = (
     Mutant(
         "proxy-response-backpressure",
         RELAY_FILE,
-        "            self.relay.outbound.pause(paused)\n",
+        "            self.relay.upstream_exchange.pause(paused)\n",
         "            pass\n",
         RELAY,
         "a download that the client does not read fills the memory",
@@ -200,15 +202,15 @@ MUTANTS = (
     Mutant(
         "tunnel-half-close",
         "thor/proxy/tunnel.py",
-        "        self.to.end_writing()\n",
-        "        self.to.close()\n",
+        "        self.destination.end_writing()\n",
+        "        self.destination.close()\n",
         TUNNEL,
         "data behind a half-close is lost in a tunnel",
     ),
     Mutant(
         "tunnel-idle-timeout",
         "thor/proxy/tunnel.py",
-        "        self.received += len(data)\n        self.tunnel._touch()\n",
+        "        self.received += len(data)\n        self.tunnel.restart_idle_timeout()\n",
         "        self.received += len(data)\n",
         TUNNEL,
         "a tunnel in which data flows ends as if it were idle",

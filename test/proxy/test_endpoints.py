@@ -99,13 +99,13 @@ def test_tls_on_both_sides(world: World) -> None:
     assert f"Host: {NAME}:{port_of(proxy)}\n" in said
 
 
-def test_tls_on_the_far_side_alone_is_not_the_client_s(world: World) -> None:
+def test_tls_upstream_only_does_not_make_the_client_secure(world: World) -> None:
     origin = world.origin(tls=serving())
     proxy = world.proxy(f"https://{NAME}:{port_of(origin)}")
     assert "X-Forwarded-Proto: http\n" in world.get(f"http://{NAME}:{port_of(proxy)}/")[1]
 
 
-def test_an_origin_with_another_certificate_is_a_502(world: World) -> None:
+def test_certificate_for_another_name_is_a_502(world: World) -> None:
     origin = world.origin(tls=serving("other.example"))
     proxy = world.proxy(f"https://{NAME}:{port_of(origin)}")
     done: list[Any] = []
@@ -115,7 +115,7 @@ def test_an_origin_with_another_certificate_is_a_502(world: World) -> None:
     assert "another name" in str(done[0].error)
 
 
-def test_a_switch_of_protocols_goes_through_tls_on_both_sides(world: World) -> None:
+def test_upgrade_works_with_tls_on_both_sides(world: World) -> None:
     origin = world.origin(tls=serving())
     origin.remove_listeners("exchange")
     far: list[Any] = []
@@ -163,7 +163,7 @@ def test_unix_sockets_on_both_sides(world: World, tmp_path: Path) -> None:
     assert said[0].endpoint.name == f"unix:{far}".encode()
 
 
-def test_a_proxy_header_says_who_the_client_is(world: World) -> None:
+def test_proxy_header_tells_the_address_of_the_client(world: World) -> None:
     class Sending(TcpClient):
         proxy_header = ProxyHeader(("192.0.2.7", 1234), ("192.0.2.1", 80))
 
@@ -184,7 +184,7 @@ def test_a_proxy_header_says_who_the_client_is(world: World) -> None:
     ],
     ids=["by TLS", "not by TLS", "not told", "nobody's"],
 )
-def test_a_proxy_header_says_how_the_client_came(
+def test_proxy_header_tells_whether_the_client_used_tls(
     world: World, header: ProxyHeader, proto: str
 ) -> None:
     class Sending(TcpClient):
@@ -200,18 +200,18 @@ def test_a_proxy_header_says_how_the_client_came(
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_what_this_process_lacks_is_a_503_and_blames_no_endpoint(code: int) -> None:
-    stage = ProxyHarness("a", "b")
+def test_lack_of_descriptors_is_a_503_and_avoids_no_endpoint(code: int) -> None:
+    harness = ProxyHarness("a", "b")
     for name in ("a", "b"):
-        stage.network.errors[name, 80] = (OSError, code)
+        harness.network.errors[name, 80] = (OSError, code)
     for _ in range(2):
-        stage.send("browser", get())
-        stage.expect(("browser", "data", own(503, "Service Unavailable", "proxy_internal_error")))
-    assert [endpoint.avoid_until for endpoint in stage.upstream.endpoints] == [0.0, 0.0]
+        harness.send("browser", get())
+        harness.expect(("browser", "data", own(503, "Service Unavailable", "proxy_internal_error")))
+    assert [endpoint.avoid_until for endpoint in harness.upstream.endpoints] == [0.0, 0.0]
 
 
-def test_an_endpoint_that_refuses_is_avoided() -> None:
-    stage = ProxyHarness("a", "b").refuse("a").refuse("b")
-    stage.send("browser", get())
-    stage.expect(("browser", "data", own(502, "Bad Gateway", "connection_refused")))
-    assert all(endpoint.avoid_until for endpoint in stage.upstream.endpoints)
+def test_endpoint_that_refuses_connections_is_avoided() -> None:
+    harness = ProxyHarness("a", "b").refuse("a").refuse("b")
+    harness.send("browser", get())
+    harness.expect(("browser", "data", own(502, "Bad Gateway", "connection_refused")))
+    assert all(endpoint.avoid_until for endpoint in harness.upstream.endpoints)

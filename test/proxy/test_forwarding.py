@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import NamedTuple
 
 import pytest
 
 from thor.http.error import TransferCodeError
 from thor.http.wire.fields import WireFields
-from thor.proxy import forwarding
+from thor.proxy import field_kinds
 from thor.proxy.forwarding import (
-    Policy,
+    ForwardedRequest,
     decrement_max_forwards,
     forward_request,
     forward_response,
@@ -21,17 +20,9 @@ from thor.proxy.forwarding import (
     origin_form,
 )
 from thor.proxy.local_response import LocalResponse
+from thor.proxy.policy import ClientFacts, Policy
 
 Fields = list[tuple[bytes, bytes]]
-
-
-class Forwarded(NamedTuple):
-    """What goes upstream, its parts named."""
-
-    fields: WireFields
-    upgrade: bytes | None
-    te_trailers: bool
-    expects: bool
 
 
 POLICY = Policy("fred", trusted=["10.0.0.0/8", "fd00::/8"])
@@ -47,10 +38,10 @@ def forward(
     policy: Policy = POLICY,
     expects: bool = False,
     trailers: bool = False,
-) -> Forwarded:
+) -> ForwardedRequest:
     before = list(fields)
-    parts = forward_request(fields, http11, host, peer, policy, False, expects, trailers)
-    found = Forwarded(*parts)
+    client = ClientFacts(peer, is_tls=False)
+    found = forward_request(fields, http11, host, client, policy, expects, trailers)
     assert fields == before
     return found
 
@@ -79,7 +70,7 @@ def of(fields: Fields, name: bytes) -> list[bytes]:
         pytest.param(b"*", b"*", id="asterisk"),
     ],
 )
-def test_the_target_for_an_origin(target: bytes, expected: bytes) -> None:
+def test_origin_form_of_a_target(target: bytes, expected: bytes) -> None:
     assert origin_form(b"GET", target) == expected
 
 
@@ -91,7 +82,7 @@ def test_the_target_for_an_origin(target: bytes, expected: bytes) -> None:
         pytest.param(b"http://h?q", b"/?q", id="a-query"),
     ],
 )
-def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> None:
+def test_origin_form_of_options(target: bytes, expected: bytes) -> None:
     assert origin_form(b"OPTIONS", target) == expected
 
 
@@ -188,13 +179,13 @@ def test_the_target_of_options_for_an_origin(target: bytes, expected: bytes) -> 
         ),
     ],
 )
-def test_fields_that_go_upstream(fields: Fields, expected: Fields) -> None:
+def test_request_fields_that_are_forwarded(fields: Fields, expected: Fields) -> None:
     assert end_to_end(fields) == expected
     assert end_to_end(fields) == expected  # the same once the names are known
 
 
-def test_underscore_twins_go_through_when_allowed() -> None:
-    policy = Policy("fred", drop_underscore_twins=False)
+def test_underscore_headers_are_forwarded_if_allowed() -> None:
+    policy = Policy("fred", drop_underscore_headers=False)
     fields = forward([(b"X-New", b"1"), (b"X_New", b"2")], policy=policy).fields
     assert of(fields, b"x_new") == [b"2"]
 
@@ -208,17 +199,17 @@ def test_underscore_twins_go_through_when_allowed() -> None:
         pytest.param([(b"Expect", b"100-continue"), (b"expect", b"100-continue")], id="twice"),
     ],
 )
-def test_expectation_is_forwarded_in_one_form(fields: Fields) -> None:
+def test_expect_is_forwarded_in_one_form(fields: Fields) -> None:
     body = (b"Transfer-Encoding", b"chunked")
     found = forward([*fields, body], expects=True)
-    assert found.expects
+    assert found.expects_continue
     assert of(found.fields, b"expect") == [b"100-continue"]
     for unneeded in (forward(fields, expects=True), forward([*fields, body], expects=False)):
-        assert not unneeded.expects
+        assert not unneeded.expects_continue
         assert of(unneeded.fields, b"expect") == []
 
 
-def test_trailers_of_a_request_are_announced_where_they_go_up() -> None:
+def test_request_trailer_field_is_forwarded_with_the_trailers() -> None:
     announced = forward([(b"Trailer", b"x-sum")], trailers=True).fields
     assert of(announced, b"trailer") == [b"x-sum"]
 
@@ -276,7 +267,9 @@ def test_trailers_of_a_request_are_announced_where_they_go_up() -> None:
         ),
     ],
 )
-def test_what_is_offered_to_switch_to(fields: Fields, http11: bool, upgrade: bytes | None) -> None:
+def test_upgrade_offers_that_are_forwarded(
+    fields: Fields, http11: bool, upgrade: bytes | None
+) -> None:
     assert forward(fields, http11=http11).upgrade == upgrade
 
 
@@ -290,7 +283,7 @@ def test_what_is_offered_to_switch_to(fields: Fields, http11: bool, upgrade: byt
         pytest.param([], True, False, id="none"),
     ],
 )
-def test_whether_trailers_are_taken(fields: Fields, http11: bool, taken: bool) -> None:
+def test_te_trailers_is_read(fields: Fields, http11: bool, taken: bool) -> None:
     assert forward(fields, http11=http11).te_trailers is taken
 
 
@@ -332,7 +325,7 @@ def test_via_is_appended(fields: Fields, http11: bool, via: bytes) -> None:
         pytest.param(b"1.1 fred:8080", id="with-a-port"),
     ],
 )
-def test_a_loop_is_seen(via: bytes) -> None:
+def test_request_loop_is_detected_in_via(via: bytes) -> None:
     for fields in ([(b"Via", via)], [(b"Via", b"1.1 x"), (b"vIA", via)]):
         with pytest.raises(LocalResponse) as raised:
             forward(fields)
@@ -349,7 +342,7 @@ def test_default_names_are_random_and_differ() -> None:
 def test_default_name_is_the_same_in_workers() -> None:
     program = """if True:
         import os
-        from thor.proxy.forwarding import Policy
+        from thor.proxy.policy import Policy
         for _ in range(2):
             if os.fork() == 0:
                 os.write(1, Policy().pseudonym + b"\\n")
@@ -361,7 +354,7 @@ def test_default_name_is_the_same_in_workers() -> None:
 
 
 @pytest.mark.parametrize("pseudonym", ["", "a b", "1a", "a;b", 'a"', "é", "a\r\n"])
-def test_a_pseudonym_must_be_a_token(pseudonym: str) -> None:
+def test_pseudonym_must_be_a_token(pseudonym: str) -> None:
     with pytest.raises(ValueError, match="pseudonym"):
         Policy(pseudonym)
 
@@ -376,13 +369,14 @@ FORWARDED = [
 ]
 
 
-def test_host_is_what_the_server_found_and_no_field() -> None:
+def test_host_is_the_authority_that_the_server_determined() -> None:
     found = forward([(b"Host", b"h"), (b"A", b"b"), (b"Content-Length", b"3")]).fields
+    assert isinstance(found, WireFields)
     assert (found.host, found.length) == (b"a.example", 3)
     assert of(found, b"host") == []
 
 
-def test_what_an_unknown_peer_says_of_others_is_replaced() -> None:
+def test_forwarded_fields_of_an_untrusted_peer_are_replaced() -> None:
     assert forward([*FORWARDED, (b"x-forwarded-for", b"y")]).fields == [
         (b"X-Forwarded-For", b"192.0.2.1"),
         (b"X-Forwarded-Proto", b"http"),
@@ -392,24 +386,24 @@ def test_what_an_unknown_peer_says_of_others_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::1"])
-def test_what_a_trusted_peer_says_is_extended(peer: str) -> None:
+def test_forwarded_fields_of_a_trusted_peer_are_extended(peer: str) -> None:
     fields = forward([*FORWARDED, (b"x-forwarded-for", b"10.0.0.1")], peer=peer).fields
     assert of(fields, b"x-forwarded-for") == [b"198.51.100.1, 10.0.0.1, " + peer.encode()]
     for name, value in FORWARDED[1:]:
         assert of(fields, name.lower()) == [value]
 
 
-def test_what_a_trusted_peer_leaves_out_is_added() -> None:
+def test_forwarded_fields_that_a_trusted_peer_omits_are_added() -> None:
     fields = forward([(b"X-Forwarded-For", b"198.51.100.1")], peer="10.1.2.3").fields
     assert of(fields, b"x-forwarded-proto") == [b"http"]
     assert of(fields, b"x-forwarded-host") == [b"a.example"]
 
 
-def test_a_peer_without_an_address_is_unknown() -> None:
+def test_peer_without_an_address_is_unknown() -> None:
     assert of(forward([], peer="").fields, b"x-forwarded-for") == [b"unknown"]
 
 
-def test_what_a_unix_socket_s_peer_says_is_extended_if_those_are_trusted() -> None:
+def test_forwarded_fields_of_a_trusted_unix_peer_are_extended() -> None:
     said = [(b"x-forwarded-for", b"192.0.2.7"), (b"x-forwarded-proto", b"https")]
     for trusted, kept in ((["unix:"], True), (["10.0.0.0/8"], False)):
         fields = forward(said, peer="", policy=Policy("fred", trusted)).fields
@@ -418,7 +412,7 @@ def test_what_a_unix_socket_s_peer_says_is_extended_if_those_are_trusted() -> No
     assert not Policy("fred", ["unix:"]).trusts("10.1.2.3")
 
 
-def test_the_scheme_is_that_of_this_hop() -> None:
+def test_forwarded_proto_is_that_of_this_hop() -> None:
     secure = Policy("fred", ["10.0.0.0/8"], secure=True)
     assert of(forward([], policy=secure).fields, b"x-forwarded-proto") == [b"https"]
     said = [(b"X-Forwarded-Proto", b"http")]
@@ -427,28 +421,28 @@ def test_the_scheme_is_that_of_this_hop() -> None:
     assert of(trusted, b"x-forwarded-proto") == [b"http"]
 
 
-def test_a_request_without_host_names_none() -> None:
+def test_request_without_host_has_no_forwarded_host() -> None:
     assert of(forward([], host=b"").fields, b"x-forwarded-host") == []
 
 
-def test_a_peer_without_an_address_is_not_trusted() -> None:
+def test_peer_without_an_address_is_not_trusted() -> None:
     fields = forward([(b"X-Forwarded-For", b"198.51.100.1")], peer="").fields
     assert of(fields, b"x-forwarded-for") == [b"unknown"]
 
 
-def test_a_trust_list_must_be_networks() -> None:
+def test_trusted_must_be_networks() -> None:
     with pytest.raises(ValueError, match="example"):
         Policy("fred", trusted=["example"])
 
 
-def test_the_tables_of_names_and_peers_are_bounded() -> None:
+def test_caches_of_names_and_peers_are_bounded() -> None:
     policy = Policy("fred", trusted=["10.0.0.0/8"])
     for number in range(3000):
         forward([(b"X-%d" % number, b"")])
         assert policy.trusts(f"10.0.{number // 256}.{number % 256}")
     forward([(b"X" * 5000, b"")])
-    assert len(forwarding._request_names) <= 1024
-    assert b"X" * 5000 not in forwarding._request_names
+    assert len(field_kinds._request_cache) <= 1024
+    assert b"X" * 5000 not in field_kinds._request_cache
     assert len(policy.trusted._known) <= 1024
 
 
@@ -463,13 +457,13 @@ def test_the_tables_of_names_and_peers_are_bounded() -> None:
         pytest.param(b"9" * 5000, b"999999999", id="thousands-of-digits"),
     ],
 )
-def test_a_forward_is_counted(value: bytes, left: bytes) -> None:
+def test_max_forwards_is_decremented(value: bytes, left: bytes) -> None:
     fields = [(b"A", b"x"), (b"Max-Forwards", value), (b"B", b"y")]
     expected = [(b"A", b"x"), (b"Max-Forwards", left), (b"B", b"y")]
     assert decrement_max_forwards(b"OPTIONS", b"/", fields) == expected
 
 
-def test_without_a_limit_nothing_is_counted() -> None:
+def test_request_without_max_forwards_is_unchanged() -> None:
     assert decrement_max_forwards(b"TRACE", b"/", [(b"A", b"x")]) == [(b"A", b"x")]
 
 
@@ -482,19 +476,19 @@ def test_without_a_limit_nothing_is_counted() -> None:
         pytest.param([(b"Max-Forwards", b"1"), (b"max-forwards", b"1")], id="twice"),
     ],
 )
-def test_a_limit_that_is_no_number_is_refused(fields: Fields) -> None:
+def test_max_forwards_must_be_a_number(fields: Fields) -> None:
     with pytest.raises(LocalResponse) as raised:
         decrement_max_forwards(b"OPTIONS", b"/", fields)
     assert raised.value.status == 400
 
 
-def test_options_ends_at_the_limit() -> None:
+def test_options_with_max_forwards_0_is_answered() -> None:
     with pytest.raises(LocalResponse) as raised:
         decrement_max_forwards(b"OPTIONS", b"*", [(b"Max-Forwards", b"00")])
     assert (raised.value.status, raised.value.error) == (204, "")
 
 
-def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
+def test_trace_with_max_forwards_0_reveals_no_secret() -> None:
     fields = [(b"Max-Forwards", b"0"), (b"Via", b"1.1 x"), (b"Cookie", b"c"), (b"Host", b"h")]
     with pytest.raises(LocalResponse) as raised:
         decrement_max_forwards(b"TRACE", b"/a", fields)
@@ -544,35 +538,37 @@ def test_trace_ends_at_the_limit_and_tells_no_secret() -> None:
         pytest.param(b"200", [(b"X_Y", b"1"), (b"X-Y", b"2")], None, id="underscores"),
     ],
 )
-def test_fields_that_go_down(status: bytes, fields: Fields, expected: Fields | None) -> None:
+def test_response_fields_that_are_forwarded(
+    status: bytes, fields: Fields, expected: Fields | None
+) -> None:
     found = forward_response(status, fields, 3, True, False, POLICY)
     assert found == [*(fields if expected is None else expected), (b"Via", b"1.1 fred")]
 
 
-def test_via_of_a_response_is_added_behind_others() -> None:
+def test_via_of_a_response_is_appended() -> None:
     found = forward_response(b"200", [(b"Via", b"1.1 x")], -1, False, False, POLICY)
     assert found == [(b"Via", b"1.1 x"), (b"Via", b"1.0 fred")]
 
 
-def test_trailers_are_announced_only_where_they_go_down() -> None:
+def test_trailer_field_is_forwarded_only_with_the_trailers() -> None:
     fields = [(b"Trailer", b"x-sum")]
     assert of(forward_response(b"200", fields, -1, True, True, POLICY), b"trailer") == [b"x-sum"]
     assert of(forward_response(b"200", fields, -1, True, False, POLICY), b"trailer") == []
 
 
 @pytest.mark.parametrize("value", [b"chunked", b"Chunked"])
-def test_a_coding_that_was_taken_off_is_not_named(value: bytes) -> None:
+def test_transfer_coding_that_was_decoded_is_not_forwarded(value: bytes) -> None:
     fields = [(b"Transfer-Encoding", value)]
     assert of(forward_response(b"200", fields, -1, True, True, POLICY), b"transfer-encoding") == []
 
 
 @pytest.mark.parametrize("value", [b"gzip", b"identity", b"gzip, chunked"])
-def test_a_coding_that_was_not_taken_off_is_an_error(value: bytes) -> None:
+def test_transfer_coding_that_was_not_decoded_is_an_error(value: bytes) -> None:
     with pytest.raises(TransferCodeError):
         forward_response(b"200", [(b"Transfer-Encoding", value)], -1, True, True, POLICY)
 
 
-def test_trailers_of_a_hop_stay_behind() -> None:
+def test_hop_by_hop_trailers_are_dropped() -> None:
     of_hop = [(b"Connection", b"x"), (b"Keep-Alive", b"y"), (b"x-FORWARDED-prefix", b"/")]
     trailers = [(b"X-Sum", b"1"), *of_hop, (b"X_Forwarded_For", b"z"), (b"Named", b"w")]
     assert forward_trailers(trailers, [(b"connection", b"a, named")], POLICY) == [(b"X-Sum", b"1")]

@@ -56,7 +56,7 @@ def of(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
         (HttpError, 502, "http_protocol_error"),
     ],
 )
-def test_what_is_answered_for_a_failure(error: type[HttpError], status: int, kind: str) -> None:
+def test_failures_map_to_responses(error: type[HttpError], status: int, kind: str) -> None:
     answered = failure_for(error("what the upstream said"), connected=False)
     assert (answered.status, answered.error) == (status, kind)
     fields, body = render(answered, PSEUDONYM)
@@ -65,12 +65,12 @@ def test_what_is_answered_for_a_failure(error: type[HttpError], status: int, kin
     assert body == answered.phrase.encode() + b"\n"
 
 
-def test_a_connection_that_was_lost_was_not_refused() -> None:
+def test_lost_connection_is_not_reported_as_refused() -> None:
     assert failure_for(ConnectError(), connected=True).error == "connection_terminated"
     assert failure_for(ConnectTimeoutError(), connected=True).error == "connection_timeout"
 
 
-def test_an_answer_that_is_no_error_has_no_proxy_status() -> None:
+def test_local_response_without_error_has_no_proxy_status() -> None:
     answered = LocalResponse(200, "OK", body=b"abc")
     assert render(answered, PSEUDONYM) == ([(b"Content-Length", b"3")], b"abc")
 

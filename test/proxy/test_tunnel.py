@@ -39,17 +39,17 @@ def socket_of(conn: TcpConnection) -> MemorySocket:
     return sock
 
 
-def test_bytes_go_both_ways() -> None:
+def test_bytes_are_forwarded_in_both_directions() -> None:
     ends = TunnelHarness()
     ends.send("left", b"ping").expect(("right", "data", b"ping"))
     ends.send("right", b"pong").expect(("left", "data", b"pong"))
     ends.send("right", b"!")
-    assert (ends.tunnel.bytes_from_one, ends.tunnel.bytes_from_other) == (4, 5)
+    assert (ends.tunnel.bytes_from_downstream, ends.tunnel.bytes_from_upstream) == (4, 5)
     assert ends.done == []
     ends.end()
 
 
-def test_bytes_that_came_before_go_first() -> None:
+def test_bytes_received_before_are_forwarded_first() -> None:
     loop = memory_loop()
     left, right = connection_pair(loop), connection_pair(loop)
     left.server.unread(b"early ")
@@ -70,14 +70,14 @@ def test_data_after_a_half_close_is_forwarded() -> None:
 
 
 @pytest.mark.parametrize("name", ["left", "right"])
-def test_a_reset_takes_the_other_side_with_it(name: str) -> None:
+def test_tunnel_forwards_a_reset(name: str) -> None:
     ends = TunnelHarness()
     ends.send("left", b"x").abort(name)
     assert ends.done == ["done"]
     assert (ends.right if name == "left" else ends.left).is_reset
 
 
-def test_a_side_that_takes_nothing_stops_the_other_from_being_read() -> None:
+def test_peer_that_does_not_read_pauses_the_other() -> None:
     ends = TunnelHarness()
     ends.right.pause()
     ends.left.send(*[b"x" * 65536] * 200)
@@ -90,7 +90,7 @@ def test_a_side_that_takes_nothing_stops_the_other_from_being_read() -> None:
     ends.end()
 
 
-def test_a_peer_that_is_reset_while_it_is_not_read_is_noticed_at_once() -> None:
+def test_reset_of_a_paused_peer_is_detected_immediately() -> None:
     ends = TunnelHarness()
     ends.right.pause()
     ends.left.send(*[b"x" * 65536] * 10)
@@ -100,7 +100,7 @@ def test_a_peer_that_is_reset_while_it_is_not_read_is_noticed_at_once() -> None:
     assert ends.done == ["done"]
 
 
-def test_a_send_that_fails_ends_both() -> None:
+def test_failed_send_ends_both_connections() -> None:
     ends = TunnelHarness()
     socket_of(ends.joined[1]).fail("send", OSError(errno.EPIPE, "broken"))
     ends.send("left", b"x").abort("right")
@@ -115,13 +115,13 @@ def test_an_idle_tunnel_is_reset() -> None:
     assert ends.done == ["done"]
 
 
-def test_a_tunnel_can_be_ended() -> None:
+def test_tunnel_can_be_aborted() -> None:
     ends = TunnelHarness()
     ends.call(ends.tunnel.abort)
     assert ends.done == ["done"]
 
 
-def test_a_listener_that_raises_ends_the_tunnel(caplog: pytest.LogCaptureFixture) -> None:
+def test_listener_that_raises_ends_the_tunnel(caplog: pytest.LogCaptureFixture) -> None:
     ends = TunnelHarness()
     ends.loop.on_exception = "log"
 

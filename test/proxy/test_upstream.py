@@ -28,7 +28,7 @@ def names(upstream: Upstream, count: int, now: float = 0.0) -> str:
         ("https://a:8443/app", ("https", "a", 8443, "a:8443", "/app")),
     ],
 )
-def test_urls_of_endpoints(url: str, place: tuple[str, str, int, str, str]) -> None:
+def test_endpoint_urls(url: str, place: tuple[str, str, int, str, str]) -> None:
     scheme, host, port, authority, prefix = place
     origin = f"{scheme}://{authority}"
     assert parse_endpoint(url) == (scheme, host, port, authority, origin, prefix)
@@ -85,7 +85,7 @@ def test_unix_sockets_as_endpoints(url: str, host: str, name: bytes, base: bytes
         pytest.param("", "must be http://", id="empty"),
     ],
 )
-def test_a_url_that_is_none_says_why(url: str, says: str) -> None:
+def test_invalid_endpoint_url_is_explained(url: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Upstream([url])
 
@@ -93,20 +93,20 @@ def test_a_url_that_is_none_says_why(url: str, says: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://u:secret@a", "http://u:secret@a:x", "ftp://u:secret@a", "http://u:se/cret@a"]
 )
-def test_a_password_is_not_shown(url: str) -> None:
+def test_password_in_a_url_is_hidden(url: str) -> None:
     with pytest.raises(ValueError, match=r"\.\.\.@a") as caught:
         Upstream([url])
     assert "cret" not in str(caught.value)
 
 
-def test_where_a_target_is_at_an_endpoint() -> None:
+def test_endpoint_prepends_its_prefix_to_targets() -> None:
     endpoint = Endpoint("http://a/app/")
     assert endpoint.origin + endpoint.target_for(b"/x?y") == b"http://a:80/app/x?y"
     assert endpoint.target_for(b"//x/../%2e") == b"/app//x/../%2e"
     assert endpoint.target_for(b"*") == b"*"
 
 
-def test_a_group_needs_endpoints_that_differ() -> None:
+def test_upstream_refuses_duplicate_endpoints() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Upstream([])
     with pytest.raises(ValueError, match="twice"):
@@ -117,22 +117,22 @@ def test_a_group_needs_endpoints_that_differ() -> None:
         Upstream("http://a")
 
 
-def test_an_unknown_method_is_told_which_there_are() -> None:
+def test_unknown_balancing_method_is_refused_with_a_list() -> None:
     with pytest.raises(ValueError, match="round_robin"):
         Upstream(["http://a"], balance="p3c")
 
 
-def test_turns_are_taken() -> None:
+def test_round_robin_takes_turns() -> None:
     assert names(Upstream(["http://a", "http://b", "http://c"]), 7) == "abcabca"
 
 
-def test_weights_are_mixed_evenly() -> None:
+def test_round_robin_mixes_weights_evenly() -> None:
     upstream = Upstream([("http://a", 5), "http://b", ("http://c", 1)])
     assert names(upstream, 7) == "aabacaa"
     assert Counter(names(upstream, 700)) == {"a": 500, "b": 100, "c": 100}
 
 
-def test_one_endpoint_is_all_there_is() -> None:
+def test_single_endpoint_is_always_chosen() -> None:
     upstream = Upstream(["http://a"])
     only = upstream.pick(0.0)
     assert only is upstream.endpoints[0]
@@ -141,7 +141,7 @@ def test_one_endpoint_is_all_there_is() -> None:
     assert upstream.pick(0.0) is only
 
 
-def test_a_request_goes_to_each_endpoint_once() -> None:
+def test_request_is_sent_to_each_endpoint_once() -> None:
     upstream = Upstream(["http://a", "http://b", "http://c"])
     tried: list[Endpoint] = []
     while (found := upstream.pick(0.0, tried)) is not None:
@@ -149,21 +149,21 @@ def test_a_request_goes_to_each_endpoint_once() -> None:
     assert "".join(endpoint.host for endpoint in tried) == "abc"
 
 
-def test_an_endpoint_that_failed_is_avoided_for_a_while() -> None:
+def test_failed_endpoint_is_avoided_for_a_while() -> None:
     upstream = Upstream(["http://a", "http://b"])
     upstream.failed(upstream.endpoints[0], 100.0)
     assert names(upstream, 3, now=104.9) == "bbb"
     assert sorted(names(upstream, 4, now=105.0)) == ["a", "a", "b", "b"]
 
 
-def test_an_endpoint_that_comes_back_has_saved_up_nothing() -> None:
+def test_recovered_endpoint_gets_its_usual_share() -> None:
     upstream = Upstream(["http://a", "http://b", "http://c"])
     upstream.failed(upstream.endpoints[0], 0.0)
     names(upstream, 10, now=1.0)
     assert Counter(names(upstream, 30, now=10.0)) == {"a": 10, "b": 10, "c": 10}
 
 
-def test_when_all_are_avoided_they_are_tried_all_the_same() -> None:
+def test_avoided_endpoints_are_tried_if_all_are_avoided() -> None:
     upstream = Upstream(["http://a", "http://b"])
     for endpoint in upstream.endpoints:
         upstream.failed(endpoint, 0.0)
@@ -171,7 +171,7 @@ def test_when_all_are_avoided_they_are_tried_all_the_same() -> None:
     assert upstream.pick(0.0, upstream.endpoints) is None
 
 
-def test_avoided_ones_come_last_for_a_request() -> None:
+def test_avoided_endpoints_are_tried_last() -> None:
     upstream = Upstream(["http://a", "http://b"])
     a, b = upstream.endpoints
     upstream.failed(a, 0.0)
@@ -179,9 +179,9 @@ def test_avoided_ones_come_last_for_a_request() -> None:
     assert upstream.pick(0.0, [b]) is a
 
 
-def test_round_robin_of_nobody() -> None:
+def test_round_robin_without_endpoints() -> None:
     assert round_robin([], 0.0, ()) is None
 
 
-def test_a_group_shows_what_it_is() -> None:
+def test_upstream_has_a_repr() -> None:
     assert repr(Upstream(["http://a:1"], name="app")) == "<Upstream app round_robin of a:1>"

@@ -1,4 +1,4 @@
-"""The framework for intermediation: reverse proxies, and what they are made of."""
+"""The framework for intermediaries: the reverse proxy and its parts."""
 
 from thor.proxy.flow import Flow
 from thor.proxy.reverse import ReverseProxy

@@ -1,8 +1,8 @@
-"""The access log: one line a request, also for one that was refused.
+"""The access log: one line for each request, including refused ones.
 
-Owns: what a line looks like, and which secrets are left out of it. Must not know where it is
-written. A line has no more than 4096 octets, so that a pipe takes it whole, and what a client sends
-is not multiplied.
+Owns: the format of a line, and which secrets it omits. Must not know where it is written. A line
+has at most 4096 octets, so that a write to a pipe is atomic and a client cannot fill the log with
+little traffic.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from thor.proxy.flow import Flow
     from thor.tcp import TcpConnection
 
-#: Most characters of a target, a Referer and a User-Agent each.
-MAX_VALUE = 1000
-#: User information, and what is before it, in a URI that may be malformed: the authority ends at a
-#: slash, but those who read URIs leniently take a backslash, or one slash, for two. What is before
-#: it is not given back, or many backslashes would take the square of their number.
+#: Maximum characters of a target, of a Referer and of a User-Agent.
+MAX_VALUE_CHARS = 1000
+#: User information, and what precedes it, in a URI that may be malformed. The authority ends at a
+#: slash, but lenient parsers accept a backslash, or one slash, for two. The group is atomic, since
+#: many backslashes would take quadratic time otherwise.
 _USER = re.compile(rb"\A((?>[^/\\?#@]*(?:[/\\]{2,}|:[/\\])))?[^/?#]*@")
 _QUERY = re.compile(rb"[?#]")
 
 
 def access_line(entry: Flow | RecordedExchange, *, query: bool = True) -> str:
-    """Return a line in the combined log format, followed by the time it took in seconds, the
-    endpoint, and what went wrong.
+    """Return a line in the combined log format, followed by the duration in seconds, the endpoint,
+    and the error.
 
-    What the client sent is escaped, so that it can neither end the line nor colour a terminal; of
-    a long value the beginning is written, followed by `...`.
+    Values from the client are escaped, so that they can neither end the line nor control a
+    terminal; a long value is truncated, and ends in `...`.
 
     entry: a flow, or an exchange of a server, that is done
-    query: whether the queries of target and Referer are written; both may have secrets in them.
-        User information in Referer never is
+    query: whether to write the queries of target and Referer, which may contain secrets. User
+        information in Referer is never written
     """
     peer = _peer(entry.client)
     status = _text(entry.status or b"000")
@@ -50,24 +50,24 @@ def access_line(entry: Flow | RecordedExchange, *, query: bool = True) -> str:
         target = _QUERY.split(target, 1)[0]
         referer = _QUERY.split(referer, 1)[0] if referer is not None else None
     request = f"{_text(entry.method)} {_text(target)} HTTP/{_text(entry.version)}"
-    took = "-" if entry.duration_s is None else f"{entry.duration_s:.6f}"
+    duration = "-" if entry.duration_s is None else f"{entry.duration_s:.6f}"
     endpoint = entry.endpoint.name.decode("ascii") if entry.endpoint is not None else "-"
     error = type(entry.error).__name__ if entry.error is not None else "-"
     return (
-        f'{peer} - - [{_moment(entry.started)}] "{request}" {status} {entry.response_bytes} '
-        f'"{_text(referer)}" "{_text(_field(entry, b"user-agent"))}" {took} {endpoint} {error}'
+        f'{peer} - - [{_log_time(entry.started)}] "{request}" {status} {entry.response_bytes} '
+        f'"{_text(referer)}" "{_text(_field(entry, b"user-agent"))}" {duration} {endpoint} {error}'
     )
 
 
 def refused_line(conn: TcpConnection, error: HttpError, now: float) -> str:
-    """Return a line for a head that the server refused, in the same format; `-` is for what nobody
-    knows.
+    """Return a line for a head that the server refused, in the same format, with `-` for unknown
+    values.
 
     conn, error: of the server's event `refused`; now: Unix time
     """
     status, body_bytes = error_status(error)
     return (
-        f'{_peer(conn)} - - [{_moment(now)}] "-" {status.decode("ascii")} {body_bytes} '
+        f'{_peer(conn)} - - [{_log_time(now)}] "-" {status.decode("ascii")} {body_bytes} '
         f'"-" "-" - - {type(error).__name__}'
     )
 
@@ -77,7 +77,7 @@ def _peer(conn: TcpConnection | None) -> str:
     return str(address[0]) if isinstance(address, tuple) else "-"
 
 
-def _moment(seconds: float) -> str:
+def _log_time(seconds: float) -> str:
     at = time.gmtime(seconds)
     clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
     return f"{at.tm_mday:02}/{MONTHS[at.tm_mon - 1].decode()}/{at.tm_year:04}:{clock} +0000"
@@ -91,15 +91,15 @@ def _field(entry: Flow | RecordedExchange, name: bytes) -> bytes | None:
 
 
 def _text(value: object) -> str:
-    r"""Printable ASCII as it is, anything else as `\xNN`, quotes and backslashes escaped; `-` for
-    None."""
+    r"""Return printable ASCII unchanged, and anything else, quotes and backslashes as `\xNN`;
+    `-` for None."""
     if value is None:
         return "-"
     octets = to_octets(value)
-    if octets.isalnum() and len(octets) <= MAX_VALUE:
+    if octets.isalnum() and len(octets) <= MAX_VALUE_CHARS:
         return octets.decode("ascii")
     text = "".join(
         chr(octet) if 0x20 <= octet < 0x7F and octet not in b'"\\' else f"\\x{octet:02x}"
-        for octet in octets[: MAX_VALUE + 1]
+        for octet in octets[: MAX_VALUE_CHARS + 1]
     )
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."

@@ -1,161 +1,88 @@
-"""What crosses a hop: the fields of requests and responses, as pure functions.
+"""Which fields of requests and responses cross a hop, as pure functions.
 
-Owns: which fields stay behind, what a proxy adds of its own, loops, the limit of forwards. Must
-not know exchanges or connections.
+Owns: which fields are dropped, which the proxy adds, loop detection, Max-Forwards. Must not know
+exchanges or connections.
 
-Theory of operation: fields are taken as they came and copied once. A bounded table says for each
-spelling of a name whether anything has to be done; for most nothing has, and the pair passes
-through unchanged. What a peer that is not trusted says about those before it is not forwarded at
-all, under no spelling: what arrives upstream in such a field is what this proxy saw itself.
+Theory of operation: fields keep their order and spelling, and are copied once. The kind of a field
+(`field_kinds`) says whether it needs attention; most do not, and the pair is forwarded unchanged.
+What a peer that is not trusted says about earlier hops is never forwarded, under no spelling: what
+such a field says upstream is what this proxy has seen itself.
 """
 
 from __future__ import annotations
 
-import itertools
-import secrets
-from collections.abc import Collection, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from thor.cache import BoundedCache
 from thor.http.error import TransferCodeError
 from thor.http.wire.fields import Field, WireFields
 from thor.http.wire.grammar import list_elements
-from thor.proxy.local_response import LocalResponse
-from thor.tcp.address import Networks
-from thor.types import RawHeaders
-
-#: What the default pseudonyms of a program begin with, and how many proxies it has made. Workers
-#: that are forked from it and make their proxies in the same order give them the same names, so
-#: that a request that comes round is recognised by any of them.
-_SEED = secrets.randbits(32)
-_proxies_made = itertools.count()
-
-#: A Max-Forwards above this is lowered to it; it also bounds what is converted to a number.
-MAX_FORWARDS = 10**9
-
-#: Kinds of fields; all but PASS are looked at.
-(
-    PASS,
-    DROP,
-    CONNECTION,
-    LENGTH,
+from thor.proxy.field_kinds import (
     CODING,
-    VIA,
+    CONNECTION,
+    DATE,
+    DROP,
     FORWARDED,
+    LENGTH,
+    PASS,
     TE,
-    UPGRADE,
     TRAILER,
     UNDERSCORE_ALIAS,
-    DATE,
-) = range(12)
+    UPGRADE,
+    VIA,
+    alias_key,
+    cached_request_kind,
+    cached_response_kind,
+    classify_request_field,
+    classify_response_field,
+    is_set_by_proxy,
+    request_kind,
+)
+from thor.proxy.local_response import LocalResponse
+from thor.proxy.policy import PROTO_HTTPS, ClientFacts, Policy
+from thor.types import RawHeaders
 
-_REQUEST_KINDS = {
-    b"connection": CONNECTION,
-    b"content-length": LENGTH,
-    b"transfer-encoding": CODING,
-    b"via": VIA,
-    b"te": TE,
-    b"trailer": TRAILER,
-    b"upgrade": UPGRADE,
-    b"forwarded": FORWARDED,
-    b"x-real-ip": FORWARDED,
-    b"keep-alive": DROP,
-    b"proxy-connection": DROP,
-    b"http2-settings": DROP,
-    # What these say was parsed, and is said again in one form.
-    b"host": DROP,
-    b"expect": DROP,
-}
-_RESPONSE_KINDS = {
-    b"content-length": LENGTH,
-    b"date": DATE,
-    b"connection": CONNECTION,
-    b"upgrade": UPGRADE,
-    b"trailer": TRAILER,
-    b"transfer-encoding": CODING,
-    b"te": DROP,
-    b"keep-alive": DROP,
-    b"proxy-connection": DROP,
-}
+#: A higher Max-Forwards is lowered to this, which also bounds what is converted to a number.
+MAX_FORWARDS = 10**9
 
-#: Every octet but ASCII letters and digits.
-_NOT_ALPHANUMERIC = bytes(octet for octet in range(256) if not bytes((octet,)).isalnum())
-#: What the names of `_REQUEST_KINDS` are to a recipient that reads letters and digits only.
-_REQUEST_KEYS = frozenset(name.translate(None, _NOT_ALPHANUMERIC) for name in _REQUEST_KINDS)
-
-#: What Connection cannot take away (RFC 9110 section 7.6.1): what says whom a message is for,
-#: where it ends, and through whom it came.
+#: What Connection cannot remove (RFC 9110 section 7.6.1): the recipient, the length and the path of
+#: a message.
 _NOT_NOMINATED = frozenset((b"content-length", b"host", b"via", b"close", b"keep-alive"))
 
-#: What Connection mostly says; it takes nothing away and offers nothing.
+#: The usual values of Connection, which remove and offer nothing.
 _COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
 
-#: Spelling of a name -> its kind. Names come from peers: the tables are bounded.
-_request_names: BoundedCache[bytes, int] = BoundedCache(1024)
-_response_names: BoundedCache[bytes, int] = BoundedCache(1024)
-_find_request_kind, _find_response_kind = _request_names.get, _response_names.get
-_MAX_NAME_BYTES = 48
 
-_HTTPS: Field = (b"X-Forwarded-Proto", b"https")
+class ForwardedRequest:
+    """What goes upstream of a request besides its method and its target.
 
-
-class Policy:
-    """What a proxy says of itself and whom it believes.
-
-    pseudonym: its name in Via and Proxy-Status, a token; None: one of its own
-    trusted: networks, as in `ipaddress.ip_network`, whose X-Forwarded-* and Forwarded are kept;
-        "unix:" is the peers of Unix sockets
-    drop_underscore_twins: drop a field whose name is another's, but for octets that are neither
-        letters nor digits: CGI and its heirs take them for one (`X_Forwarded_For`, `X.Real.IP`)
-    secure: whether clients come by TLS, all of them
+    upgrade: the protocol to ask for, or None; te_trailers: whether the client accepts trailers;
+    expects_continue: whether the request has an expectation
     """
 
-    __slots__ = (
-        "drop_underscore_twins",
-        "proto",
-        "pseudonym",
-        "trusted",
-        "via_10",
-        "via_11",
-    )
+    # Without `__init__`, which would double the cost of an instance: there is one for each request.
+    __slots__ = ("expects_continue", "fields", "te_trailers", "upgrade")
 
-    def __init__(
-        self,
-        pseudonym: str | None = None,
-        trusted: Iterable[str] = (),
-        drop_underscore_twins: bool = True,
-        secure: bool = False,
-    ) -> None:
-        """Raises: ValueError for a pseudonym that is not a token, or a network that is none;
-        TypeError for a single string of networks"""
-        if pseudonym is None:
-            pseudonym = f"thor-{(_SEED + next(_proxies_made)) % 2**32:08x}"
-        if not pseudonym[:1].isalpha() or not pseudonym.isascii():
-            raise ValueError(f"pseudonym is {pseudonym!r}; it must begin with a letter")
-        if not pseudonym.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
-            raise ValueError(f"pseudonym is {pseudonym!r}; it must be letters, digits, '-_.'")
-        self.pseudonym = pseudonym.encode("ascii")
-        self.trusted = Networks(trusted)
-        self.proto: Field = _HTTPS if secure else (b"X-Forwarded-Proto", b"http")
-        self.drop_underscore_twins = drop_underscore_twins
-        self.via_11: Field = (b"Via", b"1.1 " + self.pseudonym)
-        self.via_10: Field = (b"Via", b"1.0 " + self.pseudonym)
-
-    def trusts(self, peer: str) -> bool:
-        """Whether what this address says about others is believed. peer: empty on a Unix socket"""
-        return ((peer,) if peer else "") in self.trusted
+    #: `WireFields`, until the program has changed them.
+    fields: RawHeaders
+    upgrade: bytes | None
+    te_trailers: bool
+    expects_continue: bool
 
 
-#: What goes upstream besides method and target: (the fields, the protocol to ask for or None,
-#: whether the client takes trailers, whether it has an expectation).
-Forwarded: TypeAlias = tuple[WireFields, bytes | None, bool, bool]
+class _ConnectionOptions(NamedTuple):
+    """What Connection, Upgrade and TE of a request ask for. upgrade: the first protocol offered"""
+
+    upgrade: bytes | None
+    te_trailers: bool
+
 
 # -- requests -----------------------------------------------------------------------------------
 
 
 def origin_form(method: bytes, target: bytes) -> bytes:
-    """A request target as an origin server gets it (RFC 9112 section 3.2): path and query as they
-    came; `*` stays, and so does the authority of CONNECT."""
+    """Return a request target in the form for an origin server (RFC 9112 section 3.2): path and
+    query as received. `*` and the authority of CONNECT stay."""
     if target.startswith(b"/"):
         return target
     _, found, rest = target.partition(b"://")
@@ -170,10 +97,10 @@ def origin_form(method: bytes, target: bytes) -> bytes:
 
 
 def decrement_max_forwards(method: bytes, target: bytes, fields: RawHeaders) -> RawHeaders:
-    """The fields of an OPTIONS or TRACE request with Max-Forwards (RFC 9110 section 7.6.2) one
-    less; other methods need not be asked for.
+    """Return the fields of an OPTIONS or TRACE request with a decremented Max-Forwards (RFC 9110
+    section 7.6.2). Other methods ignore Max-Forwards.
 
-    Raises: LocalResponse at the end of the way, and for a Max-Forwards that is no number
+    Raises: LocalResponse for a Max-Forwards of 0, and for one that is not a number
     """
     values = [value for name, value in fields if name.lower() == b"max-forwards"]
     if not values:
@@ -183,18 +110,18 @@ def decrement_max_forwards(method: bytes, target: bytes, fields: RawHeaders) -> 
     digits = values[0].lstrip(b"0")
     hops = int(digits or b"0") if len(digits) < 10 else MAX_FORWARDS
     if hops:
-        left = b"%d" % (hops - 1)
-        return [(n, left if n.lower() == b"max-forwards" else value) for n, value in fields]
+        remaining = b"%d" % (hops - 1)
+        return [(n, remaining if n.lower() == b"max-forwards" else value) for n, value in fields]
     if method == b"TRACE":
-        raise _traced(target, fields)
+        raise _trace_response(target, fields)
     raise LocalResponse(204, "No Content")
 
 
-def _traced(target: bytes, fields: RawHeaders) -> LocalResponse:
-    """The answer to a TRACE that ends here (RFC 9110 section 9.3.8): the way it came, and no
-    field that may be a secret."""
-    way = b"".join(b"Via: %b\r\n" % value for name, value in fields if name.lower() == b"via")
-    body = b"TRACE %b HTTP/1.1\r\nMax-Forwards: 0\r\n%b\r\n" % (target, way)
+def _trace_response(target: bytes, fields: RawHeaders) -> LocalResponse:
+    """Return the response to a TRACE that ends here (RFC 9110 section 9.3.8): with Via, but without
+    fields that may hold secrets."""
+    via = b"".join(b"Via: %b\r\n" % value for name, value in fields if name.lower() == b"via")
+    body = b"TRACE %b HTTP/1.1\r\nMax-Forwards: 0\r\n%b\r\n" % (target, via)
     return LocalResponse(200, "OK", fields=[(b"Content-Type", b"message/http")], body=body)
 
 
@@ -202,35 +129,33 @@ def forward_request(
     fields: RawHeaders,
     http11: bool,
     host: bytes,
-    peer: str,
+    client: ClientFacts,
     policy: Policy,
-    by_tls: bool = False,
-    expects: bool = False,
-    trailers: bool = False,
-) -> Forwarded:
-    """The fields of a request that go upstream (RFC 9110 section 7.6).
+    expects_continue: bool = False,
+    forwards_trailers: bool = False,
+) -> ForwardedRequest:
+    """Return what goes upstream of a request (RFC 9110 section 7.6).
 
-    fields: as they came; http11: whether the client speaks HTTP/1.1; host: whom the request is
-        for, as the server worked it out; peer: the client's IP address, empty if it has none;
-        by_tls: whether this client came by TLS, where it is not all of them that do; expects:
-        whether the client waits for a 100; trailers: whether the request's are forwarded
-    Raises: LocalResponse for a request that has been here before (508)
+    fields: as received; http11: whether the client speaks HTTP/1.1; host: the authority that the
+        request is for, as the server determined it; expects_continue: whether the client waits for
+        a 100; forwards_trailers: whether trailers of requests are forwarded
+    Raises: LocalResponse for a request that this proxy has forwarded before (508)
     """
     kept = WireFields((), host)
     special: list[tuple[int, Field]] = []
-    has_body = twins = False
+    has_body = has_aliases = False
     for field in fields:
-        kind = _find_request_kind(field[0])
+        kind = cached_request_kind(field[0])
         if kind is None:
-            kind = _learn(_request_names, _REQUEST_KINDS, field[0])
+            kind = classify_request_field(field[0])
         if not kind:
             kept.append(field)
         elif kind == LENGTH:
-            kept.length = int(field[1])  # the one there is, and nothing but digits: it was parsed
+            kept.length = int(field[1])  # parsed before: there is one, and it has only digits
             has_body = has_body or kept.length > 0
             kept.append(_plain_length(field, kept.length))
         elif kind == UNDERSCORE_ALIAS:
-            twins = True
+            has_aliases = True
             kept.append(field)
         elif kind == CODING:
             has_body = True
@@ -243,61 +168,38 @@ def forward_request(
         upgrade, te_trailers = _apply_connection(kept, special, http11)
         via = _append_via(special, via, policy.pseudonym)
         forwarded = [field for kind, field in special if kind == FORWARDED]
-        if trailers:
+        if forwards_trailers:
             kept += [field for kind, field in special if kind == TRAILER]
-    expects = expects and has_body  # else nothing follows from it (RFC 9110 section 10.1.1)
-    if expects:
+    # Without a body, an expectation has no effect (RFC 9110 section 10.1.1).
+    expects_continue = expects_continue and has_body
+    if expects_continue:
         kept.append((b"Expect", b"100-continue"))
-    if twins and policy.drop_underscore_twins:
+    if has_aliases and policy.drop_underscore_headers:
         kept[:] = _without_underscore_aliases(kept)
+    peer, is_tls = client
     if forwarded and not policy.trusts(peer):
         forwarded = ()
-    _add_forwarded(kept, forwarded, host, peer, _HTTPS if by_tls else policy.proto)
+    _add_forwarded(kept, forwarded, host, peer, PROTO_HTTPS if is_tls else policy.proto)
     kept.append(via)
-    # A request with content asks for no switch: its body would have to be through before.
-    return kept, None if has_body else upgrade, te_trailers, expects
-
-
-def _learn(names: BoundedCache[bytes, int], kinds: dict[bytes, int], name: bytes) -> int:
-    """What is to be done about fields of this name, kept for the next one."""
-    lower = name.lower()
-    kind = kinds.get(lower, PASS)
-    if kinds is _REQUEST_KINDS and kind == PASS:
-        key = lower.translate(None, _NOT_ALPHANUMERIC)
-        plain = lower.replace(b"-", b"").isalnum()
-        if plain and lower.startswith(b"x-forwarded-"):
-            kind = FORWARDED
-        elif not plain or _is_proxys_own(key):
-            kind = UNDERSCORE_ALIAS
-    if len(name) <= _MAX_NAME_BYTES:
-        names[name] = kind
-    return kind
-
-
-def _request_kind(name: bytes) -> int:
-    kind = _find_request_kind(name)
-    return _learn(_request_names, _REQUEST_KINDS, name) if kind is None else kind
-
-
-def _is_proxys_own(key: bytes) -> bool:
-    """Return whether a recipient that reads letters and digits only takes a name for one that the
-    proxy speaks for."""
-    return key in _REQUEST_KEYS or key.startswith(b"xforwarded")
+    # A request with a body asks for no switch: the body would have to be sent before it.
+    request = ForwardedRequest()
+    request.fields = kept
+    request.upgrade = None if has_body else upgrade
+    request.te_trailers = te_trailers
+    request.expects_continue = expects_continue
+    return request
 
 
 def _plain_length(field: Field, length: int) -> Field:
-    """A Content-Length without zeros in front, which some would read as octal."""
+    """Return a Content-Length without leading zeros, which some recipients read as octal."""
     value = field[1]
     return (field[0], b"%d" % length) if value[0] == 0x30 and len(value) > 1 else field
 
 
 def _apply_connection(
     kept: RawHeaders, special: list[tuple[int, Field]], http11: bool
-) -> tuple[bytes | None, bool]:
-    """Do what Connection says: drop from `kept` what it names, see what is offered for this hop.
-
-    Returns: the first protocol offered, or None; whether trailers are taken
-    """
+) -> _ConnectionOptions:
+    """Drop from `kept` the fields that Connection names. Returns: what is asked for on this hop"""
     options = _options([field[1] for kind, field in special if kind == CONNECTION])
     nominated = options - _NOT_NOMINATED
     if nominated:
@@ -309,12 +211,12 @@ def _apply_connection(
         ]
     upgrade = None
     if http11 and b"upgrade" in options:
-        # h2c is a second way to the same server, past whatever is decided here: never relayed.
+        # Requests over h2c would bypass this proxy, and with it all access rules: never relayed.
         offered = _list_elements([field[1] for kind, field in special if kind == UPGRADE])
         upgrade = next((name for name in offered if not name.lower().startswith(b"h2c")), None)
     codings = _list_elements([field[1] for kind, field in special if kind == TE])
     te_trailers = http11 and any(coding.lower() == b"trailers" for coding in codings)
-    return upgrade, te_trailers
+    return _ConnectionOptions(upgrade, te_trailers)
 
 
 def _options(values: list[bytes]) -> frozenset[bytes]:
@@ -322,53 +224,57 @@ def _options(values: list[bytes]) -> frozenset[bytes]:
 
 
 def _list_elements(values: Sequence[bytes]) -> list[bytes]:
-    """The elements of a list of tokens, empty ones left out (RFC 9110 section 5.6.1)."""
+    """Return the elements of a list of tokens without empty ones (RFC 9110 section 5.6.1)."""
     return [element for element in list_elements(b",".join(values)) if element]
 
 
 def _append_via(special: list[tuple[int, Field]], own: Field, pseudonym: bytes) -> Field:
-    """Via with this proxy at its end (RFC 9110 section 7.6.3).
+    """Return Via with this proxy appended (RFC 9110 section 7.6.3).
 
     Raises: LocalResponse if this proxy is in it already (RFC 5842 section 7.2)
     """
-    before = [field[1] for kind, field in special if kind == VIA]
-    if not before:
+    received = [field[1] for kind, field in special if kind == VIA]
+    if not received:
         return own
-    for member in _list_elements(before):
+    for member in _list_elements(received):
         words = member.split()
         if len(words) > 1 and words[1].partition(b":")[0].lower() == pseudonym.lower():
             raise LocalResponse(508, "Loop Detected", "proxy_loop_detected")
-    return (b"Via", b", ".join([*before, own[1]]))
+    return (b"Via", b", ".join([*received, own[1]]))
 
 
 def _without_underscore_aliases(fields: RawHeaders) -> RawHeaders:
-    """Without fields that some recipients take for another one, present or added by a proxy."""
-    keys = [name.lower().translate(None, _NOT_ALPHANUMERIC) for name, _ in fields]
-    twins = [_request_kind(name) == UNDERSCORE_ALIAS for name, _ in fields]
-    present = {key for key, twin in zip(keys, twins, strict=True) if not twin}
+    """Return the fields without those that some recipients take for another one, which is present
+    or which a proxy adds."""
+    keys = [alias_key(name) for name, _ in fields]
+    are_aliases = [request_kind(name) == UNDERSCORE_ALIAS for name, _ in fields]
+    present = {key for key, is_alias in zip(keys, are_aliases, strict=True) if not is_alias}
     return [
         field
-        for field, key, twin in zip(fields, keys, twins, strict=True)
-        if not twin or not (key in present or _is_proxys_own(key))
+        for field, key, is_alias in zip(fields, keys, are_aliases, strict=True)
+        if not is_alias or not (key in present or is_set_by_proxy(key))
     ]
 
 
 def _add_forwarded(
-    kept: RawHeaders, before: Sequence[Field], host: bytes, peer: str, proto: Field
+    kept: RawHeaders, trusted: Sequence[Field], host: bytes, peer: str, proto: Field
 ) -> None:
-    """Say from whom and for whom the request is, behind what those `before` are trusted to say."""
+    """Add X-Forwarded-* to `kept`.
+
+    trusted: those of a trusted peer, which are kept and extended
+    """
     client = peer.encode("latin-1") or b"unknown"
-    said: Collection[bytes] = ()
-    if before:
-        way = [value for name, value in before if name.lower() == b"x-forwarded-for"]
-        client = b", ".join([*way, client])
-        others = [field for field in before if field[0].lower() != b"x-forwarded-for"]
-        said = {name.lower() for name, _ in others}
+    present: Collection[bytes] = ()
+    if trusted:
+        hops = [value for name, value in trusted if name.lower() == b"x-forwarded-for"]
+        client = b", ".join([*hops, client])
+        others = [field for field in trusted if field[0].lower() != b"x-forwarded-for"]
+        present = {name.lower() for name, _ in others}
         kept.extend(others)
     kept.append((b"X-Forwarded-For", client))
-    if b"x-forwarded-proto" not in said:
+    if b"x-forwarded-proto" not in present:
         kept.append(proto)
-    if host and b"x-forwarded-host" not in said:
+    if host and b"x-forwarded-host" not in present:
         kept.append((b"X-Forwarded-Host", host))
 
 
@@ -380,29 +286,30 @@ def forward_response(
     fields: RawHeaders,
     length: int,
     http11: bool,
-    trailers: bool,
+    forwards_trailers: bool,
     policy: Policy,
 ) -> RawHeaders:
-    """The fields of a response that go down (RFC 9110 section 7.6).
+    """Return the fields of a response that go downstream (RFC 9110 section 7.6).
 
-    length: what a Content-Length says that frames the body, -1 if none does
-    http11: whether the upstream speaks HTTP/1.1; trailers: whether those of the response go down
-    Raises: TransferCodeError for a coding that was not taken off: without the field that names
-        it, the body would be taken for what it is not
+    length: the Content-Length that frames the body, -1 if none does
+    http11: whether the upstream speaks HTTP/1.1; forwards_trailers: whether the trailers of the
+        response go downstream
+    Raises: TransferCodeError for a coding that was not decoded: without the field that names it,
+        the client would misread the body
     """
     kept = WireFields()
-    checked, switches = True, False
+    is_length_checked, has_upgrade = True, False
     connection: list[bytes] = []
     for field in fields:
-        kind = _find_response_kind(field[0])
+        kind = cached_response_kind(field[0])
         if kind is None:
-            kind = _learn(_response_names, _RESPONSE_KINDS, field[0])
+            kind = classify_response_field(field[0])
         if not kind:
             kept.append(field)
         elif kind == LENGTH:
             kept.append(field if length < 0 else _plain_length(field, length))
             kept.length = length
-            checked = length >= 0  # nobody looked at it where there is no body
+            is_length_checked = length >= 0  # without a body it was not parsed
         elif kind == DATE:
             kept.dated = True
             kept.append(field)
@@ -412,23 +319,23 @@ def forward_response(
         elif kind == CODING:
             if field[1].lower() != b"chunked":
                 raise TransferCodeError("in a response")
-        elif kind == TRAILER and trailers:
+        elif kind == TRAILER and forwards_trailers:
             kept.append(field)
         elif kind == UPGRADE and status == b"426":
             kept.append(field)
-            switches = True
+            has_upgrade = True
     if connection:
         nominated = _options(connection) - _NOT_NOMINATED - {b"upgrade"}
         if nominated:
             kept[:] = [field for field in kept if field[0].lower() not in nominated]
             kept.dated = kept.dated and b"date" not in nominated
     kept.append(policy.via_11 if http11 else policy.via_10)
-    # A 426 needs a Connection that names its Upgrade: the writer makes it.
-    return kept if checked and not switches else list(kept)
+    # A 426 needs a Connection that names its Upgrade, which the writer adds to plain lists.
+    return kept if is_length_checked and not has_upgrade else list(kept)
 
 
 def forward_trailers(trailers: RawHeaders, head: RawHeaders, policy: Policy) -> RawHeaders:
-    """The trailers that go on: none that is about the way (RFC 9110 section 7.6.1).
+    """Return the trailers to forward: none that is hop-by-hop (RFC 9110 section 7.6.1).
 
     head: the fields of the message's head, where Connection may name some of them
     """
@@ -437,6 +344,6 @@ def forward_trailers(trailers: RawHeaders, head: RawHeaders, policy: Policy) -> 
     kept = [
         (name, value)
         for name, value in trailers
-        if _request_kind(name) in (PASS, UNDERSCORE_ALIAS) and name.lower() not in nominated
+        if request_kind(name) in (PASS, UNDERSCORE_ALIAS) and name.lower() not in nominated
     ]
-    return _without_underscore_aliases(kept) if policy.drop_underscore_twins else kept
+    return _without_underscore_aliases(kept) if policy.drop_underscore_headers else kept

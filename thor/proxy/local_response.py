@@ -1,12 +1,13 @@
-"""What a proxy answers itself: where the request ends here, and where the upstream fails.
+"""Responses that a proxy makes itself: to requests that it does not forward, and to errors.
 
-Owns: the statuses, and Proxy-Status (RFC 9209), as pure functions. Must not know exchanges. Nothing
-that a peer said is ever in such an answer.
+Owns: the statuses, and Proxy-Status (RFC 9209), as pure functions. Must not know exchanges. Such a
+response contains nothing that the upstream has sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from thor.http.error import (
     AccessError,
@@ -36,10 +37,10 @@ from thor.types import RawHeaders
 
 
 class LocalResponse(Exception):
-    """The proxy itself is the one to answer: the request goes no further.
+    """A response of the proxy's own. It is raised where a request turns out not to be forwarded.
 
-    error: the type for Proxy-Status (RFC 9209 section 2.3), empty where nothing is wrong
-    body: where there is none, that of an error is its phrase
+    error: the type for Proxy-Status (RFC 9209 section 2.3), empty if there is no error
+    body: by default, that of an error is its phrase
     """
 
     def __init__(
@@ -61,8 +62,25 @@ class LocalResponse(Exception):
         self.body = body
 
 
-#: What is response for an upstream that fails (RFC 9209 section 2.3); a class stands for those
-#: below it in the tree that have no row of their own.
+#: The response to CONNECT, and the methods that are allowed instead.
+CONNECT_REFUSED = LocalResponse(
+    405,
+    "Method Not Allowed",
+    "http_request_error",
+    [(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
+)
+
+#: The response while the upstream has no endpoints.
+NO_ENDPOINT = LocalResponse(
+    503, "Service Unavailable", "destination_unavailable", [(b"Retry-After", b"5")]
+)
+
+#: The response to a target that leads out of the endpoint's prefix.
+OUTSIDE_PREFIX = LocalResponse(400, "Bad Request", "http_request_error")
+
+
+#: The status and the error type for an upstream that fails (RFC 9209 section 2.3). A class stands
+#: for its subclasses that have no row of their own.
 FAILURES: dict[type[HttpError], tuple[int, str]] = {
     ConnectTimeoutError: (504, "connection_timeout"),
     CertificateError: (502, "tls_certificate_error"),
@@ -70,7 +88,7 @@ FAILURES: dict[type[HttpError], tuple[int, str]] = {
     ConnectError: (502, "connection_refused"),
     ConnectionLostError: (502, "connection_terminated"),
     PoolFullError: (503, "connection_limit_reached"),
-    # Another time it may go well, and the upstream has no part in it.
+    # The upstream did not cause it, and it may pass.
     ResourceError: (503, "proxy_internal_error"),
     DnsError: (502, "dns_error"),
     AccessError: (502, "destination_ip_prohibited"),
@@ -89,8 +107,15 @@ FAILURES: dict[type[HttpError], tuple[int, str]] = {
 }
 
 
+class RenderedResponse(NamedTuple):
+    """The fields and the body of a response."""
+
+    fields: RawHeaders
+    body: bytes
+
+
 def failure_for(error: HttpError, connected: bool) -> LocalResponse:
-    """What the client is told when the upstream fails: nothing of what the upstream said.
+    """Return the response to the client when the upstream fails.
 
     connected: whether there was a connection to it
     """
@@ -100,9 +125,9 @@ def failure_for(error: HttpError, connected: bool) -> LocalResponse:
     return LocalResponse(status, PHRASES[status], kind)
 
 
-def render(response: LocalResponse, pseudonym: bytes) -> tuple[RawHeaders, bytes]:
-    """The fields and the body of a response that the proxy makes itself, with Proxy-Status where
-    it explains an error (RFC 9209 section 2). Nothing of a peer's is in them.
+def render(response: LocalResponse, pseudonym: bytes) -> RenderedResponse:
+    """Return the fields and the body of a response, with Proxy-Status if it reports an error (RFC
+    9209 section 2).
 
     pseudonym: the proxy's name, a token
     """
@@ -110,13 +135,13 @@ def render(response: LocalResponse, pseudonym: bytes) -> tuple[RawHeaders, bytes
     if response.error:
         fields.append((b"Proxy-Status", proxy_status(pseudonym, response.error)))
     fields.append((b"Content-Length", b"%d" % len(body)))
-    return fields, body
+    return RenderedResponse(fields, body)
 
 
 def proxy_status(pseudonym: bytes, error: str, details: str = "") -> bytes:
-    """A member of Proxy-Status (RFC 9209 section 2).
+    """Return a member of Proxy-Status (RFC 9209 section 2).
 
-    error: one of the types of section 2.3; details: text for people, nothing of a peer's
+    error: one of the types of section 2.3; details: text for people, which no peer has sent
     Raises: ValueError for details that a structured field cannot hold (RFC 8941 section 3.3.3)
     """
     value = pseudonym + b"; error=" + error.encode("ascii")

@@ -1,433 +1,428 @@
-"""One request on its way through the proxy, and its response on the way back.
+"""Relay one request upstream, and its response downstream.
 
-Owns: a server's exchange and the client's exchange that it is joined to, one attempt after the
-other. Must not know which fields cross a hop, nor how an endpoint is chosen.
+Owns: the exchange with the client and the exchange with the upstream, of which there is one for
+each attempt. Must not know which fields cross a hop, nor how an endpoint is chosen.
 
-Theory of operation: one exchange emits what the other has as a method, so the relay is the sink of
-the client's exchange and calls the server's; a `DownstreamSink` is the sink of the server's and
-calls the client's. There are two, since both sides emit `pause` and `error`, and each means the
-other side.
-`pause` is wired across, both ways: what one side cannot send, the other does not read. When large
-pieces of a body arrive, the rest is left to the connections, as far as they can do it alone.
+Theory of operation: what one exchange emits is a method of the other. `Relay` is attached to the
+upstream's exchange and calls the client's; `DownstreamSide` is attached to the client's exchange
+and calls the upstream's. They are two objects because both exchanges emit `pause` and `error`.
+`pause` is wired in both directions: what one side cannot send is not read from the other. When
+large pieces of a body arrive, the connections move the rest on their own, as far as they can.
 
-    not a byte passed on --error, may be replayed--> next attempt, at another endpoint
-                         --error------------------> an answer of the proxy's own
-    a 1xx passed on      --error------------------> an answer of the proxy's own
-    head passed on       --error------------------> the client's connection is reset, as soon as
-                                                    it has what was passed on before
-    any                  --client gone------------> the upstream's exchange is cancelled
-
-A request may be replayed while all of its body is held, if none of it was sent or its method is
-idempotent (RFC 9110 section 9.2.2).
+    no byte forwarded       --error, may be replayed--> next attempt, at another endpoint
+                            --error-------------------> a response of the proxy's own
+    a 1xx forwarded         --error-------------------> a response of the proxy's own
+    final head forwarded    --error-------------------> the client's connection is reset after
+                                                        everything forwarded before has left
+    any                     --client gone-------------> the upstream's exchange is cancelled
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from thor.http.body_splice import splice_body
 from thor.http.client import HttpClientExchange
-from thor.http.error import (
-    AccessError,
-    ConnectError,
-    DnsError,
-    HttpError,
-    IncompleteMessageError,
-    MessageError,
-    OutputError,
-    UpgradeError,
-)
+from thor.http.error import MessageError, OutputError, OutputStateError, UpgradeError
 from thor.http.http1.client_timeouts import CONTINUE_S
-from thor.http.semantics import idempotent_methods
-from thor.proxy.forwarding import (
-    decrement_max_forwards,
-    forward_request,
-    forward_response,
-    forward_trailers,
-    origin_form,
+from thor.proxy.forwarding import forward_response, forward_trailers, origin_form
+from thor.proxy.interfaces import RequestHead, ResponseHead
+from thor.proxy.local_response import (
+    NO_ENDPOINT,
+    OUTSIDE_PREFIX,
+    LocalResponse,
+    failure_for,
+    render,
 )
-from thor.proxy.local_response import LocalResponse, failure_for, render
 from thor.proxy.paths import leaves_prefix
+from thor.proxy.replay import ReplayBuffer, is_unreachable, may_replay
+from thor.proxy.request import forward_from_client
 from thor.tcp.splice import MIN_SPLICE_BYTES
 
 if TYPE_CHECKING:
+    from thor.http.error import HttpError
     from thor.http.server import HttpServerExchange
     from thor.loop import ScheduledEvent
-    from thor.proxy.reverse import ReverseProxy
+    from thor.proxy.forwarding import ForwardedRequest
+    from thor.proxy.interfaces import RelayObserver, RelayServices
     from thor.proxy.upstream import Endpoint
     from thor.tcp import TcpConnection
-    from thor.types import Address, RawHeaders
-
-#: How a tunnel is refused, and what may be asked instead.
-_NO_TUNNEL = LocalResponse(
-    405,
-    "Method Not Allowed",
-    "http_request_error",
-    [(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
-)
-
-#: The upstream has no endpoints, for the moment.
-_NO_ENDPOINT = LocalResponse(
-    503, "Service Unavailable", "destination_unavailable", [(b"Retry-After", b"5")]
-)
-
-#: The target leads out of the endpoint's prefix.
-_OUTSIDE = LocalResponse(400, "Bad Request", "http_request_error")
-
-_UNUSUAL_METHODS = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
-
-#: An endpoint that cannot be connected to; a connection that went away. After anything else the
-#: next endpoint would fare no better, or the request may be what broke it.
-UNREACHABLE = (ConnectError, DnsError, AccessError)
-LOST = (ConnectError, IncompleteMessageError)
-
-#: How far the response has got.
-NOTHING, NONFINAL, FINAL, OVER = range(4)
+    from thor.types import RawHeaders
 
 
-class DownstreamSink:
-    """The sink of the client's exchange: what a relay hears from that side."""
+class ResponseProgress(IntEnum):
+    """How far the response to the client is."""
 
-    __slots__ = ("relay",)
+    NOT_STARTED = 0
+    NONFINAL_SENT = 1
+    HEAD_SENT = 2
+    ENDED = 3
 
-    hears_done = False
+
+NOT_STARTED, NONFINAL_SENT, HEAD_SENT, ENDED = ResponseProgress
+
+
+class DownstreamSide:
+    """What the client's exchange calls: a `RequestRelaySide`."""
+
+    __slots__ = ("hears_done", "relay")
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
+        self.hears_done = relay.observer is not None
 
     def request_body(self, chunk: bytes) -> None:
-        """A piece of the request's body."""
+        """Forward a piece of the request's body."""
         self.relay.request_body(chunk)
 
     def request_done(self, trailers: RawHeaders) -> None:
-        """The request is complete."""
+        """Forward the end of the request."""
         relay = self.relay
-        if trailers and not relay.proxy.upstream.request_trailers:
-            trailers = []
         if trailers:
-            trailers = forward_trailers(trailers, relay.inbound.req_hdrs, relay.proxy.policy)
-        relay.trailers = trailers
-        if relay.outbound is not None:
-            relay.outbound.request_done(trailers)
+            services = relay.services
+            if services.upstream.request_trailers:
+                fields = relay.downstream_exchange.req_hdrs
+                trailers = forward_trailers(trailers, fields, services.policy)
+            else:
+                trailers = []
+        relay.request_trailers = trailers
+        if relay.upstream_exchange is not None:
+            relay.upstream_exchange.request_done(trailers)
 
     def pause(self, paused: bool) -> None:
-        """The client takes no more of the response for now (True)."""
-        if self.relay.outbound is not None:
-            self.relay.outbound.pause(paused)
+        """Stop (True) or resume (False) reading the response."""
+        if self.relay.upstream_exchange is not None:
+            self.relay.upstream_exchange.pause(paused)
 
     def close(self) -> None:
-        """The client is gone."""
+        """Cancel the request of a client that is gone."""
         self.relay.cancel()
+
+    def done(self, error: HttpError | None) -> None:
+        """Report that the last byte of the response has left, or that the exchange failed."""
+        if self.relay.observer is not None:
+            self.relay.observer.on_done(error)
 
 
 class Relay:
-    """Joins the two exchanges of a request; the sink of the upstream's."""
+    """Joins the two exchanges of a request. The upstream's exchange calls it: it is a
+    `ResponseRelaySide`."""
 
     __slots__ = (
-        "decision",
-        "endpoint",
-        "fields",
-        "head",
-        "held",
-        "held_bytes",
-        "inbound",
-        "method",
-        "outbound",
-        "passed",
-        "proxy",
-        "switching",
-        "target",
-        "te_trailers",
-        "trailers",
-        "tried",
-        "upgrade_to",
+        "_continue_timer",
+        "_endpoint",
+        "_forwarded",
+        "_method",
+        "_progress",
+        "_replay_buffer",
+        "_switching_fields",
+        "_target",
+        "_tried",
+        "_upstream_fields",
+        "downstream_exchange",
+        "observer",
+        "request_trailers",
+        "services",
+        "upstream_exchange",
     )
 
-    #: What hears the client's exchange.
-    sink_class = DownstreamSink
+    def __init__(
+        self,
+        services: RelayServices,
+        downstream_exchange: HttpServerExchange,
+    ) -> None:
+        self.services = services
+        self.downstream_exchange = downstream_exchange
+        self.upstream_exchange: HttpClientExchange | None = None
+        #: To be set before `start`.
+        self.observer: RelayObserver | None = None
+        self._method = downstream_exchange.method
+        self._target: bytes
+        self._forwarded: ForwardedRequest
+        #: The fields of the upstream's head, which say how to treat its trailers.
+        self._upstream_fields: RawHeaders
+        self._endpoint: Endpoint | None = None
+        self._progress = NOT_STARTED
+        #: The request's body while it may be replayed; None while it may not.
+        self._replay_buffer = (
+            ReplayBuffer(services.replay_limit) if len(services.upstream.endpoints) > 1 else None
+        )
+        #: None until the request is complete.
+        self.request_trailers: RawHeaders | None = None
+        self._tried: list[Endpoint] | None = None
+        #: The fields of the upstream's 101, which are sent with the switch itself.
+        self._switching_fields: RawHeaders | None = None
+        self._continue_timer: ScheduledEvent | None = None
 
-    def __init__(self, proxy: ReverseProxy, inbound: HttpServerExchange) -> None:
-        self.proxy = proxy
-        self.inbound = inbound
-        self.method = inbound.method
-        self.target = b""
-        #: What goes upstream besides method and target: the fields, the protocol to ask for, and
-        #: whether the client takes trailers.
-        self.fields: RawHeaders = []
-        self.upgrade_to: bytes | None = None
-        self.te_trailers = False
-        #: The upstream's fields, for what they say about its trailers.
-        self.head: RawHeaders = []
-        self.outbound: HttpClientExchange | None = None
-        self.endpoint: Endpoint | None = None
-        self.passed = NOTHING
-        #: What has arrived of the body, while it may be replayed; the trailers, when it ended.
-        self.held: list[bytes] | None = [] if len(proxy.upstream.endpoints) > 1 else None
-        self.held_bytes = 0
-        self.trailers: RawHeaders | None = None
-        self.tried: list[Endpoint] | None = None
-        self.switching: RawHeaders | None = None
-        self.decision: ScheduledEvent | None = None
+    # -- the request ---------------------------------------------------------------------------
 
-    # -- the way up ----------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Decide on the request: send it on, or answer it here."""
-        inbound = self.inbound
-        inbound.attach_relay(self.sink_class(self))
-        target, fields = inbound.uri, inbound.req_hdrs
-        conn = inbound.http_conn
-        if conn.client is None:
-            conn.client = client_of(peer_of(conn.address), inbound.secure)
-        peer, by_tls = conn.client
+    def start(self) -> None:
+        """Forward the request, or respond to it here."""
+        downstream = self.downstream_exchange
+        downstream.attach_relay(DownstreamSide(self))
+        target = downstream.uri
+        self._target = target if target.startswith(b"/") else origin_form(self._method, target)
+        services = self.services
         try:
-            if self.method in _UNUSUAL_METHODS:
-                fields = self._look_at_method(fields)
-            if target.startswith(b"/"):
-                self.target = target
-            else:
-                self.target = origin_form(self.method, target)
-                by_tls = by_tls or target[:8].lower() == b"https://"  # the server believed it
-            self.fields, self.upgrade_to, self.te_trailers, expects = forward_request(
-                fields,
-                inbound.req_version != b"1.0",
-                inbound.host,
-                peer,
-                self.proxy.policy,
-                by_tls,
-                inbound.expects_continue,
-                self.proxy.upstream.request_trailers,
+            forwarded = forward_from_client(
+                downstream, services.policy, services.upstream.request_trailers
             )
         except LocalResponse as response:
-            self.answer(response)
+            self.respond(response)
             return
-        if expects:
-            inbound.on("expect_continue", self.await_decision)
-        self.send()
-
-    def _look_at_method(self, fields: RawHeaders) -> RawHeaders:
-        """What concerns the methods that are about the way itself. Raises: LocalResponse"""
-        if self.method == b"CONNECT":
-            raise _NO_TUNNEL
-        return decrement_max_forwards(
-            self.method, origin_form(self.method, self.inbound.uri), fields
-        )
-
-    def await_decision(self) -> None:
-        """Whether the client is to go on is the origin's decision: its 100 is passed on. One that
-        says nothing may know no 100; a client that still waits must not do so for ever."""
-        self.decision = self.proxy.loop.call_later(CONTINUE_S, self.go_on)
-
-    def end_wait(self) -> None:
-        """What was waited for is no longer of concern."""
-        if self.decision is not None:
-            self.decision.delete()
-            self.decision = None
-
-    def go_on(self) -> None:
-        """The origin has had its time to object."""
-        if self.passed < FINAL and self.inbound.expects_continue:
-            self.inbound.response_nonfinal(100, "Continue", [])
-
-    def send(self) -> None:
-        """Send the request to the endpoint whose turn it is."""
-        endpoint = self.proxy.upstream.pick(self.proxy.loop.now)
+        self._forwarded = forwarded
+        if forwarded.expects_continue:
+            downstream.on("expect_continue", self._await_continue)
+        if self.observer is not None and not self._observe_request(self.observer):
+            return
+        endpoint = services.upstream.pick(services.loop.now)
         if endpoint is None:
-            self.answer(_NO_ENDPOINT)
+            self.respond(NO_ENDPOINT)
         else:
-            self.attempt(endpoint)
+            self._attempt(endpoint)
 
-    def attempt(self, endpoint: Endpoint) -> None:
-        """Send to `endpoint` what there is of the request."""
-        if endpoint.prefix and leaves_prefix(self.target):
-            self.answer(_OUTSIDE)
+    def _observe_request(self, observer: RelayObserver) -> bool:
+        """Let the observer change the request. Returns: whether it is to be sent"""
+        try:
+            head = RequestHead(self._method, self._target, self._forwarded.fields)
+            outcome = observer.on_request(head)
+        except Exception as exc:
+            if self.downstream_exchange.is_open:
+                error = OutputStateError(f"the program failed: {type(exc).__name__}")
+                self.respond(observer.refuse(error))
+            raise
+        if isinstance(outcome, RequestHead):
+            self._method, self._target, self._forwarded.fields = outcome
+            return True
+        self.cancel()
+        if outcome is not None:
+            self.respond(outcome)
+        return False
+
+    def _await_continue(self) -> None:
+        """Leave the 100 to the origin, for a while. An origin that sends nothing may not know 100,
+        and a client that still waits must not wait forever."""
+        self._continue_timer = self.services.loop.call_later(CONTINUE_S, self._send_continue)
+
+    def _stop_continue_timer(self) -> None:
+        if self._continue_timer is not None:
+            self._continue_timer.delete()
+            self._continue_timer = None
+
+    def _send_continue(self) -> None:
+        """Send the 100 to which the origin has not objected in time."""
+        if self._progress < HEAD_SENT and self.downstream_exchange.expects_continue:
+            self.downstream_exchange.response_nonfinal(100, "Continue", [])
+
+    def _attempt(self, endpoint: Endpoint) -> None:
+        """Send to `endpoint` what has arrived of the request."""
+        if endpoint.prefix and leaves_prefix(self._target):
+            self.respond(OUTSIDE_PREFIX)
             return
-        self.endpoint = endpoint
-        outbound = self.outbound = HttpClientExchange(self.proxy.client, self)
-        outbound.forward(
-            self.method,
+        self._endpoint = endpoint
+        exchange = self.upstream_exchange = HttpClientExchange(self.services.client, self)
+        forwarded = self._forwarded
+        exchange.forward(
+            self._method,
             endpoint.origin,
-            endpoint.target_for(self.target),
-            self.fields,
-            self.upgrade_to,
-            self.te_trailers,
+            endpoint.target_for(self._target),
+            forwarded.fields,
+            forwarded.upgrade,
+            forwarded.te_trailers,
         )
-        if self.tried is not None:
-            self._replay(outbound)
+        if self._tried is not None:
+            self._replay(exchange)
+        if self.observer is not None and self.upstream_exchange is not None:
+            self.observer.on_attempt(endpoint)
 
-    def _replay(self, outbound: HttpClientExchange) -> None:
-        """Bring another attempt to where the one before it was."""
-        self.inbound.pause(False)
-        for chunk in self.held or ():
-            outbound.request_body(chunk)
-        if self.trailers is not None:
-            outbound.request_done(self.trailers)
+    def _replay(self, exchange: HttpClientExchange) -> None:
+        """Send what the previous attempt was given."""
+        self.downstream_exchange.pause(False)
+        if self._replay_buffer is not None:
+            for chunk in self._replay_buffer.chunks:
+                exchange.request_body(chunk)
+        if self.request_trailers is not None:
+            exchange.request_done(self.request_trailers)
 
     def request_body(self, chunk: bytes) -> None:
-        """A piece of the request's body arrived."""
-        held = self.held
-        if held is not None:
-            held.append(chunk)
-            self.held_bytes += len(chunk)
-            if self.held_bytes > self.proxy.replay_limit:
-                self.held = None
-        if self.outbound is not None:
-            self.outbound.request_body(chunk)
-            if len(chunk) >= MIN_SPLICE_BYTES and self.held is None and self.outbound is not None:
-                splice_body(
-                    self.inbound.body_splice(), self.outbound.body_splice(), self.request_passed
-                )
+        """Forward a piece of the request's body."""
+        if self.observer is not None:
+            self.observer.on_request_body(len(chunk))
+        if self._replay_buffer is not None and not self._replay_buffer.append(chunk):
+            self._replay_buffer = None
+        if self.upstream_exchange is not None:
+            self.upstream_exchange.request_body(chunk)
+            if len(chunk) >= MIN_SPLICE_BYTES and self._replay_buffer is None:
+                self._splice_request()
 
-    def request_passed(self, count: int) -> None:
-        """So many bytes of the request's body went on unseen."""
+    def _splice_request(self) -> None:
+        """Let the kernel move the rest of the request's body."""
+        if self.upstream_exchange is not None:  # else sending the last piece has failed
+            source, target = self.downstream_exchange, self.upstream_exchange
+            splice_body(source.body_splice(), target.body_splice(), self._on_request_spliced)
+
+    def _on_request_spliced(self, count: int) -> None:
+        """Count bytes of the request's body that the kernel has moved."""
+        if self.observer is not None:
+            self.observer.on_request_body(count)
 
     def cancel(self) -> None:
-        """Nobody wants the response any more."""
-        outbound, self.outbound = self.outbound, None
-        self.passed = OVER
-        self.held = None
-        self.end_wait()
-        if outbound is not None:
-            outbound.cancel()
+        """End the request: its response is of no use any more."""
+        exchange, self.upstream_exchange = self.upstream_exchange, None
+        self._end_response()
+        if exchange is not None:
+            exchange.cancel()
 
-    # -- the way down: called by the upstream's exchange ---------------------------------------
+    def abort(self) -> None:
+        """Cancel the request, and reset the client's connection."""
+        self.cancel()
+        self.downstream_exchange.abort()
+
+    # -- the response: called by the upstream's exchange ---------------------------------------
 
     def response_nonfinal(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
-        """An informational response: passed on (RFC 9110 section 15.2)."""
-        fields = self.response_fields(status, headers)
+        """Forward an informational response (RFC 9110 section 15.2)."""
+        fields = self._forwarded_fields(status, headers)
         if status == b"101":
-            self.switching = fields  # written with the switch itself
+            self._switching_fields = fields
             return
-        self.passed = NONFINAL
-        self.inbound.response_nonfinal(status, phrase, fields)
+        self._progress = NONFINAL_SENT
+        self.downstream_exchange.response_nonfinal(status, phrase, fields)
 
     def response_start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
-        """The head of the response."""
-        self.pass_head(status, phrase, self.response_fields(status, headers))
+        """Forward the head of the response."""
+        fields = self._forwarded_fields(status, headers)
+        if self.observer is not None:
+            outcome = self.observer.on_response(ResponseHead(status, phrase, fields))
+            if not isinstance(outcome, ResponseHead):
+                self.cancel()
+                if outcome is not None:
+                    self.respond(outcome)
+                return
+            status, phrase, fields = outcome
+        try:
+            self.downstream_exchange.response_start(status, phrase, fields)
+        except OutputError:
+            self.cancel()
+            self.respond(failure_for(MessageError(), connected=True))  # the upstream's head is bad
+            return
+        self._progress = HEAD_SENT
+        self._replay_buffer = None
+        if self._continue_timer is not None:
+            self._stop_continue_timer()
 
-    def response_fields(self, status: bytes, headers: RawHeaders) -> RawHeaders:
-        """What goes down of the upstream's fields.
+    def _forwarded_fields(self, status: bytes, headers: RawHeaders) -> RawHeaders:
+        """Return the upstream's fields that go downstream.
 
-        Raises: TransferCodeError, with which the upstream's exchange fails like with its own
+        Raises: TransferCodeError, with which the upstream's exchange then fails
         """
-        outbound = self.outbound
-        assert outbound is not None
-        self.head = headers
+        exchange = self.upstream_exchange
+        assert exchange is not None
+        self._upstream_fields = headers
         return forward_response(
             status,
             headers,
-            outbound.length,
-            outbound.res_version != b"1.0",
-            self.te_trailers,
-            self.proxy.policy,
+            exchange.length,
+            exchange.res_version != b"1.0",
+            self._forwarded.te_trailers,
+            self.services.policy,
         )
 
-    def pass_head(self, status: bytes, phrase: bytes, fields: RawHeaders) -> None:
-        """Pass the response's head on."""
-        try:
-            self.inbound.response_start(status, phrase, fields)
-        except OutputError:
-            self.cancel()
-            self.answer(failure_for(MessageError(), connected=True))  # it was the upstream's head
-            return
-        self.passed = FINAL
-        self.held = None
-        if self.decision is not None:
-            self.end_wait()
-
     def response_body(self, chunk: bytes) -> None:
-        """A piece of the response."""
-        self.inbound.response_body(chunk)
-        if len(chunk) >= MIN_SPLICE_BYTES and self.outbound is not None:
-            splice_body(
-                self.outbound.body_splice(), self.inbound.body_splice(), self.response_passed
-            )
+        """Forward a piece of the response's body."""
+        if self.observer is not None:
+            self.observer.on_response_body(len(chunk))
+        self.downstream_exchange.response_body(chunk)
+        if len(chunk) >= MIN_SPLICE_BYTES and self.upstream_exchange is not None:
+            source, target = self.upstream_exchange, self.downstream_exchange
+            splice_body(source.body_splice(), target.body_splice(), self._on_response_spliced)
 
-    def response_passed(self, count: int) -> None:
-        """So many bytes of the response's body went on unseen."""
+    def _on_response_spliced(self, count: int) -> None:
+        """Count bytes of the response's body that the kernel has moved."""
+        if self.observer is not None:
+            self.observer.on_response_body(count)
 
     def response_done(self, trailers: RawHeaders) -> None:
-        """The response is complete."""
-        self.outbound = None
-        self.passed = OVER
+        """Forward the end of the response."""
+        self.upstream_exchange = None
+        self._progress = ENDED
         if trailers:
-            policy = self.proxy.policy
-            trailers = forward_trailers(trailers, self.head, policy) if self.te_trailers else []
-        self.inbound.response_done(trailers)
+            if self._forwarded.te_trailers:
+                policy = self.services.policy
+                trailers = forward_trailers(trailers, self._upstream_fields, policy)
+            else:
+                trailers = []
+        self.downstream_exchange.response_done(trailers)
 
     def pause(self, paused: bool) -> None:
-        """The upstream takes no more of the request for now (True)."""
-        self.inbound.pause(paused)
+        """Stop (True) or resume (False) reading the request."""
+        self.downstream_exchange.pause(paused)
 
     def upgrade(self, conn: TcpConnection) -> None:
-        """The upstream switched protocols: from now on it is bytes."""
-        self.outbound = None
-        self.passed = OVER
+        """Switch protocols as the upstream did: make a tunnel."""
+        self.upstream_exchange = None
+        self._progress = ENDED
+        fields = self._switching_fields or []
         try:
-            near = self.inbound.upgrade(self.upgrade_to or b"", self.switching or ())
+            downstream = self.downstream_exchange.upgrade(self._forwarded.upgrade or b"", fields)
         except OutputError:
             conn.abort()
-            self.answer(failure_for(UpgradeError(), connected=True))
+            self.respond(failure_for(UpgradeError(), connected=True))
             return
-        self.join(near, conn)
-
-    def join(self, near: TcpConnection, far: TcpConnection) -> None:
-        """Make a tunnel of the client's connection and the upstream's."""
-        self.proxy.add_tunnel(near, far)
+        observer = self.observer
+        if observer is None:
+            self.services.add_tunnel(downstream, conn)
+        else:
+            observer.on_tunnel(fields)
+            self.services.add_tunnel(downstream, conn, observer.on_tunnel_closed)
 
     def error(self, error: HttpError) -> None:
-        """The attempt failed: try another endpoint, or say so, or break off what was begun."""
-        outbound, self.outbound = self.outbound, None
-        # Nothing was handed to a connection, if there ever was one.
-        unsent = outbound is None or outbound.is_unsent
-        if self.passed == NOTHING:
-            following = self._next_endpoint(error, unsent)
-            if following is not None:
-                self.attempt(following)
+        """Try another endpoint after a failed attempt; respond; or reset the client's connection,
+        if the response has begun."""
+        if self.observer is not None:
+            self.observer.on_attempt_failed(error)
+        exchange, self.upstream_exchange = self.upstream_exchange, None
+        # No byte was given to a connection, if there was one.
+        unsent = exchange is None or exchange.is_unsent
+        if self._progress == NOT_STARTED:
+            endpoint = self._next_endpoint(error, unsent)
+            if endpoint is not None:
+                self._attempt(endpoint)
                 return
-        if self.passed == FINAL:
-            self.passed = OVER
-            self.inbound.abort(flush=True)
+        if self._progress == HEAD_SENT:
+            self._progress = ENDED
+            self.downstream_exchange.abort(flush=True)
         else:
-            self.answer(failure_for(error, connected=not unsent))
+            self.respond(failure_for(error, connected=not unsent))
 
     def _next_endpoint(self, error: HttpError, unsent: bool) -> Endpoint | None:
-        """Where to try again after `error`, if that is safe."""
-        upstream, endpoint = self.proxy.upstream, self.endpoint
+        """Return the endpoint to try after `error`; None if no other attempt is safe."""
+        upstream, endpoint = self.services.upstream, self._endpoint
         assert endpoint is not None
-        now = self.proxy.loop.now
-        if unsent and isinstance(error, UNREACHABLE):
+        now = self.services.loop.now
+        if is_unreachable(error, unsent):
             upstream.failed(endpoint, now)
-        elif self.method not in idempotent_methods or not isinstance(error, LOST):
+        if self._replay_buffer is None or not may_replay(self._method, error, unsent):
             return None
-        if self.held is None:
-            return None
-        self.tried = [*(self.tried or ()), endpoint]
-        return upstream.pick(now, self.tried)
+        self._tried = [*(self._tried or ()), endpoint]
+        return upstream.pick(now, self._tried)
 
-    def answer(self, response: LocalResponse) -> None:
-        """Answer in the upstream's place."""
-        self.passed = OVER
-        self.held = None
-        self.end_wait()
-        inbound = self.inbound
-        fields, body = render(response, self.proxy.policy.pseudonym)
-        inbound.response_start(response.status, response.phrase, fields)
+    # -- responses of the proxy's own ----------------------------------------------------------
+
+    def respond(self, response: LocalResponse) -> None:
+        """Respond in the upstream's place."""
+        if self.observer is not None:
+            self.observer.on_local_response(response)
+        self._end_response()
+        downstream = self.downstream_exchange
+        fields, body = render(response, self.services.policy.pseudonym)
+        downstream.response_start(response.status, response.phrase, fields)
         if body:
-            inbound.response_body(body)
-        inbound.response_done([])
+            downstream.response_body(body)
+        downstream.response_done([])
 
-
-@lru_cache(maxsize=1024)
-def client_of(peer: str, by_tls: bool) -> tuple[str, bool]:
-    """What is said upstream of a client: one object for all of a host's connections."""
-    return peer, by_tls
-
-
-def peer_of(address: Address) -> str:
-    """Return the client's IP address; empty on a Unix socket."""
-    if not isinstance(address, tuple):
-        return ""
-    host: str = address[0]
-    return host.partition("%")[0] if "%" in host else host
+    def _end_response(self) -> None:
+        self._progress = ENDED
+        self._replay_buffer = None
+        self._stop_continue_timer()

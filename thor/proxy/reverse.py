@@ -1,7 +1,7 @@
-"""The reverse proxy: a server, a client, and an upstream between them.
+"""The reverse proxy: a server and a client, with a relay between them for each request.
 
-Owns: the listening side and the tunnels that are open. Must not know messages: a `Relay` takes
-each exchange from here on.
+Owns: the server, the client, and the open tunnels. Must not know messages: a `Relay` handles each
+exchange.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from thor.events import EventEmitter
 from thor.http.client import HttpClient
 from thor.http.server import HttpServer
 from thor.loop.source import default_loop
-from thor.proxy.flow import PHASES, WatchedRelay
-from thor.proxy.forwarding import Policy
-from thor.proxy.relay import Relay, peer_of
+from thor.proxy.phases import PHASES, FlowPhases
+from thor.proxy.policy import Policy, peer_ip
+from thor.proxy.relay import Relay
 from thor.proxy.tunnel import Tunnel
 from thor.proxy.upstream import Upstream
 
@@ -27,46 +27,47 @@ if TYPE_CHECKING:
 
 
 class ProxyClient(HttpClient):
-    """The client towards the upstream, with a proxy's settings."""
+    """The client that connects to the upstream, with settings for a proxy."""
 
     #: nginx's proxy_connect_timeout is 60, HAProxy's examples have 5.
     connect_timeout = 5
     #: nginx's proxy_read_timeout and proxy_send_timeout.
     read_timeout = 60
-    #: What is tried again is the relay's decision, at another endpoint. A pooled connection that
-    #: turns out to be closed is replaced all the same.
+    #: The relay decides whether to try another endpoint. A pooled connection that turns out to be
+    #: closed is still replaced.
     retry_limit = 0
     retry_body_limit = 64 * 1024
     fold = "refuse"
 
 
 class ProxyServer(HttpServer):
-    """The server towards clients, with a proxy's settings."""
+    """The server for the clients, with settings for a proxy."""
 
-    #: Fewer than the 128 of other servers, which may stand behind it: the proxy adds some fields.
+    #: The proxy adds some fields, and other servers accept 128.
     max_head_fields = 120
 
 
 class ReverseProxy(EventEmitter):
-    """Forwards requests to an upstream, and its responses back.
+    """Forwards requests to an upstream, and its responses to the clients.
 
-    The phases of a request are events with a `Flow`, which is only made when one of them has a
-    listener. `server` and `client` are the two sides; their settings are theirs.
+    The phases of a request are events with a `Flow`, which is only made if one of them has a
+    listener. `server` and `client` are the two sides, with settings of their own.
 
     Emits:
-        request(flow: Flow): before anything goes upstream; `flow.respond()` answers instead.
-        response(flow: Flow): the head of the upstream's response is there, and not yet passed on.
-        done(flow: Flow): exactly once a request, last: the response has left, or the exchange or
-            its tunnel is over.
+        request(flow: Flow): before anything goes upstream; `flow.respond()` responds instead.
+        response(flow: Flow): the head of the upstream's response has arrived, and nothing of it was
+            forwarded yet.
+        done(flow: Flow): exactly once for each request, last: the response has left, or the
+            exchange failed, or its tunnel is closed.
         start(): it listens.
-        stop(): it does not any more, and its last connection and tunnel are closed. Once.
+        stop(): it has stopped listening, and its last connection and tunnel are closed. Once.
     """
 
     emits = frozenset(("request", "response", "done", "start", "stop"))
 
     server_class: type[HttpServer] = ProxyServer
     client_class: type[HttpClient] = ProxyClient
-    #: Bytes of a request's body that are held, so that it can be sent to another endpoint.
+    #: Bytes of a request's body that are kept, so that it can be sent to another endpoint.
     replay_limit = 64 * 1024
     #: Seconds without a byte after which a tunnel is reset (HAProxy's examples: an hour).
     tunnel_timeout: float | None = 3600
@@ -80,29 +81,33 @@ class ReverseProxy(EventEmitter):
         *,
         pseudonym: str | None = None,
         trusted: Iterable[str] = (),
-        drop_underscore_twins: bool = True,
+        drop_underscore_headers: bool = True,
+        drop_underscore_twins: bool | None = None,
         **tcp_settings: Any,
     ) -> None:
         """Listen on `host` and `port`.
 
-        pseudonym, trusted, drop_underscore_twins: see `Policy`
+        pseudonym, trusted, drop_underscore_headers: see `Policy`
+        drop_underscore_twins: an alias of `drop_underscore_headers`, its earlier name
         tcp_settings: keyword arguments for the server (`tls`, `proxy_protocol`, `sock`, ...)
-        Raises: OSError if that cannot be listened on; ValueError for settings that are none
+        Raises: OSError if the address cannot be listened on; ValueError for invalid settings
         """
         if not isinstance(upstream, Upstream):
             raise TypeError(f"upstream must be an Upstream, not {type(upstream).__name__}")
         self.loop = loop or default_loop()
         self.upstream = upstream
         secure = tcp_settings.get("tls") is not None
-        self.policy = Policy(pseudonym, trusted, drop_underscore_twins, secure)
+        if drop_underscore_twins is not None:
+            drop_underscore_headers = drop_underscore_twins
+        self.policy = Policy(pseudonym, trusted, drop_underscore_headers, secure)
         self.client = self.client_class(self.loop)
         self.server = self.server_class(host, port, self.loop, **tcp_settings)
         if self.server.trusts_https is None:
             self.server.trusts_https = self._trusts_https
-        self.server.tcp_server.fds_per_connection = 2  # one is the upstream's
-        self.server.on("exchange", self._exchange)
-        self.server.on("start", self._started)
-        self.server.on("stop", self._server_stopped)
+        self.server.tcp_server.fds_per_connection = 2  # each has a connection to the upstream
+        self.server.on("exchange", self._relay)
+        self.server.on("start", self._on_server_start)
+        self.server.on("stop", self._on_server_stop)
         self._tunnels: set[Tunnel] = set()
         self._stopping = False
 
@@ -111,65 +116,69 @@ class ReverseProxy(EventEmitter):
 
     @property
     def address(self) -> Address:
-        """Where it listens; the real port when 0 was asked for."""
+        """The address that it listens on, with the port that was assigned for 0."""
         return self.server.address
 
     @property
     def connection_count(self) -> int:
-        """How many connections of clients are open, tunnels among them."""
+        """The number of open connections of clients, including tunnels."""
         return self.server.connection_count + len(self._tunnels)
 
     @property
     def tunnels(self) -> list[Tunnel]:
-        """The tunnels that are open."""
+        """The open tunnels."""
         return list(self._tunnels)
 
     def shutdown(self) -> None:
-        """Stop at once: exchanges and tunnels in progress are lost; then `stop`."""
+        """Abort exchanges and tunnels in progress, and stop; then `stop` is emitted."""
         for tunnel in self.tunnels:
             tunnel.abort()
         self.server.shutdown()
 
     def graceful_shutdown(self, idle_timeout: float | None = None) -> None:
-        """Stop accepting, finish what is in flight, tunnels included; then `stop`.
+        """Stop accepting, and finish exchanges and tunnels in progress. Then `stop` is emitted.
 
         idle_timeout: see `HttpServer.graceful_shutdown`
         """
         self.server.graceful_shutdown(idle_timeout)
 
     def _trusts_https(self, conn: TcpConnection) -> bool:
-        return self.policy.trusts(peer_of(conn.address))
+        return self.policy.trusts(peer_ip(conn.address))
 
-    def _exchange(self, inbound: HttpServerExchange) -> None:
+    def _relay(self, exchange: HttpServerExchange) -> None:
+        relay = Relay(self, exchange)
         listeners = self._listeners
-        if listeners is None or PHASES.isdisjoint(listeners):
-            Relay(self, inbound).begin()
-        else:
-            WatchedRelay(self, inbound).begin()
+        if listeners is not None and not PHASES.isdisjoint(listeners):
+            relay.observer = FlowPhases(self, relay, self.upstream, self.loop)
+        relay.start()
 
     def add_tunnel(
-        self, near: TcpConnection, far: TcpConnection, done: Callable[[Tunnel], Any] | None = None
+        self,
+        downstream: TcpConnection,
+        upstream: TcpConnection,
+        done: Callable[[Tunnel], object] | None = None,
     ) -> None:
-        """Join a client's connection and an upstream's; `done(tunnel)` is called when both are
+        """Join a client's connection and an upstream's, and call `done(tunnel)` when both are
         closed."""
 
-        def closed(tunnel: Tunnel) -> None:
+        def on_closed(tunnel: Tunnel) -> None:
             self._tunnels.discard(tunnel)
             if done is not None:
                 done(tunnel)
             if self._stopping:
-                self._stop_if_over()
+                self._emit_stop_if_drained()
 
         timeout = self.tunnel_timeout
-        self._tunnels.add(Tunnel(near, far, self.loop, idle_timeout=timeout, done=closed))
+        tunnel = Tunnel(downstream, upstream, self.loop, idle_timeout=timeout, done=on_closed)
+        self._tunnels.add(tunnel)
 
-    def _started(self) -> None:
+    def _on_server_start(self) -> None:
         self.emit("start")
 
-    def _server_stopped(self) -> None:
+    def _on_server_stop(self) -> None:
         self._stopping = True
-        self._stop_if_over()
+        self._emit_stop_if_drained()
 
-    def _stop_if_over(self) -> None:
+    def _emit_stop_if_drained(self) -> None:
         if not self._tunnels:
             self.emit("stop")

@@ -1,28 +1,29 @@
-"""Two connections joined: what one receives, the other sends.
+"""A tunnel: two connections, each of which sends what the other receives.
 
-Owns: both connections from the moment they are joined. Must not know what the bytes mean, nor
-how it came to the tunnel.
+Owns: both connections from the moment they are joined. Must not know what the bytes mean, nor why
+there is a tunnel.
 
-Theory of operation: each connection has a `_Side` as its owner, which knows the other connection.
-Pausing is wired across: while one side cannot send, the other is not read, so that memory is
-bounded by the marks of the two queues. When large pieces arrive, the connections are left to move
-them alone, where they can. A FIN is passed on and the other direction stays open; when
-both are over, the connections close by themselves. A side that is lost takes the other with it:
-after a clean end what is queued is still sent, after a reset the other is reset too, so that no
-end takes a broken stream for a whole one.
+Theory of operation: each connection has a `_TunnelSide` as its owner, which calls the other
+connection. Pausing is wired in both directions: while one connection cannot send, the other is not
+read, so that the marks of the two queues bound memory. When large pieces arrive, the kernel moves
+the bytes where it can. A FIN is forwarded, and the other direction stays open; when both have
+ended, the connections close on their own. If one connection is lost, the tunnel ends the other:
+after a clean close it still sends what is queued; after a reset it is reset too, so that neither
+peer takes a truncated stream for a complete one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.tcp.splice import MIN_SPLICE_BYTES, PIPE_BYTES
 
 if TYPE_CHECKING:
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
+    from thor.tcp.owner import ConnectionOwner
 
 
 class Tunnel:
@@ -30,129 +31,134 @@ class Tunnel:
 
     def __init__(
         self,
-        one: TcpConnection,
-        other: TcpConnection,
+        downstream: TcpConnection,
+        upstream: TcpConnection,
         loop: LoopBase,
         *,
         idle_timeout: float | None = None,
-        done: Callable[[Tunnel], Any] | None = None,
+        done: Callable[[Tunnel], object] | None = None,
     ) -> None:
-        """Join them; reading begins.
+        """Join the connections, and begin to read them.
 
         idle_timeout: seconds without a byte in either direction after which both are reset
         done: called once with the tunnel, when both are closed
         """
-        self.one = one
-        self.other = other
+        self.downstream = downstream
+        self.upstream = upstream
         self._loop = loop
         self._idle_timeout = idle_timeout or inf
         self._done = done
-        self._open = 2
+        self._open_count = 2
         self.deadline_at = self.deadline_entry = inf
-        left, right = _Side(self, other), _Side(self, one)
-        left.opposite, right.opposite = right, left
-        self._sides = left, right
-        for conn, side in ((one, left), (other, right)):
-            conn.owner = side
+        self._downstream_side = _TunnelSide(self, downstream, upstream)
+        self._upstream_side = _TunnelSide(self, upstream, downstream)
+        self._downstream_side.opposite = self._upstream_side
+        self._upstream_side.opposite = self._downstream_side
+        for conn, side in ((downstream, self._downstream_side), (upstream, self._upstream_side)):
+            owner: ConnectionOwner = side
+            conn.owner = owner
             conn.allow_half_open = True
-        self._touch()
-        one.pause(False)
-        other.pause(False)
+        self.restart_idle_timeout()
+        downstream.pause(False)
+        upstream.pause(False)
 
     @property
-    def bytes_from_one(self) -> int:
-        """Bytes that `one` received since they were joined."""
-        return self._sides[0].received
+    def bytes_from_downstream(self) -> int:
+        """Bytes that `downstream` received since the connections were joined."""
+        return self._downstream_side.received
 
     @property
-    def bytes_from_other(self) -> int:
-        """Bytes that `other` received since they were joined."""
-        return self._sides[1].received
+    def bytes_from_upstream(self) -> int:
+        """Bytes that `upstream` received since the connections were joined."""
+        return self._upstream_side.received
 
     def abort(self) -> None:
         """Reset both connections."""
-        self.one.abort()
-        self.other.abort()
+        self.downstream.abort()
+        self.upstream.abort()
 
-    def _touch(self) -> None:
-        """Bytes went through."""
+    # -- called by the sides and by the loop ---------------------------------------------------
+
+    def restart_idle_timeout(self) -> None:
+        """Start to wait for the next byte."""
         if self._idle_timeout != inf:
             self._loop.deadlines.arm(self, self._loop.now + self._idle_timeout)
 
     def on_deadline(self, now: float) -> None:
+        """Reset both connections: the tunnel was idle."""
         self.abort()
 
-    def _side_closed(self) -> None:
-        self._open -= 1
-        if not self._open:
+    def on_side_closed(self) -> None:
+        """Count a closed connection; call `done` after the second."""
+        self._open_count -= 1
+        if not self._open_count:
             self._loop.deadlines.arm(self, inf)
             done, self._done = self._done, None
             if done is not None:
                 done(self)
 
 
-class _Side:
-    """The owner of one of the two connections."""
+class _TunnelSide:
+    """The owner of one of the two connections, and the `SpliceTarget` for what it receives."""
 
-    __slots__ = ("ended", "opposite", "received", "to", "tunnel")
+    __slots__ = ("conn", "destination", "has_ended", "opposite", "received", "tunnel")
 
-    opposite: _Side
-
-    def __init__(self, tunnel: Tunnel, to: TcpConnection) -> None:
-        """to: the other connection"""
+    def __init__(self, tunnel: Tunnel, conn: TcpConnection, destination: TcpConnection) -> None:
+        """Forward from `conn` to `destination`."""
         self.tunnel = tunnel
-        self.to = to
-        self.opposite: _Side = self
-        self.ended = False
+        self.conn = conn
+        self.destination = destination
+        self.opposite: _TunnelSide = self
+        self.has_ended = False
         self.received = 0
 
     def data(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Forward bytes that arrived."""
         self.received += len(data)
-        self.tunnel._touch()
-        if self.to.tcp_connected:
-            self.to.write(data)
+        self.tunnel.restart_idle_timeout()
+        if self.destination.tcp_connected:
+            self.destination.write(data)
             if len(data) >= MIN_SPLICE_BYTES:
-                self.opposite.to.splice_to(self.to, self)
+                self.conn.splice_to(self.destination, self)
 
     def allowance(self) -> int:
-        """How much may go across unseen."""
-        return PIPE_BYTES if self.to.tcp_connected else 0
+        """Return how many bytes the kernel may move."""
+        return PIPE_BYTES if self.destination.tcp_connected else 0
 
     def on_spliced(self, count: int) -> None:
-        """So much went across unseen."""
+        """Count bytes that the kernel has moved."""
         self.received += count
-        self.tunnel._touch()
+        self.tunnel.restart_idle_timeout()
 
     def end(self) -> None:
-        """The peer finished sending."""
-        self.ended = True
-        self.tunnel._touch()
-        self.to.end_writing()
+        """Forward the FIN of the peer."""
+        self.has_ended = True
+        self.tunnel.restart_idle_timeout()
+        self.destination.end_writing()
 
     def pause(self, paused: bool) -> None:
-        """This side takes no more for now (True)."""
-        self.to.pause(paused)
+        """Stop (True) or resume (False) reading the other connection."""
+        self.destination.pause(paused)
 
     def write_blocked(self) -> None:
-        """A send was short; the deadline is about bytes that arrive."""
+        """Ignore a short send: the idle timeout is about bytes that arrive."""
 
     def hangup(self) -> None:
-        """The peer is gone while it was not read. If it may still expect bytes, it was a reset."""
-        if not self.opposite.ended:
+        """Reset both, unless the peer expects no more bytes: otherwise the hangup was a reset."""
+        if not self.opposite.has_ended:
             self.tunnel.abort()
 
     def close(self, exc: OSError | None) -> None:
-        """The peer ended the connection."""
+        """End the other connection as the peer has ended this one."""
         if exc is not None:
-            self.to.abort()
+            self.destination.abort()
         else:
-            self.to.close()
+            self.destination.close()
 
     def disconnect(self) -> None:
-        """The socket is closed."""
-        self.tunnel._side_closed()
+        """Report that the socket is closed."""
+        self.tunnel.on_side_closed()
 
     def failed(self, exc: BaseException) -> None:
-        """Something raised; it was logged."""
+        """Reset both after an exception, which was logged."""
         self.tunnel.abort()

@@ -1,18 +1,19 @@
-"""Where requests are forwarded to: a named group of endpoints.
+"""Where requests are forwarded to: a group of endpoints.
 
-Owns: the endpoints, whose turn it is, and which of them are avoided for a while. Must not know
-requests, connections or the loop: the time is handed in.
+Owns: the endpoints, the balancing methods, and which endpoints are avoided for a while. Must not
+know requests, connections or the loop: the time is a parameter.
 
-Theory of operation: a balancing method is a pure function of the endpoints, the time and those
-that the request has tried already. An endpoint that could not be connected to is avoided for
-`avoid_s` seconds; when all are, they are tried all the same, for a proxy that answers 503 while
-an endpoint may be back is of no use to anybody.
+Theory of operation: a balancing method is a pure function of the endpoints, the time and the
+endpoints that the request has tried already. An endpoint that could not be connected to is avoided
+for `avoid_s` seconds. If all endpoints are avoided, they are tried nonetheless: one of them may be
+available again, and a 503 would help nobody.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -20,8 +21,8 @@ from thor.http.uri import show_uri
 from thor.http.wire.target import DEFAULT_PORTS
 from thor.tcp.address import join_host_port
 
-#: How long an endpoint is avoided that could not be connected to, in seconds (nginx's
-#: fail_timeout is 10, HAProxy's default check finds it again within 2 to 6).
+#: How long an endpoint is avoided that could not be connected to, in seconds (fail_timeout of nginx
+#: is 10; the default health check of HAProxy finds the server again within 2 to 6).
 AVOID_S = 5.0
 
 
@@ -29,15 +30,15 @@ class Endpoint:
     """One server of a group.
 
     name: `host:port`, or `unix:PATH`
-    scheme: "http" or "https", also of a Unix socket; host, port: where it is, for a Unix socket
-        `unix:PATH` and 0; prefix: what goes before each request's path
-    weight: its share of the requests, against the others' weights
+    scheme: "http" or "https", also of a Unix socket; host, port: its address, for a Unix socket
+        `unix:PATH` and 0; prefix: prepended to the path of each request
+    weight: its share of the requests, relative to the weights of the others
     """
 
     __slots__ = (
-        "_current",
         "avoid_until",
         "base",
+        "current_weight",
         "host",
         "name",
         "origin",
@@ -48,36 +49,36 @@ class Endpoint:
     )
 
     def __init__(self, url: str, weight: int = 1) -> None:
-        """url: see `parse_endpoint`
+        """Parse `url`; see `parse_endpoint`.
 
-        Raises: ValueError for a URL that is none, or a weight below 1; the message says what is
-            wrong
+        Raises: ValueError for an invalid URL, or a weight below 1; the message describes the error
         """
-        place = parse_endpoint(url)
+        address = parse_endpoint(url)
         if weight < 1:
             raise ValueError(f"the weight of {url!r} is {weight}; it must be 1 or more")
-        self.scheme, self.host, self.port = place.scheme, place.host, place.port
-        self.name = place.name.encode("ascii")
-        self.prefix = place.prefix.encode("ascii")
-        self.origin = place.origin.encode("ascii")
+        self.scheme, self.host, self.port = address.scheme, address.host, address.port
+        self.name = address.name.encode("ascii")
+        self.prefix = address.prefix.encode("ascii")
+        self.origin = address.origin.encode("ascii")
         self.base = self.origin + self.prefix
         self.weight = weight
         self.avoid_until = 0.0
-        self._current = 0
+        self.current_weight = 0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.base.decode()}>"
 
     def target_for(self, target: bytes) -> bytes:
-        """A request target as it is here; `*` is the server as a whole, without any path."""
+        """Return a request target with the prefix; `*` has no path, and stays."""
         return self.prefix + target if self.prefix and target != b"*" else target
 
 
-Balance: TypeAlias = "Callable[[Sequence[Endpoint], float, Collection[Endpoint]], Endpoint | None]"
+#: Return the next endpoint for (endpoints, now, tried), or None.
+Balancer: TypeAlias = "Callable[[Sequence[Endpoint], float, Collection[Endpoint]], Endpoint | None]"
 
 
 class EndpointAddress(NamedTuple):
-    """Where an endpoint is, as its URL says. prefix: without a slash at its end"""
+    """The parts of an endpoint's URL. prefix: without a trailing slash"""
 
     scheme: str
     host: str
@@ -87,35 +88,35 @@ class EndpointAddress(NamedTuple):
     prefix: str
 
 
-_SHAPE = "it must be http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH"
+_EXPECTED = "it must be http://HOST[:PORT][/PREFIX], https:// the same, or unix:/PATH"
 
 
 def parse_endpoint(url: str) -> EndpointAddress:
-    """Take an endpoint's URL apart.
+    """Parse an endpoint's URL.
 
     url: `http://HOST[:PORT][/PREFIX]` or `https://...`; for a Unix socket `unix:/PATH` (or
-        `unix:@NAME`, an abstract one), or with the path encoded, so that there can be a prefix,
-        `http+unix://%2FPATH[/PREFIX]`, and `https+unix://...`
-    Raises: ValueError; the message says what is wrong
+        `unix:@NAME`, an abstract one), or `http+unix://%2FPATH[/PREFIX]` and `https+unix://...`,
+        with an encoded path, which allow a prefix
+    Raises: ValueError; the message describes the error
     """
     if url[:5].lower() == "unix:":
-        return _unix_place("http", url[5:], "", url)
-    shown = show_uri(url.encode("ascii", "backslashreplace"))  # there may be a password in it
+        return _unix_address("http", url[5:], "", url)
+    shown = show_uri(url.encode("ascii", "backslashreplace"))  # hides a password
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_EXPECTED}")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}") from None
+        raise ValueError(f"{shown} is no URL of an endpoint: {_EXPECTED}") from None
     prefix = parts.path.rstrip("/")
     scheme, _, kind = parts.scheme.partition("+")
     if scheme.encode() not in DEFAULT_PORTS or kind not in ("", "unix") or not parts.netloc:
-        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_EXPECTED}")
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith(("?", "#")):
-        raise ValueError(f"{shown} must have neither user, query nor fragment: {_SHAPE}")
+        raise ValueError(f"{shown} must have neither user, query nor fragment: {_EXPECTED}")
     if kind:
         path = os.fsdecode(unquote_to_bytes(parts.netloc))
-        return _unix_place(scheme, path, prefix, url)
+        return _unix_address(scheme, path, prefix, url)
     try:
         port = parts.port
     except ValueError:
@@ -124,16 +125,16 @@ def parse_endpoint(url: str) -> EndpointAddress:
         raise ValueError(f"{shown}: the port must be a number from 1 to 65535")
     host = parts.hostname
     if not host:
-        raise ValueError(f"{shown} is no URL of an endpoint: {_SHAPE}")
+        raise ValueError(f"{shown} is no URL of an endpoint: {_EXPECTED}")
     port = port or DEFAULT_PORTS[scheme.encode()]
     authority = join_host_port(host, port)
     return EndpointAddress(scheme, host, port, authority, f"{scheme}://{authority}", prefix)
 
 
-def _unix_place(scheme: str, path: str, prefix: str, url: str) -> EndpointAddress:
-    """The place of a Unix socket. path: as the system knows it, or `@` and an abstract name"""
+def _unix_address(scheme: str, path: str, prefix: str, url: str) -> EndpointAddress:
+    """Return the address of a Unix socket. path: in the file system, or `@` and an abstract name"""
     if path[:1] not in ("/", "@") or len(path) < 2 or "\0" in path:
-        raise ValueError(f"{url!r} names no Unix socket: {_SHAPE}")
+        raise ValueError(f"{url!r} names no Unix socket: {_EXPECTED}")
     name = f"unix:{quote(os.fsencode(path), safe='/@')}"
     origin = f"{scheme}+unix://{quote(os.fsencode(path), safe='')}"
     return EndpointAddress(scheme, f"unix:{path}", 0, name, origin, prefix)
@@ -142,12 +143,12 @@ def _unix_place(scheme: str, path: str, prefix: str, url: str) -> EndpointAddres
 def round_robin(
     endpoints: Sequence[Endpoint], now: float, tried: Collection[Endpoint]
 ) -> Endpoint | None:
-    """The next endpoint in turn, in proportion to the weights and evenly mixed.
+    """Return the next endpoint in turn, in proportion to the weights and evenly mixed.
 
-    Each one's credit grows by its weight; the richest is taken, and pays what all of them got:
-    weights 5, 1, 1 give a a b a c a a, not five in a row.
-    now: seconds on the loop's clock; tried: those that this request has been to
-    Returns: None if it has been to all
+    The current weight of each endpoint grows by its weight; the highest one is chosen, and is
+    reduced by the total (as in nginx): weights 5, 1, 1 give a a b a c a a, not five in a row.
+    now: seconds on the loop's clock; tried: the endpoints that this request has tried
+    Returns: None if it has tried all
     """
     best = None
     total = 0
@@ -155,16 +156,16 @@ def round_robin(
         if endpoint.avoid_until > now or endpoint in tried:
             continue
         total += endpoint.weight
-        endpoint._current += endpoint.weight
-        if best is None or endpoint._current > best._current:
+        endpoint.current_weight += endpoint.weight
+        if best is None or endpoint.current_weight > best.current_weight:
             best = endpoint
     if best is not None:
-        best._current -= total
+        best.current_weight -= total
     return best
 
 
 #: The balancing methods by name.
-BALANCERS: dict[str, Balance] = {"round_robin": round_robin}
+BALANCERS: dict[str, Balancer] = {"round_robin": round_robin}
 
 
 class Upstream:
@@ -181,15 +182,15 @@ class Upstream:
         *,
         request_trailers: bool = False,
     ) -> None:
-        """urls: `http://host[:port][/prefix]` and the like (see `parse_endpoint`), or pairs of
-            that and a weight
+        """Make the endpoints.
 
-        balance: how the next endpoint is found; see `BALANCERS`
-        name: what the group is called, for people
+        urls: URLs as for `parse_endpoint`, or pairs of a URL and a weight
+        balance: the balancing method, one of `BALANCERS`
+        name: of the group, for messages
         request_trailers: whether the trailers of requests are forwarded to these servers; some
-            take a trailer for a request
-        Raises: ValueError for a URL or weight that is none, no URL at all, the same endpoint
-            twice, or a method that there is not; the message says what is wrong
+            servers take a trailer for a request
+        Raises: ValueError for an invalid URL or weight, no URL, the same endpoint twice, or an
+            unknown method; the message describes the error. TypeError for a single string
         """
         if isinstance(urls, str):
             raise TypeError("urls is a list of URLs, not one")
@@ -205,27 +206,27 @@ class Upstream:
         self.balance = balance
         self.name = name
         self.request_trailers = request_trailers
-        self._pick = BALANCERS[balance]
+        self._balancer = BALANCERS[balance]
 
     def __repr__(self) -> str:
         names = ", ".join(endpoint.name.decode() for endpoint in self.endpoints)
         return f"<Upstream {self.name or '-'} {self.balance} of {names}>"
 
     def pick(self, now: float, tried: Collection[Endpoint] = ()) -> Endpoint | None:
-        """The endpoint to try next.
+        """Return the endpoint to try next.
 
-        now: seconds on the loop's clock; tried: those that this request has been to
-        Returns: None if it has been to all, or there are none
+        now: seconds on the loop's clock; tried: the endpoints that this request has tried
+        Returns: None if it has tried all, or there are none
         """
         endpoints = self.endpoints
         if len(endpoints) == 1:
             return None if tried else endpoints[0]
-        found = self._pick(endpoints, now, tried)
+        found = self._balancer(endpoints, now, tried)
         if found is None and len(tried) < len(endpoints):
-            found = self._pick(endpoints, float("inf"), tried)
+            found = self._balancer(endpoints, inf, tried)
         return found
 
     def failed(self, endpoint: Endpoint, now: float) -> None:
-        """Note that `endpoint` could not be connected to: it is avoided for `avoid_s` seconds."""
+        """Avoid an endpoint that could not be connected to, for `avoid_s` seconds."""
         endpoint.avoid_until = now + self.avoid_s
-        endpoint._current = 0
+        endpoint.current_weight = 0

@@ -1,6 +1,6 @@
-"""A proxy between a browser and an origin that the test plays, over real sockets.
+"""A proxy over real sockets; the test plays the client, `browser`, and the origin.
 
-Owns: the sockets, and what is said before and after a body. Must not know any test.
+Owns: the sockets, and the heads. Must not know any test.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from thor_support import run_loop
 END = b"\r\n\r\n"
 
 
-class Way:
+class SpliceHarness:
     """`browser`, a proxy, `origin`: the first connection to it, once there is one.
 
-    flows: those that are done; conns: the proxy's connections, the browser's first
+    flows: those that are done; conns: the connections of the proxy, that to the browser first
     """
 
-    def __init__(self, loop: LoopBase, buffer_bytes: int = 0, *, watched: bool = True) -> None:
+    def __init__(self, loop: LoopBase, buffer_bytes: int = 0, *, with_flows: bool = True) -> None:
         """buffer_bytes: of what the browser and the origin receive; 0 leaves it to the system"""
         self.loop = loop
         self.listening = socket.create_server(("127.0.0.1", 0))
@@ -40,7 +40,7 @@ class Way:
         where = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.proxy = ReverseProxy("127.0.0.1", 0, Upstream([where]), loop)
         self.flows: list[Flow] = []
-        if watched:
+        if with_flows:
             self.proxy.on("done", self.flows.append)
         self.browser.settimeout(PEER_LIMIT_S)
         self.browser.connect(self.proxy.address)
@@ -57,8 +57,8 @@ class Way:
         conns = [source for source in found if isinstance(source, TcpConnection)]
         return sorted(conns, key=lambda conn: conn.address[1] == self.listening.getsockname()[1])
 
-    def ask(self, request: bytes) -> bytes:
-        """The browser sends a head; returns what comes of it at the origin."""
+    def send_head(self, request: bytes) -> bytes:
+        """Send a head from the browser. Returns: the head that arrives at the origin"""
         self.browser.sendall(request)
         got = bytearray()
 
@@ -78,33 +78,33 @@ class Way:
             return
         self.origins.append(sock)
 
-    def down(self, data: bytes, size: int) -> bytes:
-        """The origin sends; returns `size` bytes that the browser gets, or all until its end."""
+    def send_downstream(self, data: bytes, size: int) -> bytes:
+        """Send from the origin. Returns: the browser's `size` bytes, or all until EOF"""
         return carry(self.loop, self.origin, self.browser, data, size)
 
-    def up(self, data: bytes, size: int) -> bytes:
-        """The same from the browser to the origin."""
+    def send_upstream(self, data: bytes, size: int) -> bytes:
+        """Send from the browser. Returns: the origin's `size` bytes, or all until EOF"""
         return carry(self.loop, self.browser, self.origin, data, size)
 
     def fill(self, source: socket.socket) -> int:
-        """One sends and the other does not read, until the proxy does not read either."""
+        """Send to a peer that does not read, until the proxy does not read either."""
         number = 0 if source is self.browser else 1
         return fill(self.loop, source, lambda: self.conns[number].read_paused)
 
     def advance(self, seconds: float) -> None:
-        """Time passes, for a loop with a `ManualClock`."""
+        """Advance the `ManualClock` of the loop."""
         clock: Any = self.loop.clock
         assert isinstance(clock, ManualClock)
         clock.advance(seconds)
         for _ in range(4):
             self.loop.run_once()
 
-    def until(self, condition: Callable[[], object]) -> None:
-        """Run until something is so."""
+    def run_until(self, condition: Callable[[], object]) -> None:
+        """Run until `condition()` is true."""
         run_beside(self.loop, condition)
 
-    def end(self) -> None:
-        """Close all that is open."""
+    def close(self) -> None:
+        """Close everything that is open."""
         for sock in (self.browser, self.listening, *self.origins):
             sock.close()
         if self.loop.fd_count():
@@ -117,11 +117,11 @@ class Way:
 
 
 def response(size: int, fields: bytes = b"", version: bytes = b"1.1") -> bytes:
-    """The head of an origin's response with a body of so many bytes."""
+    """Return the head of a response with a body of so many bytes."""
     return b"HTTP/%b 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (version, size, fields)
 
 
 def split(message: bytes) -> tuple[bytes, bytes]:
-    """A message's head and its body."""
+    """Return the head and the body of a message."""
     head, _, body = message.partition(END)
     return head, body
