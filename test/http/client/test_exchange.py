@@ -299,3 +299,26 @@ def test_a_hundred_requests_leave_nothing_behind(stage: ClientHarness) -> None:
         stage.peer.take()
     gc.collect()
     assert len(gc.get_objects()) - before < 20
+
+
+# -- the server ---------------------------------------------------------------------------------
+
+
+def test_exchange_tells_of_its_server(stage: ClientHarness) -> None:
+    exchange = stage.client.exchange()
+    assert (exchange.peer, exchange.secure, exchange.is_open) == (None, False, False)
+    watched = stage.request()
+    exchange = watched.exchange
+    assert exchange.peer is not None
+    assert (exchange.secure, exchange.is_open) == (False, True)
+    stage.peer.send(HELLO)
+    assert (exchange.peer, exchange.is_open) == (None, False)
+
+
+def test_abort_ends_an_exchange_silently(stage: ClientHarness) -> None:
+    watched = stage.request()
+    watched.exchange.abort()
+    stage.settle()
+    assert watched.names == []
+    assert stage.open == 0
+    assert not watched.exchange.is_open

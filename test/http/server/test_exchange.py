@@ -450,3 +450,45 @@ def test_an_exchange_takes_attributes_of_the_programs_own() -> None:
     stage.client().send(request())
     stage.exchange.note = 1  # type: ignore[attr-defined]
     assert stage.exchange.__dict__["note"] == 1
+
+
+# -- the client, and the end of one exchange ------------------------------------------------------
+
+
+def test_exchange_tells_of_its_client() -> None:
+    stage = ServerHarness()
+    client = stage.client().send(request())
+    exchange = stage.exchange
+    assert exchange.peer == stage.server_side(client).address
+    assert (exchange.secure, exchange.is_open) == (False, True)
+    client.abort()
+    stage.settle()
+    assert not exchange.is_open
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_aborted_response_is_reset_and_lost(flush: bool) -> None:
+    stage = ServerHarness()
+    client = stage.client().send(request())
+    exchange = stage.exchange
+    exchange.response_start(200, "OK", [("Content-Length", "9")])
+    exchange.response_body("part")
+    exchange.abort(flush=flush)
+    stage.settle()
+    assert client.is_reset
+    assert client.received.endswith(b"part") is flush
+    assert [name for name, *_ in stage.events()][-3:] == ["error", "close", "done"]
+    exchange.abort()  # harmless when it is over
+
+
+def test_abort_of_an_answered_exchange_changes_nothing() -> None:
+    stage = ServerHarness()
+    client = stage.client().send(request())
+    answer(stage.exchange)
+    stage.exchange.abort()
+    stage.settle()
+    assert client.take().endswith(b"hello")
+    client.send(request())
+    answer(stage.exchange)
+    stage.settle()
+    assert client.take().endswith(b"hello")
