@@ -388,8 +388,8 @@ class RequestParts(Protocol):
 
     method: bytes
     target: bytes
-    #: The authority, for Host, unless `fields` have one: as a field, or, if they are `WireFields`, as
-    #: their `host`.
+    #: The authority, for Host, unless `fields` have one: as a field, or, if they are `WireFields`,
+    #: as their `host`.
     authority: bytes
     fields: FieldsIn
     #: The protocol to ask for.
