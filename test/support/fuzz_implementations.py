@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import native_support
 from fuzz_exchange import octets, request_words, response_words
 from fuzz_messages import ASKED, Tape, client_bytes, pieces, server_bytes
-from wire_support import read_requests, read_responses
+from wire_support import parts_of, read_requests, read_responses
 
 from thor.http.error import HttpError
 from thor.http.wire import framing, writer
@@ -78,9 +78,14 @@ def _request_words(tape: Tape) -> tuple[Any, ...]:
 
 
 def _request_head(method: bytes, target: Any, headers: Any, has_body: bool | None) -> Any:
-    return writer.request_head(
+    head = writer.request_head(
         method, target, headers, host=b"a", has_body=has_body, upgrade=None, te_trailers=False
     )
+    return parts_of(head)
+
+
+def _response_head(*args: Any) -> Any:
+    return parts_of(writer.response_head(*args))
 
 
 OPERATIONS = {
@@ -88,7 +93,7 @@ OPERATIONS = {
     "read-response": Operation(read_responses, _read_response),
     "decode-chunks": Operation(_decode_chunks, _chunks),
     "decide-framing": Operation(framing.message_framing, _framing),
-    "write-response": Operation(writer.response_head, _response_words),
+    "write-response": Operation(_response_head, _response_words),
     "write-request": Operation(_request_head, _request_words),
 }
 
