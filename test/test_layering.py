@@ -71,7 +71,7 @@ HTTP_LAYERS = (
     ("wire", "dates"),
     ("uri", "conditional"),
     ("streams", "transport_errors"),
-    ("connection", "body_splice"),
+    ("body_splice",),
     ("http1",),
     ("client", "server"),
     ("common",),  # re-exports for programs that exist; nothing here needs it

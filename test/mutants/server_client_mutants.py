@@ -18,7 +18,7 @@ CLIENT_CONNECT = ("test/http/client/test_connect.py",)
 SERVER_CONNECTION = "thor/http/http1/server_connection.py"
 ENDING = "thor/http/http1/server_connection.py"
 SERVER_PATIENCE = "thor/http/http1/server_timeouts.py"
-BODY_WRITER = "thor/http/connection.py"
+BODY_WRITER = "thor/http/http1/server_stream.py"
 CLIENT_CONNECTION = "thor/http/client/connection.py"
 CLIENT_REQUEST = "thor/http/client/request.py"
 CLIENT_EXCHANGE = "thor/http/client/exchange.py"
@@ -165,23 +165,17 @@ MUTANTS = (
     Mutant(
         "body-above-length",
         BODY_WRITER,
-        "            if left < 0:\n",
-        "            if False:\n",
-        (
-            "test/http/test_connection.py",
-            "test/http/server/test_exchange.py",
-        ),
+        "        if framing == LENGTH:\n",
+        "        if False:\n",
+        ("test/http/server/test_exchange.py",),
         "a program sends more than its Content-Length",
     ),
     Mutant(
         "body-below-length",
         BODY_WRITER,
-        "        elif framing == LENGTH and self._left:\n",
+        "        elif self.framing == LENGTH and self._length_left:\n",
         "        elif False:\n",
-        (
-            "test/http/test_connection.py",
-            "test/http/server/test_exchange.py",
-        ),
+        ("test/http/server/test_exchange.py",),
         "a program sends less than its Content-Length, and the connection persists",
     ),
     Mutant(
