@@ -46,6 +46,7 @@ def test_mutant_whose_text_is_not_unique_is_named(text: str) -> None:
 
 def test_outcomes_of_mutants_are_told_apart(tmp_path: Path) -> None:
     files = {
+        "source/thor/__init__.py": "",  # else an installed Thor would be imported instead
         "source/thor/a.py": "tested = 1\nother = 1\n",
         "source/test/test_a.py": "from thor.a import tested\ndef test_a(): assert tested == 1\n",
         "source/test/test_b.py": "import absent\n",
