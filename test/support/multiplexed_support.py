@@ -217,10 +217,13 @@ class ClientSide(Framed):
         is_free = len(self.streams) < CAPACITY and not self.is_retired
         return is_free and self.tcp_conn is not None and self.tcp_conn.tcp_connected
 
-    def begin(self, exchange: ClientStreamHandler) -> None:
+    def begin(self, exchange: ClientStreamHandler) -> bool:
+        if not self.is_usable:
+            return False
         self._count += 1
         stream = self.streams[self._count] = ClientSideStream(self, self._count, exchange)
         exchange.attach(stream)
+        return True
 
     def close_idle(self) -> None:
         self.pool.retire(self)
@@ -314,7 +317,6 @@ class ClientSideStream:
 
     def replace(self, exchange: Any) -> None: ...
     def await_continue(self) -> None: ...
-    def await_response(self) -> None: ...
     def resume(self) -> None: ...
 
     def abort(self) -> None:

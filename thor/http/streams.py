@@ -353,7 +353,7 @@ class ClientStream(Protocol):
         """Send a piece of the body. Returns: False when the writer has to wait for `pause`"""
 
     def send_end(self, trailers: HeadersIn) -> None:
-        """End the request."""
+        """End the request, and begin to wait for the response."""
 
     def has_sent(self) -> bool:
         """Return whether any byte of the request has left."""
@@ -366,9 +366,6 @@ class ClientStream(Protocol):
 
     def await_continue(self) -> None:
         """Wait for a 100, for a second at most, before the body is sent."""
-
-    def await_response(self) -> None:
-        """Begin to wait for the response: the request was sent."""
 
     def resume(self) -> None:
         """Deliver the response again, after the exchange was paused."""
@@ -441,8 +438,11 @@ class ClientConnection(Protocol):
     def is_usable(self) -> bool:
         """Whether another exchange can begin on it now."""
 
-    def begin(self, exchange: ClientStreamHandler) -> None:
-        """Give an exchange a stream (`attach`); what it has ready is sent."""
+    def begin(self, exchange: ClientStreamHandler) -> bool:
+        """Give an exchange a stream (`attach`); what it has ready is sent.
+
+        Returns: False, without a stream, if the connection has ended
+        """
 
     def close_idle(self) -> None:
         """Close it: no exchange has it, and none is to have it."""

@@ -255,8 +255,9 @@ class TcpConnection(EventSource):
             raise ValueError(f"write on a connection that is {self.write_state.value}")
         buffer = self.write_buffer
         if data and not self.write_failed:
-            if buffer is EMPTY_BUFFER:
-                buffer = self.own_buffer()
+            if buffer is EMPTY_BUFFER:  # as `own_buffer`, without the call
+                buffer = self.write_buffer = WriteBuffer()
+                buffer.size = 0
             buffer.append(data)
             buffer.size = size = buffer.size + len(data)
             if not self._flush_due:
@@ -290,16 +291,14 @@ class TcpConnection(EventSource):
             self._monitor = SendMonitor(self)
         return self._monitor
 
-    def _send_queue(self) -> bool:
-        """Send as much of the queue as fits now. Return False if that failed."""
+    def _send_queue(self) -> None:
+        """Send as much of the queue as fits now."""
         try:
             self.bytes_written += self.write_buffer.send_to(self.stream)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as exc:
             self.fail_writing(exc)
-            return False
-        return True
 
     def flush(self) -> None:
         """Send what is queued. Called by the loop, once a turn."""
@@ -307,8 +306,14 @@ class TcpConnection(EventSource):
         if self.write_failed:
             return
         buffer = self.write_buffer
-        if buffer.size and not self._send_queue():
-            return
+        if buffer.size:
+            try:  # as `_send_queue`, without the call
+                self.bytes_written += buffer.send_to(self.stream)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as exc:
+                self.fail_writing(exc)
+                return
         if buffer.size:
             self._flush_due = True  # WRITABLE will flush it
             if not self._interest & WRITABLE:

@@ -366,13 +366,6 @@ class HttpClientExchange(EventEmitter):
             self._fail_soon(exc)
             return
         self.request_state = DONE
-        client, stream = self.client, self.stream
-        if (
-            (client.read_timeout or client.response_timeout)
-            and stream is not None
-            and not request.awaits_continue
-        ):
-            stream.await_response()
 
     def _out_of_order(self, call: str) -> None:
         """Fail for a call at the wrong time; an exchange that is over ignores it."""
@@ -424,8 +417,6 @@ class HttpClientExchange(EventEmitter):
         if stream is None or not stream.has_ended():
             return False
         self.stream = None
-        if self._request is not None:
-            self._request.stream = None
         stream.replace(self)
         return True
 
@@ -460,18 +451,17 @@ class HttpClientExchange(EventEmitter):
             self._stop_waiting()
         request = self._request
         assert request is not None
-        request.stream = stream
         if request.has_started:
             self._send_replay(request)
 
     def _send_replay(self, request: OutgoingRequest) -> None:
         request.send_replay()
-        stream = self.stream
-        if stream is None or not request.sent or request.awaits_continue:
-            return
-        if self.request_state is DONE:
-            stream.await_response()
-        elif request.pause_emitted:
+        if (
+            request.pause_emitted
+            and request.sent
+            and not request.awaits_continue
+            and self.request_state is not DONE
+        ):
             self.loop.call_soon(self._emit_resume)
 
     @property
@@ -568,7 +558,7 @@ class HttpClientExchange(EventEmitter):
         """
         request = self._request
         assert request is not None
-        self.stream = request.stream = None
+        self.stream = None
         if not request.is_replayable or (sent and not request.is_idempotent):
             self.fail(error)
         elif reused and not self._restarted:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thor.http.client.connect import ConnectAttempt
-from thor.http.error import PoolFullError
+from thor.http.error import ConnectError, PoolFullError
 from thor.http.headers import FieldsIn, field_pair
 
 if TYPE_CHECKING:
@@ -199,11 +199,9 @@ class OriginPool:
         else:
             while idle:
                 connection, _ = idle.popitem()
-                if connection.is_usable:
-                    if connection.capacity == 1:
-                        connection.begin(exchange)
-                    else:
-                        self._share(connection, exchange)
+                if connection.begin(exchange):
+                    if connection.capacity > 1:
+                        self._offer(connection)
                     return
         if self._has_room(exchange):
             self._connect(exchange)
@@ -213,9 +211,8 @@ class OriginPool:
             self.waiting[exchange] = None
             exchange.on_queued(self)
 
-    def _share(self, connection: ClientConnection, exchange: PoolWaiter) -> None:
-        """Let `exchange` have a connection that stays available while it has capacity."""
-        connection.begin(exchange)
+    def _offer(self, connection: ClientConnection) -> None:
+        """Keep a connection available that has capacity for more exchanges."""
         if connection.capacity > 1 and connection in self.open and connection.is_usable:
             self.idle[connection] = None
 
@@ -227,7 +224,11 @@ class OriginPool:
         """Let `exchange` have the connection that was made for it."""
         del self.connecting[exchange]
         self.open.add(connection)
-        self._share(connection, exchange)
+        if not connection.begin(exchange):
+            connection.close_idle()
+            exchange.connect_failed(ConnectError("the connection was closed at once"))
+            return
+        self._offer(connection)
         if connection in self.idle:
             self._serve_waiting(connection)
 
@@ -250,11 +251,12 @@ class OriginPool:
 
     def _serve_waiting(self, connection: ClientConnection) -> None:
         """Give a connection to the exchanges that have waited longest."""
-        while self.waiting and connection in self.idle:
+        while self.waiting and connection in self.idle and connection.is_usable:
             exchange = next(iter(self.waiting))
             del self.waiting[exchange]
             del self.idle[connection]
-            self._share(connection, exchange)
+            connection.begin(exchange)
+            self._offer(connection)
 
     def retire(self, connection: ClientConnection) -> None:
         """Give a connection to no exchange any more. Harmless when done twice."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 class RequestOwner(Protocol):
     """What a request knows of its exchange."""
 
+    #: What carries it, while anything does.
+    stream: ClientStream | None
+
     @property
     def retry_body_limit(self) -> int:
         """Bytes of a body that are kept to send it again."""
@@ -52,7 +55,6 @@ class OutgoingRequest:
     """The request of an exchange, and the `RequestParts` of its head."""
 
     __slots__ = (
-        "_keep_alive",
         "_owner",
         "_replay_bytes",
         "_trailers",
@@ -67,7 +69,6 @@ class OutgoingRequest:
         "method",
         "pause_emitted",
         "sent",
-        "stream",
         "target",
         "te_trailers",
         "upgrade",
@@ -96,8 +97,6 @@ class OutgoingRequest:
         self.upgrade = upgrade
         self.te_trailers = te_trailers
         self.has_body: bool | None = None
-        self._keep_alive = keep_alive
-        self.stream: ClientStream | None = None
         self.awaits_continue = False
         self.pause_emitted = False
         #: Whether the head was sent, or is to be sent when there is a stream.
@@ -135,7 +134,7 @@ class OutgoingRequest:
             has_body,
             self.upgrade,
             self.te_trailers,
-            self._keep_alive,
+            self.head.keep_alive,
         )
         self._unsent_length = self.head.length
 
@@ -172,8 +171,9 @@ class OutgoingRequest:
             self._render(True)
         self.awaits_continue = True
         self._start()
-        if self.stream is not None:
-            self.stream.await_continue()
+        stream = self._owner.stream
+        if stream is not None:
+            stream.await_continue()
 
     def write(self, chunk: bytes) -> bool:
         """Send a piece of the body.
@@ -190,7 +190,7 @@ class OutgoingRequest:
             self._unsent_length = left
         if not self.has_started:
             self._start()
-        chunks, stream = self.chunks, self.stream
+        chunks, stream = self.chunks, self._owner.stream
         if chunks is not None:
             chunks.append(chunk)
             self._replay_bytes += len(chunk)
@@ -219,7 +219,7 @@ class OutgoingRequest:
         self._trailers = trailers
         if not self.has_started:
             self._start()
-        stream, chunks = self.stream, self.chunks
+        stream, chunks = self._owner.stream, self.chunks
         if (
             stream is not None
             and self.sent
@@ -234,7 +234,7 @@ class OutgoingRequest:
         """Send the head, now or when there is a stream."""
         self.has_started = True
         self._replay_bytes = len(self.head.data)
-        stream = self.stream
+        stream = self._owner.stream
         if stream is not None and (
             self.method in idempotent_methods or not self._owner.replace_ended_stream()
         ):
@@ -254,7 +254,7 @@ class OutgoingRequest:
 
     def send_replay(self) -> None:
         """Send what was passed and was not handed to the present stream."""
-        stream, chunks = self.stream, self.chunks
+        stream, chunks = self._owner.stream, self.chunks
         if stream is None or chunks is None:
             return
         if not self.sent:
@@ -277,13 +277,12 @@ class OutgoingRequest:
         self.awaits_continue = False
         self.has_started = True
         self.chunks = None
-        self.stream = None
 
     def bytes_promised(self) -> int:
         """Return how many bytes of the body are still to be sent, if that is known and none of what
         was passed is kept; else 0."""
         # What is kept may have to be sent again, and is not complete without the rest.
-        free = self.stream is not None and self.chunks is None and self.has_started
+        free = self._owner.stream is not None and self.chunks is None and self.has_started
         return self._unsent_length if free and self.head.framing == LENGTH else 0
 
     def on_spliced_out(self, count: int) -> None:

@@ -105,14 +105,15 @@ class HttpClientConnection:
     @property
     def is_usable(self) -> bool:
         """Whether another exchange can begin on it now."""
-        # A program may have kept the connection of its exchange, and closed it since.
         tcp_conn = self.tcp_conn
         return self._exchange is None and tcp_conn is not None and tcp_conn.write_state is OPEN
 
-    def begin(self, exchange: ClientStreamHandler) -> None:
-        """Let `exchange` have this connection; what it has ready is sent."""
+    def begin(self, exchange: ClientStreamHandler) -> bool:
+        """Let `exchange` have this connection, unless it has ended; see `ClientConnection`."""
         tcp_conn = self.tcp_conn
-        assert tcp_conn is not None
+        # A program may have kept the connection of its exchange, and closed it since.
+        if tcp_conn is None or tcp_conn.write_state is not OPEN:
+            return False
         self.uses += 1
         self._read_before = tcp_conn.bytes_read
         self._wrote_before = tcp_conn.bytes_written
@@ -123,6 +124,7 @@ class HttpClientConnection:
         exchange.attach(self)
         if exchange.expires_at != inf and self._exchange is exchange:
             self.timeouts.arm()
+        return True
 
     def close_idle(self) -> None:
         """Close it: no exchange has it, and none is to have it."""
@@ -146,9 +148,26 @@ class HttpClientConnection:
         return self._write(encode_chunk(chunk) if self._is_chunked else chunk)
 
     def send_end(self, trailers: HeadersIn) -> None:
-        """End the request."""
+        """End the request, and begin to wait for the response."""
         if self._is_chunked:
             self._write(last_chunk(trailers))
+        exchange = self._exchange
+        if exchange is None:
+            return
+        timeouts, settings = self.timeouts, exchange.client
+        # Outside of a turn the loop's own reading of the clock may be old.
+        loop = self._loop
+        now = loop.now if loop.in_turn else loop.clock.monotonic()
+        timeouts.since = timeouts.sent_at = now
+        # The earliest that may have passed; which one has is found out then.
+        at = exchange.expires_at
+        if (timeout := settings.read_timeout) and now + timeout < at:
+            at = now + timeout
+        if (timeout := settings.response_timeout) and now + timeout < at:
+            at = now + timeout
+        timeouts.deadline_at = at
+        if at < timeouts.deadline_entry:
+            loop.deadlines.arm(timeouts, at)
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self.tcp_conn
@@ -184,25 +203,6 @@ class HttpClientConnection:
     def await_continue(self) -> None:
         """Wait for a 100, for a second at most, before the body is sent."""
         self.timeouts.begin_continue()
-
-    def await_response(self) -> None:
-        """Begin to wait for the response: the request was sent."""
-        exchange = self._exchange
-        assert exchange is not None
-        timeouts, settings = self.timeouts, exchange.client
-        # Outside of a turn the loop's own reading of the clock may be old.
-        loop = self._loop
-        now = loop.now if loop.in_turn else loop.clock.monotonic()
-        timeouts.since = timeouts.sent_at = now
-        # The earliest that may have passed; which one has is found out then.
-        at = exchange.expires_at
-        if (timeout := settings.read_timeout) and now + timeout < at:
-            at = now + timeout
-        if (timeout := settings.response_timeout) and now + timeout < at:
-            at = now + timeout
-        timeouts.deadline_at = at
-        if at < timeouts.deadline_entry:
-            loop.deadlines.arm(timeouts, at)
 
     def resume(self) -> None:
         """Deliver the response again, after the exchange was paused."""

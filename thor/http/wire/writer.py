@@ -246,7 +246,8 @@ def request_head(
         method = encode_text(method, "a method")
         if not is_token(method):
             raise OutputSyntaxError(f"method {method!r}")
-    target = encode_text(target, "a target")
+    if target.__class__ is not bytes:
+        target = encode_text(target, "a target")
     if headers.__class__ is WireFields:
         host = headers.host or host
     elif not target or target.translate(None, TARGET_OCTETS):
