@@ -43,10 +43,18 @@ class OwnList(list[Any]):
 
 # -- fields that are sent
 
+
+def forwarded_fields(*fields: tuple[bytes, bytes]) -> WireFields:
+    """Return fields as the proxy forwards them."""
+    made = WireFields(fields)
+    made.host, made.length, made.dated = b"", -1, False
+    return made
+
+
 PLAIN_FIELDS: dict[str, Any] = {
     "none": [],
     "a tuple": (("A", "b"),),
-    "those of a message that is passed on": WireFields([(b"A", b"b"), (b"Via", b"c")]),
+    "those of a message that is passed on": forwarded_fields((b"A", b"b"), (b"Via", b"c")),
     "str and bytes": [("A", b"b"), (b"C", "d")],
     "white space around": [("A", "  b c  ")],
     "empty": [("A", ""), ("B", b""), ("C", " ")],

@@ -141,7 +141,8 @@ def forward_request(
         a 100; forwards_trailers: whether trailers of requests are forwarded
     Raises: LocalResponse for a request that this proxy has forwarded before (508)
     """
-    kept = WireFields((), host)
+    kept = WireFields()
+    kept.host, kept.length, kept.dated = host, -1, False
     special: list[tuple[int, Field]] = []
     has_body = has_aliases = False
     for field in fields:
@@ -298,6 +299,7 @@ def forward_response(
         the client would misread the body
     """
     kept = WireFields()
+    kept.host, kept.length, kept.dated = b"", -1, False
     is_length_checked, has_upgrade = True, False
     connection: list[bytes] = []
     for field in fields:

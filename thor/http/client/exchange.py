@@ -312,7 +312,7 @@ class HttpClientExchange(EventEmitter):
             self.expires_at = self.loop.clock.monotonic() + timeout
         route.pool.acquire(self)
         head = request.head
-        if head.data.find(b"100-") > 0 and request.has_expectation():
+        if b"100-" in head.data and request.has_expectation():
             self._expect_continue(request)
         elif head.framing != NO_BODY:
             client.loop.call_soon(self._start_body)

@@ -274,7 +274,10 @@ class HttpClientConnection:
         self.timeouts.since = self._loop.now
         self._full = len(data) >= self._full_bytes
         reader = self._reader
-        reader.feed(data)
+        if reader.buffer:
+            reader.feed(data)
+        else:
+            reader.buffer = data  # all that `feed` would do
         self._pump()
         if (
             exchange.response_paused

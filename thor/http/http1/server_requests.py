@@ -203,8 +203,7 @@ class ServerRequests:
         stream = self._stream
         if stream is None:
             stream = self._stream = Http1ServerStream(self._connection, self)
-        stream.method, stream.http11 = head.method, head.http11
-        stream.keep_alive = stream.client_keep_alive = head.keep_alive
+        stream.http11, stream.keep_alive = head.http11, head.keep_alive
         server = self._server
         exchange = self.exchange = server.exchange_class(stream, head)
         self._state = BODY
@@ -371,7 +370,7 @@ class ServerRequests:
             and not reader.buffer
             and exchange is not None
             and stream is not None
-            and stream.keep_alive
+            and stream.persists
             and not self._connection.needs_check
             and self._connection.loop.in_turn  # else the loop's time is old
         ):
@@ -392,17 +391,17 @@ class ServerRequests:
         reader = self.reader
         if not reader.complete:
             # The rest of the request is dropped.
-            if stream.keep_alive:
+            if stream.persists:
                 self._discarded = 0
                 self._timeouts.begin_body()
             else:
                 self._connection.close_lingering()
-            return stream.keep_alive
+            return stream.persists
         self._state = HEAD
-        unread = bool(reader.buffer)
-        if not stream.keep_alive:
+        unread = reader.buffer != b""
+        if not stream.persists:
             # A client that has not asked for the close may be sending more.
-            if unread or stream.client_keep_alive:
+            if unread or stream.keep_alive:
                 self._connection.close_lingering()
             else:
                 self._connection.close_when_sent()

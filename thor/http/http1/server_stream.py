@@ -122,23 +122,21 @@ class Http1ServerStream:
     __slots__ = (
         "_length_left",
         "_requests",
-        "client_keep_alive",
         "connection",
         "framing",
         "http11",
         "keep_alive",
-        "method",
+        "persists",
     )
 
     def __init__(self, connection: StreamConnection, requests: StreamRequests) -> None:
         self.connection = connection
         self._requests = requests
-        #: Of the request: its method, and whether it came as HTTP/1.1.
-        self.method = b""
-        self.http11 = True
-        #: Whether the request allows the connection to persist; whether it will.
-        self.client_keep_alive = self.keep_alive = True
-        #: Of the response, as in `wire.framing`.
+        #: Of the request: whether it came as HTTP/1.1, and allows the connection to persist.
+        self.http11 = self.keep_alive = True
+        #: Of the response: whether the connection will persist, and the framing, as in
+        #: `wire.framing`.
+        self.persists = True
         self.framing = NO_BODY
         self._length_left = 0
 
@@ -170,23 +168,23 @@ class Http1ServerStream:
         requests = self._requests
         exchange = requests.exchange
         assert exchange is not None
-        keep_alive = self.keep_alive
+        method, keep_alive = exchange.method, self.keep_alive
         early = not requests.reader.complete
         if early:
             fields = field_list(fields)  # a head may be made of it twice
-        if early or conn.needs_check or self.method == b"CONNECT":
+        if early or conn.needs_check or method == b"CONNECT":
             keep_alive = keep_alive and requests.can_persist()
         server = conn.server
         valid = server.send_date and conn.loop.now < server.date_valid_until
         date = server.date_line if valid else server.current_date_line()
-        head = response_head(status, phrase, fields, self.method, self.http11, keep_alive, date)
+        head = response_head(status, phrase, fields, method, self.http11, keep_alive, date)
         if early and head.keep_alive and not requests.can_discard_body(head.framing):
-            head = response_head(status, phrase, fields, self.method, self.http11, False, date)
+            head = response_head(status, phrase, fields, method, self.http11, False, date)
         if head.framing == NO_BODY:
-            head = self._check_bodiless(head, date)
+            head = self._check_bodiless(head, method, date)
         self.framing = head.framing
         self._length_left = head.length
-        self.keep_alive = head.keep_alive
+        self.persists = head.keep_alive
         tcp_conn = conn.tcp_conn
         if tcp_conn is not None and tcp_conn.write_state is OPEN:
             exchange.response_state = BODY
@@ -195,7 +193,7 @@ class Http1ServerStream:
             # The program is told when the connection has noticed.
             exchange.response_state = FAILED
 
-    def _check_bodiless(self, head: OutgoingHead, date_line: bytes) -> OutgoingHead:
+    def _check_bodiless(self, head: OutgoingHead, method: bytes, date_line: bytes) -> OutgoingHead:
         """Return the head to send in place of one without a body.
 
         Raises: OutputSyntaxError for one that is not final
@@ -203,7 +201,7 @@ class Http1ServerStream:
         kind = head.data[9:10]
         if kind == b"1":
             raise OutputSyntaxError("not a final status: see response_nonfinal() and upgrade()")
-        if kind == b"2" and self.method == b"CONNECT":
+        if kind == b"2" and method == b"CONNECT":
             # Only upgrade() opens a tunnel; a client must not believe that it has one.
             fields = [("Allow", ""), ("Content-Length", "0")]
             head = response_head(
@@ -227,9 +225,10 @@ class Http1ServerStream:
     def upgrade(self, protocol: bytes, fields: HeadersIn) -> TcpConnection:
         """Switch to another protocol; see `ServerStream`."""
         conn = self.connection
-        if self._open_connection() is None:
+        exchange = self._requests.exchange
+        if exchange is None or self._open_connection() is None:
             raise OutputStateError("upgrade of an exchange that is over")
-        if self.method == b"CONNECT":
+        if exchange.method == b"CONNECT":
             date_line = conn.server.current_date_line()
             phrase = "Connection established"
             head = response_head(200, phrase, fields, b"CONNECT", self.http11, True, date_line)
@@ -272,7 +271,8 @@ class Http1ServerStream:
 
     def send_end(self, trailers: HeadersIn, close: bool) -> None:
         """End the response; see `ServerStream`."""
-        exchange = self._requests.exchange
+        requests = self._requests
+        exchange = requests.exchange
         assert exchange is not None
         exchange.response_state = DONE
         if self.framing == CHUNKED:
@@ -289,9 +289,9 @@ class Http1ServerStream:
             self.connection.abort(error)
             raise error
         if close:
-            self.keep_alive = False
-        if not self._requests.running:
-            self._requests.on_response_end()
+            self.persists = False
+        if not requests.running:
+            requests.on_response_end()
 
     def _write(self, data: bytes) -> bool:
         tcp_conn = self._open_connection()

@@ -12,7 +12,7 @@ fields that say the same in most requests and are nobody's secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from thor.cache import BoundedCache
 from thor.http.error import (
@@ -37,13 +37,12 @@ class WireFields(list[Field]):
         is none; dated: whether there is a Date
     """
 
+    # Whoever makes one sets all three: an `__init__` would take as long as all the rest.
     __slots__ = ("dated", "host", "length")
 
-    def __init__(self, fields: Iterable[Field] = (), host: bytes = b"") -> None:
-        list.__init__(self, fields)
-        self.host = host
-        self.length = -1
-        self.dated = False
+    host: bytes
+    length: int
+    dated: bool
 
 
 #: The kinds of fields: those that say something about the message's way, and all others.
