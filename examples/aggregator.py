@@ -7,6 +7,7 @@ what it answered, or why it did not.
 import json
 import signal
 import sys
+from functools import partial
 
 import thor
 
@@ -15,46 +16,17 @@ TIMEOUT_S = 2.0
 MAX_BYTES = 1024 * 1024
 
 
-class Question:
-    """One request to one origin; calls `answered(origin, entry)` once."""
-
-    def __init__(self, origin, uri, answered):
-        self.origin = origin
-        self.answered = answered
-        self.entry = {}
-        self.body = bytearray()
-        self.exchange = client.exchange()
-        self.exchange.sink(self)
-        self.exchange.request_start("GET", origin.encode() + uri, [])
-        self.exchange.request_done([])
-
-    def response_start(self, status, phrase, headers):
-        self.entry["status"] = int(status)
-
-    def response_body(self, chunk):
-        self.body += chunk
-        if len(self.body) > MAX_BYTES:
-            self.exchange.cancel()
-            self.finish({"error": "the answer is too long"})
-
-    def response_done(self, trailers):
-        self.finish({**self.entry, "body": self.body.decode("utf-8", "replace")})
-
-    def error(self, err):
-        self.finish({"error": str(err)})
-
-    def finish(self, entry):
-        self.answered(self.origin, entry)
-
-
 def aggregate(exchange):
-    answers = {}
-    questions = []
+    entries = {}
+    fetches = []
 
-    def answered(origin, entry):
-        answers[origin] = entry
-        if len(answers) == len(origins):
-            in_order = {origin: answers[origin] for origin in origins}
+    def answered(origin, response, error):
+        if error is not None:
+            entries[origin] = {"error": str(error)}
+        else:
+            entries[origin] = {"status": response.status, "body": response.text()}
+        if len(entries) == len(origins):
+            in_order = {origin: entries[origin] for origin in origins}
             exchange.response_start(200, "OK", [("Content-Type", "application/json")])
             exchange.response_body(json.dumps(in_order, indent=2) + "\n")
             exchange.response_done([])
@@ -65,12 +37,19 @@ def aggregate(exchange):
             exchange.response_start(400, "Bad Request", [])
             exchange.response_done([])
             return
-        questions.extend(Question(origin, uri, answered) for origin in origins)
+        for origin in origins:
+            fetch = client.fetch(
+                origin.encode() + uri,
+                max_body_bytes=MAX_BYTES,
+                timeout=TIMEOUT_S,
+                then=partial(answered, origin),
+            )
+            fetches.append(fetch)
 
     @thor.on(exchange)
     def error(err):
-        for question in questions:
-            question.exchange.cancel()
+        for fetch in fetches:
+            fetch.cancel()
 
 
 if len(sys.argv) < 4:
@@ -78,7 +57,6 @@ if len(sys.argv) < 4:
     sys.exit(2)
 host, port, *origins = dict.fromkeys(sys.argv[1:])
 client = thor.HttpClient()
-client.exchange_timeout = TIMEOUT_S
 client.retry_limit = 0
 server = thor.HttpServer(host, port)
 server.on("exchange", aggregate)

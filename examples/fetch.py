@@ -6,22 +6,12 @@ import sys
 import thor
 
 
-def response_start(status, phrase, headers):
-    print(f"{status.decode()} {phrase.decode('latin-1')}", file=sys.stderr)
-
-
-def response_body(chunk):
-    sys.stdout.buffer.write(chunk)
-
-
-def response_done(trailers):
-    sys.stdout.flush()
+def done(response, error):
+    if error is not None:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    print(response.status, response.phrase.decode("latin-1"), file=sys.stderr)
+    sys.stdout.buffer.write(response.body)
     thor.stop()
-
-
-def error(err):
-    # The exchange's last event: nothing of it comes after an error.
-    sys.exit(f"{sys.argv[1]}: {err}")
 
 
 if len(sys.argv) != 2:
@@ -30,12 +20,7 @@ if len(sys.argv) != 2:
 client = thor.HttpClient()
 client.connect_timeout = 10
 client.read_timeout = 30
-
-exchange = client.exchange()
-for listener in response_start, response_body, response_done, error:
-    exchange.on(listener.__name__, listener)
-exchange.request_start("GET", sys.argv[1], [("Accept", "*/*")])
-exchange.request_done([])
+client.fetch(sys.argv[1], headers={"Accept": "*/*"}, redirects=10, then=done)
 
 for number in signal.SIGINT, signal.SIGTERM:
     signal.signal(number, lambda *_: thor.stop())

@@ -13,20 +13,9 @@ import thor
 def relay(conn):
     client = thor.TcpClient()
     client.proxy_header = thor.tcp.ProxyHeader(conn.address, conn.local_address)
-    client.on("connect", lambda target: join(conn, target))
+    client.on("connect", lambda target: thor.join(conn, target))
     client.on("connect_error", lambda errtype, error: conn.abort())
     client.connect(target_host, target_port, timeout=10)
-
-
-def join(one, other):
-    for here, there in (one, other), (other, one):
-        # Each side may finish sending, and still be sent to.
-        here.allow_half_open = True
-        here.on("data", there.write)
-        here.on("pause", there.pause)
-        here.on("end", there.end_writing)
-        here.on("disconnect", there.close)
-        here.pause(False)
 
 
 host, port, target_host, target_port = (

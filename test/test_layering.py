@@ -74,6 +74,7 @@ HTTP_LAYERS = (
     ("body_splice",),
     ("http1",),
     ("client", "server"),
+    ("relaying",),
     ("common",),  # re-exports for programs that exist; nothing here needs it
 )
 

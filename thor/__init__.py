@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         workers,
     )
     from thor.events import EventEmitter, on
-    from thor.http import HttpClient, HttpServer
+    from thor.http import HttpClient, HttpServer, relay
     from thor.loop import run, schedule, stop, time
-    from thor.tcp import TcpClient, TcpConnection, TcpServer
+    from thor.tcp import TcpClient, TcpConnection, TcpServer, join
     from thor.tls import TlsClient, TlsServer
     from thor.udp import UdpEndpoint
 
@@ -47,10 +47,12 @@ __all__ = [
     "events",
     "files",
     "http",
+    "join",
     "loop",
     "native",
     "on",
     "proxy",
+    "relay",
     "run",
     "schedule",
     "stop",
@@ -74,7 +76,9 @@ _MODULES = {
     "TlsClient": "thor.tls",
     "TlsServer": "thor.tls",
     "UdpEndpoint": "thor.udp",
+    "join": "thor.tcp",
     "on": "thor.events",
+    "relay": "thor.http",
     "run": "thor.loop",
     "schedule": "thor.loop",
     "stop": "thor.loop",

@@ -8,7 +8,7 @@ FORWARDING = ("test/proxy/test_forwarding.py",)
 RELAY = ("test/proxy/test_relay.py", "test/proxy/test_reverse.py", "test/proxy/test_upstream.py")
 PATHS = ("test/proxy/test_paths.py",)
 UPSTREAM = ("test/proxy/test_upstream.py",)
-TUNNEL = ("test/proxy/test_tunnel.py",)
+TUNNEL = ("test/tcp/test_tunnel.py",)
 CONFORMANCE = ("test/conformance/test_proxy.py",)
 FILES = ("test/files",)
 FETCH = "test/cli/test_fetch.py"
@@ -19,6 +19,9 @@ RELAY_FILE = "thor/proxy/relay.py"
 REPLAY_FILE = "thor/proxy/replay.py"
 ACCESS_LOG = "thor/proxy/access_log.py"
 FETCH_FILE = "thor/cli/fetch.py"
+REDIRECT = ("test/http/client/test_redirect.py",)
+REDIRECT_FILE = "thor/http/client/redirect.py"
+RELAYING = ("test/http/test_relaying.py",)
 
 MUTANTS = (
     Mutant(
@@ -201,7 +204,7 @@ MUTANTS = (
     ),
     Mutant(
         "tunnel-half-close",
-        "thor/proxy/tunnel.py",
+        "thor/tcp/tunnel.py",
         "        self.destination.end_writing()\n",
         "        self.destination.close()\n",
         TUNNEL,
@@ -209,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "tunnel-idle-timeout",
-        "thor/proxy/tunnel.py",
+        "thor/tcp/tunnel.py",
         "        self.received += len(data)\n        self.tunnel.restart_idle_timeout()\n",
         "        self.received += len(data)\n",
         TUNNEL,
@@ -280,11 +283,11 @@ MUTANTS = (
         "the name of a file is HTML in a listing: scripts run",
     ),
     Mutant(
-        "fetch-credentials",
-        FETCH_FILE,
-        '            secret = ("authorization", "cookie", "host")\n',
-        "            secret = ()\n",
-        (f"{FETCH}::test_credentials_stay_with_whom_they_are_for",),
+        "redirect-credentials",
+        REDIRECT_FILE,
+        "        if (is_same_origin or to_octets(name).lower() not in _CREDENTIALS)\n",
+        "        if True\n",
+        REDIRECT,
         "a redirect to another host takes the credentials along",
     ),
     Mutant(
@@ -296,12 +299,60 @@ MUTANTS = (
         "one redirect more than the limit is followed",
     ),
     Mutant(
-        "fetch-see-other",
-        FETCH_FILE,
-        '        if status == b"303" or (',
-        "        if (",
-        (f"{FETCH}::test_redirects_are_followed_when_asked",),
-        "a 303 repeats a POST",
+        "redirect-see-other",
+        REDIRECT_FILE,
+        'becomes_get = (status == b"303" and method != b"HEAD") or (',
+        "becomes_get = (",
+        REDIRECT,
+        "a 303 repeats a PUT",
+    ),
+    Mutant(
+        "redirect-sockets",
+        REDIRECT_FILE,
+        "    if not is_same_origin and urlsplit(target).scheme not in _SCHEMES:\n",
+        "    if False:\n",
+        REDIRECT,
+        "a server sends a client to a local socket",
+    ),
+    Mutant(
+        "fetch-limit",
+        "thor/http/client/fetch.py",
+        "        if self._limit is None or size <= self._limit:\n",
+        "        if True:\n",
+        ("test/http/client/test_fetch.py",),
+        "a response of any size is collected",
+    ),
+    Mutant(
+        "fetch-redirect-limit",
+        "thor/http/client/fetch.py",
+        "        elif self._redirect_count == self._max_redirects:\n",
+        "        elif self._redirect_count > self._max_redirects:\n",
+        ("test/http/client/test_fetch.py",),
+        "one redirect more than the limit is followed",
+    ),
+    Mutant(
+        "relay-client-gone",
+        "thor/http/relaying.py",
+        '    server_exchange.on("close", client_exchange.cancel)\n',
+        "",
+        RELAYING,
+        "the request of a client that has gone is still carried out",
+    ),
+    Mutant(
+        "relay-half-response",
+        "thor/http/relaying.py",
+        "            self._downstream.abort(flush=True)\n",
+        "            self._downstream.response_done([], close=True)\n",
+        RELAYING,
+        "half of a response is passed on as a whole one",
+    ),
+    Mutant(
+        "join-closed-before",
+        "thor/tcp/tunnel.py",
+        "        if self.destination.read_state is not CLOSED:\n",
+        "        if False:\n",
+        TUNNEL,
+        "a connection stays open that was joined to one that is closed",
     ),
     Mutant(
         "cli-second-signal",

@@ -7,7 +7,6 @@ import re
 from base64 import b64encode
 from getpass import getpass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from thor import __version__
 from thor.cli.common import DONE, EXIT_USAGE, FAILED, CommandError, examples, seconds
@@ -18,7 +17,8 @@ from thor.cli.output import Output
 from thor.cli.trace import Trace
 from thor.http.client import HttpClient
 from thor.http.client.connect import ALPN_PROTOCOLS
-from thor.http.error import CertificateError, OutputError, UrlError
+from thor.http.client.redirect import redirected_request
+from thor.http.error import CertificateError, HttpError, OutputError, UrlError
 from thor.loop import LoopBase, make
 from thor.tls import client_context
 
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thor.http.client import HttpClientExchange
-    from thor.http.error import HttpError
-    from thor.types import RawHeaders
+    from thor.types import FieldIn, RawHeaders
 
 #: Most redirects that are followed (curl's limit is 50, browsers' about 20).
 MAX_REDIRECTS = 10
-#: What can be asked for; and what a server may send one to: it has no say about local sockets.
+#: What can be asked for.
 SCHEMES = ("http", "https", "http+unix", "https+unix")
-NETWORK_SCHEMES = SCHEMES[:2]
-_REDIRECTS = (b"301", b"302", b"303", b"307", b"308")
 
 #: Something quoted in an error's detail: octets are shown as Python shows them, b'...'.
 _LITERAL = re.compile(r"""(?:\bb)?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
@@ -197,21 +194,6 @@ def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
         )
 
 
-def join(base: str, location: str) -> str:
-    """Where a Location leads from a URL (RFC 3986 section 5); `urljoin` knows no Unix sockets.
-
-    Raises: CommandError
-    """
-    try:
-        parts = urlsplit(location)
-        scheme, _, rest = base.partition("+unix://")
-        if not rest or parts.scheme or parts.netloc:
-            return urljoin(base, location)
-        return urljoin(f"{scheme}://{rest}", location).replace("://", "+unix://", 1)
-    except ValueError:
-        raise CommandError(f"a redirect to {location!r}, which is no URL") from None
-
-
 class Fetch:
     """A request, with the redirects that it meets."""
 
@@ -228,7 +210,7 @@ class Fetch:
         self._exchange: HttpClientExchange | None = None
         self._output = Output(args.output, quiet=args.silent or args.verbose)
         self._redirects = 0
-        self._following: str | None = None
+        self._following = False
         self._failure: CommandError | None = None
         self._code = DONE
         self._url: str = args.url
@@ -236,7 +218,7 @@ class Fetch:
         self._accept = dict(self._data.fields).get("Accept", "*/*") if self._data else "*/*"
         default = "HEAD" if args.head else "GET" if self._data is None else "POST"
         self._method: str = args.method or default
-        self._fields: list[tuple[str, str]] = list(args.fields)
+        self._fields: list[FieldIn] = list(args.fields)
         if args.user is not None and not self._has_field("authorization"):
             self._fields.append(("Authorization", credentials(args.user)))
         self._trace = Trace(client) if args.verbose else None
@@ -272,35 +254,33 @@ class Fetch:
             exchange.request_body(self._data.body)
         exchange.request_done([])
 
-    def _request_fields(self) -> list[tuple[str, str]]:
+    def _request_fields(self) -> list[FieldIn]:
         defaults = {"User-Agent": f"thor/{__version__}", "Accept": self._accept}
         if self._data is not None:
             defaults["Content-Length"] = str(len(self._data.body))
             defaults.update(self._data.fields)
-        return [item for item in defaults.items() if not self._has_field(item[0])] + self._fields
+        unset = [item for item in defaults.items() if not self._has_field(item[0])]
+        return [*unset, *self._fields]
 
     def _has_field(self, name: str) -> bool:
         """Return whether the user gave a field of this name."""
         return any(given.lower() == name.lower() for given, _ in self._fields)
 
-    def _follow(self, status: bytes, location: str) -> None:
-        """Go where a redirect points (RFC 9110 section 15.4)."""
-        url = join(self._url, location).partition("#")[0]
-        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
-            check_url(url, NETWORK_SCHEMES)
+    def _follow(self, status: bytes, headers: RawHeaders) -> bool:
+        """Go where a redirect points, if it is one. Raises: CommandError, HttpError"""
+        redirected = redirected_request(
+            status, headers, self._method.encode(), self._url, self._fields
+        )
+        if redirected is None:
+            return False
         self._redirects += 1
         if self._redirects > MAX_REDIRECTS:
             raise CommandError(f"more than {MAX_REDIRECTS} redirects")
-        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:  # credentials are for who was asked
-            secret = ("authorization", "cookie", "host")
-            self._fields = [field for field in self._fields if field[0].lower() not in secret]
-        if status == b"303" or (status in (b"301", b"302") and self._method == "POST"):
-            self._method = "HEAD" if self._method == "HEAD" else "GET"
+        self._method, self._url = redirected.method.decode("ascii"), redirected.uri
+        self._fields = redirected.fields
+        if not redirected.keeps_body:
             self._data = None
-            self._fields = [
-                field for field in self._fields if not field[0].lower().startswith("content-")
-            ]
-        self._url = url
+        return True
 
     # -- the response --------------------------------------------------------------------------
 
@@ -315,13 +295,15 @@ class Fetch:
 
     def _start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
         self._show_head(status, phrase, headers)
-        location = next((v for name, v in headers if name.lower() == b"location"), None)
-        if self._args.location and status in _REDIRECTS and location is not None:
-            self._following = location.decode("latin-1")
-            try:
-                self._follow(status, self._following)
-            except CommandError as exc:
-                self._fail(exc)
+        try:
+            self._following = self._args.location and self._follow(status, headers)
+        except CommandError as exc:
+            self._fail(exc)
+            return
+        except HttpError as exc:
+            self._error(exc)
+            return
+        if self._following:
             return
         if self._args.fail and status >= b"400":
             self._fail(CommandError(f"the server answered {status.decode()}"))
@@ -339,18 +321,17 @@ class Fetch:
             self._output.expect(int(length) if length and length.isdigit() else None)
 
     def _body(self, chunk: bytes) -> None:
-        if self._following is None and self._failure is None:
+        if not self._following and self._failure is None:
             try:
                 self._output.write(chunk)
             except CommandError as exc:
                 self._fail(exc)
 
     def _done(self, trailers: RawHeaders) -> None:
-        if self._following is None:
-            self._loop.stop()
-        else:
-            self._following = None
+        if self._following:
             self._request()
+        else:
+            self._loop.stop()
 
     def _error(self, error: HttpError) -> None:
         misused = isinstance(error, (UrlError, OutputError))

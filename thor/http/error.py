@@ -20,6 +20,7 @@ Owns: the tree below. Must not know how any of it is found, nor what is done abo
         SendTimeoutError           the peer reads nothing of what is sent
         RequestTimeoutError        the client did not finish its request (408)
       UrlError                   a URI that a program passed
+      RedirectError              a redirect that cannot be followed, or one too many
       MessageError               the peer's message has no one reading
         StartLineError             the status line
         RequestLineError           the request line
@@ -210,6 +211,14 @@ class UrlError(HttpError):
 
 
 # -- messages
+
+
+class RedirectError(HttpError):
+    """A redirect that cannot be followed, or one too many (RFC 9110 section 15.4). The server's
+    fault."""
+
+    desc = "Cannot be followed"
+    server_status = _status(502)
 
 
 class MessageError(HttpError):
@@ -505,3 +514,26 @@ class OutputStateError(OutputError):
     """Sent at the wrong time, or more or less than the declared length. The message is lost."""
 
     desc = "Out of order"
+
+
+# -- what a gateway makes of them
+
+#: The status for an error of the request to the next server, where it is not 502. A class stands
+#: for its subclasses.
+_GATEWAY_STATUS: dict[type[HttpError], int] = {
+    ConnectTimeoutError: 504,
+    PoolFullError: 503,
+    ResourceError: 503,  # the server did not cause it, and it may pass
+    ReadTimeoutError: 504,
+    ExchangeTimeoutError: 504,
+    SendTimeoutError: 504,
+    UrlError: 400,
+    OutputError: 500,
+}
+
+
+def gateway_status(error: HttpError) -> int:
+    """Return the status with which a gateway reports that its own request failed with `error` (RFC
+    9110 sections 15.6.3 to 15.6.5)."""
+    found = (_GATEWAY_STATUS[row] for row in type(error).__mro__ if row in _GATEWAY_STATUS)
+    return next(found, 502)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from thor.loop import LoopBase
     from thor.proxy.local_response import LocalResponse
     from thor.proxy.policy import Policy
-    from thor.proxy.tunnel import Tunnel
     from thor.proxy.upstream import Endpoint, Upstream
     from thor.tcp import TcpConnection
+    from thor.tcp.tunnel import Tunnel
     from thor.types import RawHeaders
 
 

@@ -31,6 +31,7 @@ from thor.http.error import (
     TransferCodingError,
     UpgradeError,
     UrlError,
+    gateway_status,
 )
 from thor.http.semantics import PHRASES
 from thor.types import RawHeaders
@@ -79,31 +80,30 @@ NO_ENDPOINT = LocalResponse(
 OUTSIDE_PREFIX = LocalResponse(400, "Bad Request", "http_request_error")
 
 
-#: The status and the error type for an upstream that fails (RFC 9209 section 2.3). A class stands
+#: The error type of Proxy-Status for an upstream that fails (RFC 9209 section 2.3). A class stands
 #: for its subclasses that have no row of their own.
-FAILURES: dict[type[HttpError], tuple[int, str]] = {
-    ConnectTimeoutError: (504, "connection_timeout"),
-    CertificateError: (502, "tls_certificate_error"),
-    TlsError: (502, "tls_protocol_error"),
-    ConnectError: (502, "connection_refused"),
-    ConnectionLostError: (502, "connection_terminated"),
-    PoolFullError: (503, "connection_limit_reached"),
-    # The upstream did not cause it, and it may pass.
-    ResourceError: (503, "proxy_internal_error"),
-    DnsError: (502, "dns_error"),
-    AccessError: (502, "destination_ip_prohibited"),
-    IncompleteMessageError: (502, "connection_terminated"),
-    ReadTimeoutError: (504, "connection_read_timeout"),
-    ExchangeTimeoutError: (504, "http_response_timeout"),
-    SendTimeoutError: (504, "connection_write_timeout"),
-    HeadLimitError: (502, "http_response_header_section_size"),
-    TransferCodingError: (502, "http_response_transfer_coding"),
-    ChunkError: (502, "http_response_transfer_coding"),
-    ContentTooLargeError: (502, "http_response_body_size"),
-    UpgradeError: (502, "http_upgrade_failed"),
-    UrlError: (400, "http_request_error"),
-    OutputError: (500, "proxy_internal_error"),
-    HttpError: (502, "http_protocol_error"),
+FAILURES: dict[type[HttpError], str] = {
+    ConnectTimeoutError: "connection_timeout",
+    CertificateError: "tls_certificate_error",
+    TlsError: "tls_protocol_error",
+    ConnectError: "connection_refused",
+    ConnectionLostError: "connection_terminated",
+    PoolFullError: "connection_limit_reached",
+    ResourceError: "proxy_internal_error",
+    DnsError: "dns_error",
+    AccessError: "destination_ip_prohibited",
+    IncompleteMessageError: "connection_terminated",
+    ReadTimeoutError: "connection_read_timeout",
+    ExchangeTimeoutError: "http_response_timeout",
+    SendTimeoutError: "connection_write_timeout",
+    HeadLimitError: "http_response_header_section_size",
+    TransferCodingError: "http_response_transfer_coding",
+    ChunkError: "http_response_transfer_coding",
+    ContentTooLargeError: "http_response_body_size",
+    UpgradeError: "http_upgrade_failed",
+    UrlError: "http_request_error",
+    OutputError: "proxy_internal_error",
+    HttpError: "http_protocol_error",
 }
 
 
@@ -119,7 +119,8 @@ def failure_for(error: HttpError, connected: bool) -> LocalResponse:
 
     connected: whether there was a connection to it
     """
-    status, kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
+    kind = next(FAILURES[row] for row in type(error).__mro__ if row in FAILURES)
+    status = gateway_status(error)
     if connected and kind == "connection_refused":
         kind = "connection_terminated"
     return LocalResponse(status, PHRASES[status], kind)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
     from thor.loop import LoopBase
     from thor.proxy.relay import Relay
-    from thor.proxy.tunnel import Tunnel
     from thor.proxy.upstream import Endpoint, Upstream
+    from thor.tcp.tunnel import Tunnel
     from thor.types import Data, HeadersIn, RawHeaders
 
 #: The events that need a flow.

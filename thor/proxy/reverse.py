@@ -16,13 +16,14 @@ from thor.loop.source import default_loop
 from thor.proxy.phases import PHASES, FlowPhases
 from thor.proxy.policy import Policy, peer_ip
 from thor.proxy.relay import Relay
-from thor.proxy.tunnel import Tunnel
 from thor.proxy.upstream import Upstream
+from thor.tcp.tunnel import join
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
+    from thor.tcp.tunnel import Tunnel
     from thor.types import Address
 
 
@@ -168,9 +169,7 @@ class ReverseProxy(EventEmitter):
             if self._stopping:
                 self._emit_stop_if_drained()
 
-        timeout = self.tunnel_timeout
-        tunnel = Tunnel(downstream, upstream, self.loop, idle_timeout=timeout, done=on_closed)
-        self._tunnels.add(tunnel)
+        self._tunnels.add(join(downstream, upstream, on_closed, idle_timeout=self.tunnel_timeout))
 
     def _on_server_start(self) -> None:
         self.emit("start")

@@ -1,6 +1,6 @@
 """TCP: connections, and the clients and servers that make them.
 
-What belongs to the PROXY protocol is imported when it is first used.
+What belongs to the PROXY protocol, and what joins connections, is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thor.tcp import proxy_tlvs
     from thor.tcp.proxy_protocol import ProxyHeader
     from thor.tcp.proxy_tlvs import ProxyHeaderError, ProxySsl
+    from thor.tcp.tunnel import Tunnel, join
 
 __all__ = [
     "AddressRefused",
@@ -27,7 +28,9 @@ __all__ = [
     "TcpClient",
     "TcpConnection",
     "TcpServer",
+    "Tunnel",
     "WorkerSockets",
+    "join",
     "listen_fds",
     "proxy_tlvs",
 ]
@@ -37,6 +40,8 @@ _MODULES = {
     "ProxyHeader": "thor.tcp.proxy_protocol",
     "ProxyHeaderError": "thor.tcp.proxy_tlvs",
     "ProxySsl": "thor.tcp.proxy_tlvs",
+    "Tunnel": "thor.tcp.tunnel",
+    "join": "thor.tcp.tunnel",
 }
 
 if not TYPE_CHECKING:

@@ -27,8 +27,8 @@ from thor.http.error import (
     TlsError,
 )
 from thor.loop import LoopBase
-from thor.proxy.tunnel import Tunnel
 from thor.tcp import TcpClient, TcpConnection, TcpServer
+from thor.tcp.tunnel import Tunnel, join
 from thor.testing import Recorder
 from thor.tls import TlsConnection, TlsServer, client_context
 
@@ -447,7 +447,7 @@ class Proxy:
 
         def connected(conn: TcpConnection) -> None:
             near = exchange.upgrade(b"")
-            self.tunnels.append(Tunnel(near, conn, self.world.loop))
+            self.tunnels.append(join(near, conn))
 
         def failed(*_: Any) -> None:
             exchange.response_start(502, "Nobody there", [])

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from thor.http.client.exchange import HttpClientExchange
+from thor.http.client.fetch import MAX_BODY_BYTES, Fetch
 from thor.http.client.pool import Location, Route, Routes, pool_of
 from thor.http.client.route import (
     POOL_KEY_SETTINGS,
@@ -36,8 +37,10 @@ from thor.tls import TlsClient
 if TYPE_CHECKING:
     import ssl
 
+    from thor.http.client.fetch import Response
+    from thor.http.error import HttpError
     from thor.loop import LoopBase
-    from thor.types import OriginType
+    from thor.types import Data, HeadersIn, OriginType
 
 _UNSET: Any = object()
 _POOL_KEY_SETTINGS = frozenset((*POOL_KEY_SETTINGS, *WIRE_LIMITS, "loop"))
@@ -133,6 +136,43 @@ class HttpClient:
     def exchange(self) -> HttpClientExchange:
         """A new exchange: one request, and its response."""
         return HttpClientExchange(self)
+
+    def fetch(
+        self,
+        uri: str | bytes,
+        method: str | bytes = "GET",
+        headers: HeadersIn = (),
+        body: Data | None = None,
+        *,
+        max_body_bytes: int | None = MAX_BODY_BYTES,
+        redirects: int = 0,
+        timeout: float | None = None,
+        then: Callable[[Response | None, HttpError | None], object] | None = None,
+    ) -> Fetch:
+        """Make a request, and collect its response.
+
+        headers: [(name, value)], or a mapping; body: sent with its Content-Length; `str` as UTF-8
+        max_body_bytes: what a longer body of a response fails with is a ContentTooLargeError; None
+        is
+            no limit
+        redirects: how many are followed (RFC 9110 section 15.4), without credentials and Host from
+            one origin to another; with 0, a redirect is a response as any other
+        timeout: seconds for all of it; then the error is an ExchangeTimeoutError
+        then: called once, as `then(response, None)` or `then(None, error)`
+        Returns: an emitter of `response(Response)` or `error(err)`, which `cancel()` ends silently
+        Raises: TypeError; ValueError for CONNECT, which has no response that could be collected
+        """
+        return Fetch(
+            self,
+            uri,
+            method,
+            headers,
+            body,
+            max_body_bytes=max_body_bytes,
+            redirects=redirects,
+            timeout=timeout,
+            then=then,
+        )
 
     def locate(self, method: bytes, uri: bytes) -> Location:
         """Find where a request goes.

@@ -1,7 +1,7 @@
 """A tunnel: two connections, each of which sends what the other receives.
 
-Owns: both connections from the moment they are joined. Must not know what the bytes mean, nor why
-there is a tunnel.
+Owns: both connections from the moment they are joined (`join`). Must not know what the bytes mean,
+nor why there is a tunnel.
 
 Theory of operation: each connection has a `_TunnelSide` as its owner, which calls the other
 connection. Pausing is wired in both directions: while one connection cannot send, the other is not
@@ -9,7 +9,8 @@ read, so that the marks of the two queues bound memory. When large pieces arrive
 the bytes where it can. A FIN is forwarded, and the other direction stays open; when both have
 ended, the connections close on their own. If one connection is lost, the tunnel ends the other:
 after a clean close it still sends what is queued; after a reset it is reset too, so that neither
-peer takes a truncated stream for a complete one.
+peer takes a truncated stream for a complete one. What happened to a connection before it was joined
+counts as well: a FIN that was read is forwarded, and one that is closed resets the other.
 """
 
 from __future__ import annotations
@@ -18,12 +19,40 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
+from thor.events import require_callback
 from thor.tcp.splice import MIN_SPLICE_BYTES, PIPE_BYTES
+from thor.tcp.state import CLOSED, ENDED
 
 if TYPE_CHECKING:
-    from thor.loop import LoopBase
-    from thor.tcp import TcpConnection
+    from thor.tcp.connection import TcpConnection
     from thor.tcp.owner import ConnectionOwner
+
+
+def join(
+    a: TcpConnection,
+    b: TcpConnection,
+    done: Callable[[Tunnel], object] | None = None,
+    *,
+    idle_timeout: float | None = None,
+) -> Tunnel:
+    """Forward what each of two connections receives to the other, until both are closed.
+
+    A FIN is forwarded, and the other direction stays open. While one side does not take what it is
+    sent, the other is not read. A reset of one resets the other, and so does the program when it
+    closes or aborts one of them.
+
+    a, b: connections of any kind on one loop, each without another owner; listeners of theirs still
+        hear `data` and the other events, except bytes that the kernel moves
+    done: called once with the tunnel, when both are closed
+    idle_timeout: seconds without a byte in either direction after which both are reset
+    Raises: ValueError if they are one connection, or on two loops; TypeError for a `done` that
+        cannot be called, or is a coroutine function
+    """
+    if a is b or a.loop is not b.loop:
+        raise ValueError("join needs two connections on one loop")
+    if done is not None:
+        require_callback(done, "done")
+    return Tunnel(a, b, idle_timeout=idle_timeout, done=done)
 
 
 class Tunnel:
@@ -33,19 +62,14 @@ class Tunnel:
         self,
         downstream: TcpConnection,
         upstream: TcpConnection,
-        loop: LoopBase,
         *,
         idle_timeout: float | None = None,
         done: Callable[[Tunnel], object] | None = None,
     ) -> None:
-        """Join the connections, and begin to read them.
-
-        idle_timeout: seconds without a byte in either direction after which both are reset
-        done: called once with the tunnel, when both are closed
-        """
+        """Join the connections, and begin to read them; see `join`."""
         self.downstream = downstream
         self.upstream = upstream
-        self._loop = loop
+        self._loop = downstream.loop
         self._idle_timeout = idle_timeout or inf
         self._done = done
         self._open_count = 2
@@ -54,13 +78,9 @@ class Tunnel:
         self._upstream_side = _TunnelSide(self, upstream, downstream)
         self._downstream_side.opposite = self._upstream_side
         self._upstream_side.opposite = self._downstream_side
-        for conn, side in ((downstream, self._downstream_side), (upstream, self._upstream_side)):
-            owner: ConnectionOwner = side
-            conn.owner = owner
-            conn.allow_half_open = True
         self.restart_idle_timeout()
-        downstream.pause(False)
-        upstream.pause(False)
+        for side in (self._downstream_side, self._upstream_side):
+            side.begin()
 
     @property
     def bytes_from_downstream(self) -> int:
@@ -112,6 +132,19 @@ class _TunnelSide:
         self.has_ended = False
         self.received = 0
 
+    def begin(self) -> None:
+        """Own the connection from now on, and read it."""
+        conn = self.conn
+        if conn.write_state is CLOSED:
+            conn.loop.call_soon(self.disconnect)  # which was emitted before
+            return
+        owner: ConnectionOwner = self
+        conn.owner = owner
+        conn.allow_half_open = True
+        if conn.read_state is ENDED:
+            conn.loop.call_soon(self.end)
+        conn.pause(False)
+
     def data(self, data: bytes) -> None:
         """Forward bytes that arrived."""
         self.received += len(data)
@@ -156,7 +189,10 @@ class _TunnelSide:
             self.destination.close()
 
     def disconnect(self) -> None:
-        """Report that the socket is closed."""
+        """Report that the socket is closed; reset the other side unless it is ending already: the
+        program has ended this one, or it was closed before it was joined."""
+        if self.destination.read_state is not CLOSED:
+            self.destination.abort()
         self.tunnel.on_side_closed()
 
     def failed(self, exc: BaseException) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from thor.proxy.tunnel import Tunnel
-from thor.tcp import TcpConnection
+from thor.tcp import TcpConnection, join
 from thor.testing import MemorySocket, Peer, Playbook, connection_pair, memory_loop, settle
 
 
@@ -23,9 +22,7 @@ class TunnelHarness(Playbook):
         self.peer("left", self.left).peer("right", self.right)
         self.joined = (left.server, right.server)
         self.done: list[str] = []
-        self.tunnel = Tunnel(
-            *self.joined, self.loop, done=lambda _: self.done.append("done"), **settings
-        )
+        self.tunnel = join(*self.joined, lambda _: self.done.append("done"), **settings)
 
     def end(self) -> None:
         """Close what is left."""
@@ -54,7 +51,7 @@ def test_bytes_received_before_are_forwarded_first() -> None:
     left, right = connection_pair(loop), connection_pair(loop)
     left.server.unread(b"early ")
     sender, receiver = Peer(loop, left.client), Peer(loop, right.client)
-    Tunnel(left.server, right.server, loop)
+    join(left.server, right.server)
     sender.send(b"late")
     receiver.expect(b"early late")
     sender.abort()
@@ -132,3 +129,51 @@ def test_listener_that_raises_ends_the_tunnel(caplog: pytest.LogCaptureFixture) 
     ends.send("left", b"x")
     assert ends.done == ["done"]
     assert "the program's mistake" in caplog.text
+
+
+def test_fin_that_was_read_before_is_forwarded() -> None:
+    loop = memory_loop()
+    left, right = connection_pair(loop), connection_pair(loop)
+    left.server.allow_half_open = True
+    sender, receiver = Peer(loop, left.client), Peer(loop, right.client)
+    left.server.pause(False)
+    sender.end()
+    join(left.server, right.server)
+    receiver.expect_end()
+    receiver.send(b"answer").abort()
+    sender.expect(b"answer")
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_connection_that_was_closed_before_ends_the_other(closed: int) -> None:
+    loop = memory_loop()
+    pairs = connection_pair(loop), connection_pair(loop)
+    other = Peer(loop, pairs[1 - closed].client)
+    pairs[closed].server.abort()
+    settle(loop)
+    done: list[object] = []
+    tunnel = join(pairs[0].server, pairs[1].server, done.append)
+    assert done == []
+    settle(loop)
+    assert done == [tunnel]
+    assert other.is_reset
+
+
+def test_program_that_closes_a_joined_connection_resets_the_other() -> None:
+    ends = TunnelHarness()
+    ends.call(ends.joined[0].close)
+    assert ends.right.is_reset
+    assert ends.done == ["done"]
+
+
+def test_join_refuses_what_it_cannot_join() -> None:
+    here, there = connection_pair(memory_loop()), connection_pair(memory_loop())
+    with pytest.raises(ValueError, match="two connections on one loop"):
+        join(here.server, here.server)
+    with pytest.raises(ValueError, match="two connections on one loop"):
+        join(here.server, there.server)
+
+    async def done(tunnel: object) -> None: ...
+
+    with pytest.raises(TypeError, match="coroutine"):
+        join(here.server, here.client, done)
