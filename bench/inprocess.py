@@ -176,7 +176,7 @@ def serve(poller: AlwaysReady, loop: LoopBase, answer: Any = answer) -> HttpServ
     """A server that answers each request itself."""
 
     class Server(HttpServer):
-        tcp_server_class = Listening
+        tcp_server_class: Any = Listening
 
     return Server("in-process", 0, loop).on("exchange", answer)
 
@@ -199,10 +199,10 @@ def forward(
             loop.call_soon(self.emit, "connect", TcpConnection(sock, (host, port), loop))
 
     class Server(HttpServer):
-        tcp_server_class = Listening
+        tcp_server_class: Any = Listening
 
     class Client(ProxyClient):
-        tcp_client_class = Connecting
+        tcp_client_class: Any = Connecting
 
     class Proxy(ReverseProxy):
         server_class = Server

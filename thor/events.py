@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from thor.types import EventListener
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 E = TypeVar("E", bound="EventEmitter")
 
 
@@ -38,7 +38,7 @@ class _Registration:
         self.context = context
         self.live = True
 
-    def call(self, args: tuple[Any, ...]) -> None:
+    def call(self, args: tuple[object, ...]) -> None:
         context = self.context
         if context is None:
             self.func(*args)
@@ -57,8 +57,11 @@ class _Registrations(tuple[_Registration, ...]):
     """The listeners of one event, in order. The class distinguishes it from a bare function."""
 
 
+#: The listeners of an emitter by event: an `EventListener` or `_Registrations`.
+_Listeners: TypeAlias = dict[str, Any]
+
 #: Stands for an argument that was not passed.
-_NONE: Any = object()
+_NONE = object()
 
 
 #: `inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`: importing `inspect` takes long.
@@ -121,10 +124,10 @@ class EventEmitter:
     #: The names of the events, beside those of the bases; for development mode.
     emits: ClassVar[frozenset[str]] = frozenset(("newListener", "removeListener"))
 
-    _listeners: dict[str, Any] | None = None
+    _listeners: _Listeners | None = None
     _sink: Any = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the state to pickle: a plain dict, without listeners and sink."""
         state = dict(self.__dict__)
         state.pop("_listeners", None)
@@ -229,7 +232,7 @@ class EventEmitter:
 
     removeListeners = remove_listeners
 
-    def _drop(self, listeners: dict[str, Any], event: str, registration: _Registration) -> None:
+    def _drop(self, listeners: _Listeners, event: str, registration: _Registration) -> None:
         registration.live = False
         present = listeners.get(event)
         if present.__class__ is _Registrations:
@@ -281,7 +284,7 @@ class EventEmitter:
     # -- emitting ------------------------------------------------------------------------------
 
     def emit(
-        self, event: str, a: Any = _NONE, b: Any = _NONE, c: Any = _NONE, /, *more: Any
+        self, event: str, a: object = _NONE, b: object = _NONE, c: object = _NONE, /, *more: object
     ) -> bool:
         """Call the listeners of `event` with the other arguments, now, in order of registration.
 
@@ -313,7 +316,7 @@ class EventEmitter:
         return True
 
     def _emit_registered(
-        self, event: str, snapshot: tuple[_Registration, ...], args: tuple[Any, ...]
+        self, event: str, snapshot: tuple[_Registration, ...], args: tuple[object, ...]
     ) -> None:
         for registration in snapshot:
             if registration.live:
@@ -324,12 +327,12 @@ class EventEmitter:
                         self._emit_own("removeListener", event, registration.func)
                 registration.call(args)
 
-    def _emit_own(self, event: str, *args: Any) -> None:
+    def _emit_own(self, event: str, *args: object) -> None:
         """Emit one of the emitter's own events, which never reach the sink."""
         if self._listeners is not None:
             self._emit_registered(event, _registrations(self._listeners.get(event)), args)
 
-    def sink(self, sink: Any) -> None:
+    def sink(self, sink: object) -> None:
         """Send events that have no listener to the method of `sink` with their name, if any.
 
         Raises: TypeError if such a method is a coroutine function

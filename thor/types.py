@@ -24,7 +24,7 @@ class ErrorNumber(int):
 #: A socket address: `(host, port)`, IPv6's four-tuple, or a Unix path.
 Address: TypeAlias = tuple[Any, ...] | str | bytes
 #: Any callable that listens for an event.
-EventListener: TypeAlias = Callable[..., Any]
+EventListener: TypeAlias = Callable[..., object]
 Listener: TypeAlias = EventListener
 #: Fields as they were sent or received: `[(name, value)]`, in order, repetitions kept.
 RawHeaderListType: TypeAlias = list[tuple[bytes, bytes]]

@@ -14,12 +14,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from thor.loop import LoopBase
+
+#: What a command adds its parser to.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DONE, FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -157,10 +160,10 @@ class GracefulRunner:
     def __init__(
         self,
         loop: LoopBase,
-        stop: Callable[[], Any],
+        stop: Callable[[], object],
         drain_s: float,
         left: str = "requests in flight",
-        interrupt: Callable[[], Any] | None = None,
+        interrupt: Callable[[], object] | None = None,
     ) -> None:
         """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.cli.common import (
     DONE,
@@ -23,6 +23,9 @@ from thor.loop import LoopBase, make
 from thor.proxy import Flow, ReverseProxy, Upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from thor.cli.common import Commands
     from thor.http import HttpServerExchange
 
 #: Requests that are sent to show what happens, and how long to wait before each.
@@ -30,7 +33,7 @@ REQUESTS = 6
 PAUSE_S = 0.05
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Describe the command's arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
@@ -124,12 +127,12 @@ class Demo:
         if until_stopped:
             say("Try it yourself; Ctrl-C stops.")
 
-    def send_requests(self, then: Any = None) -> None:
+    def send_requests(self, then: Callable[[], object] | None = None) -> None:
         """Send requests through the proxy, one after the other; then call `then()`."""
         client = HttpClient(self.loop)
         left = list(range(REQUESTS, 0, -1))
 
-        def following(*_: Any) -> None:
+        def following(*_: object) -> None:
             if left:
                 self.loop.schedule(PAUSE_S, send, left.pop())
                 return

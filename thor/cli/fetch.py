@@ -6,7 +6,7 @@ import argparse
 import re
 from base64 import b64encode
 from getpass import getpass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor import __version__
 from thor.cli.common import DONE, EXIT_USAGE, FAILED, CommandError, examples, seconds
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
+    from thor.cli.common import Commands
     from thor.http.client import HttpClientExchange
     from thor.types import FieldIn, RawHeaders
 
@@ -38,7 +39,7 @@ SCHEMES = ("http", "https", "http+unix", "https+unix")
 _LITERAL = re.compile(r"""(?:\bb)?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Describe the command's arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "fetch",

@@ -13,17 +13,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from thor.cli.common import DRAIN_S, EXIT_USAGE, CommandError, address, seconds
 from thor.http import HttpServer
 from thor.http.client.connect import ALPN_PROTOCOLS
-from thor.tcp import listen_fds
+from thor.tcp import ListenSocket, listen_fds
 from thor.tcp.address import Networks, join_host_port
 from thor.tls import server_context
 
 if TYPE_CHECKING:
+    from thor.http.server.server import ServerSettings
     from thor.loop import LoopBase
+    from thor.proxy import ReverseProxy
+    from thor.types import Address
+
+    #: What a command serves with.
+    Server: TypeAlias = HttpServer | ReverseProxy
+
 
 #: A host and a port; the port of a Unix socket is 0.
 Where = tuple[str, int]
@@ -117,7 +124,7 @@ def peers(text: str) -> str:
     return text
 
 
-def show(address: Any) -> str:
+def show(address: Address) -> str:
     """An address as a user writes it, and as sockets give it."""
     if isinstance(address, bytes):  # a Unix socket's abstract name
         return f"unix:@{address[1:].decode('utf-8', 'backslashreplace')}"
@@ -129,7 +136,7 @@ def show(address: Any) -> str:
     return join_host_port(host, port)
 
 
-def place(address: Any, secure: bool = False) -> str:
+def place(address: Address, secure: bool = False) -> str:
     """Where a server listens, for people: its URL, or its port where it has every address."""
     if not isinstance(address, tuple):
         return show(address)
@@ -139,7 +146,7 @@ def place(address: Any, secure: bool = False) -> str:
 
 
 @contextmanager
-def listening(where: Any) -> Iterator[None]:
+def listening(where: Address) -> Iterator[None]:
     """Around what listens: turns the system's refusal into a message."""
     try:
         yield
@@ -157,7 +164,7 @@ def idle_drain_s(args: argparse.Namespace) -> float:
 class Servers:
     """The servers of a command, as one."""
 
-    def __init__(self, servers: Sequence[Any], loop: LoopBase) -> None:
+    def __init__(self, servers: Sequence[Server], loop: LoopBase) -> None:
         """servers: emit `stop`; when all have, the loop is stopped"""
         self._servers = servers
         self._running = len(servers)
@@ -170,7 +177,7 @@ class Servers:
         for server in self._servers:
             server.graceful_shutdown()
 
-    def interrupt(self, report: Callable[[int], Any]) -> None:
+    def interrupt(self, report: Callable[[int], object]) -> None:
         """Begin an orderly end, with idle connections closed at once.
 
         report: called with the number of those that are left, once the idle ones have closed
@@ -189,7 +196,7 @@ class Servers:
 
 
 def listen_all(
-    args: argparse.Namespace, loop: LoopBase, make: Callable[..., Any]
+    args: argparse.Namespace, loop: LoopBase, make: Callable[..., Server]
 ) -> tuple[Servers, str]:
     """Have `make(host, port, **settings)` make the servers of a command.
 
@@ -219,16 +226,16 @@ class ListenAddresses(NamedTuple):
     #: Each with the permissions of its file, None where there is none, or the umask says.
     addresses: Sequence[tuple[Where, int | None]]
     #: Those that were passed by a service manager.
-    sockets: Sequence[Any]
+    sockets: Sequence[ListenSocket]
     #: What each server is made with.
-    settings: dict[str, Any]
+    settings: ServerSettings
 
 
 def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
     """What the arguments say about listening. Raises: CommandError"""
     settings = _settings(args)
     places: Sequence[Where] | None = args.listen
-    sockets: Sequence[Any] = ()
+    sockets: Sequence[ListenSocket] = ()
     if places is None:
         sockets = _inherited()
         places = [] if sockets else [args.listen_default]
@@ -238,9 +245,9 @@ def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
     return ListenAddresses([(where, files.get(where)) for where in places], sockets, settings)
 
 
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
+def _settings(args: argparse.Namespace) -> ServerSettings:
     """What the arguments say to each server. Raises: CommandError"""
-    settings: dict[str, Any] = {}
+    settings: ServerSettings = {}
     if args.proxy_protocol is not None:
         settings["proxy_protocol"] = args.proxy_protocol
     if args.certificate is not None:
@@ -266,7 +273,7 @@ def certificates() -> Iterator[None]:
         raise CommandError(f"cannot use {told}") from None
 
 
-def _inherited() -> Sequence[Any]:
+def _inherited() -> Sequence[ListenSocket]:
     """The sockets that a service manager has passed. Raises: CommandError"""
     try:
         return listen_fds()

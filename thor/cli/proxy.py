@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from thor import dns
 from thor.cli.access_log import add_access_log_arguments, open_access_log
@@ -19,11 +19,15 @@ from thor.tls import client_context
 if TYPE_CHECKING:
     import ssl
 
+    from thor.cli.common import Commands
+    from thor.http.server.server import ServerSettings
+    from thor.types import DnsResultList
+
 #: Any type of socket: a name has an address, or has none.
 _ANY_TYPE = 0
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Describe the command's arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "proxy",
@@ -88,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
     log = open_access_log(args)
     check_names(loop, upstream)
 
-    def forward(host: Any, port: Any, **settings: Any) -> ReverseProxy:
+    def forward(
+        host: str | None, port: int | None, **settings: Unpack[ServerSettings]
+    ) -> ReverseProxy:
         proxy = ReverseProxy(host, port, upstream, loop, trusted=args.trust, **settings)
         proxy.server.drain_idle_timeout = idle_drain_s(args)
         proxy.server.strict_target = args.strict_target
@@ -128,7 +134,7 @@ def check_names(loop: LoopBase, upstream: Upstream) -> None:
     failures: list[str] = []
 
     def look_up(endpoint: Endpoint) -> None:
-        def answered(answer: Any) -> None:
+        def answered(answer: DnsResultList | OSError) -> None:
             waiting.discard(endpoint)
             if isinstance(answer, OSError):
                 failures.append(f"cannot resolve {endpoint.host!r}: {answer.strerror}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 from thor.cli.access_log import add_access_log_arguments, open_access_log
 from thor.cli.common import CommandError, examples
@@ -13,8 +13,12 @@ from thor.files import StaticFiles
 from thor.http import HttpServer
 from thor.loop import make
 
+if TYPE_CHECKING:
+    from thor.cli.common import Commands
+    from thor.http.server.server import ServerSettings
 
-def add_parser(commands: Any) -> None:
+
+def add_parser(commands: Commands) -> None:
     """Describe the command's arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     log = open_access_log(args)
     loop = make()
 
-    def serve(host: str | None, port: int | None, **settings: Any) -> HttpServer:
+    def serve(host: str | None, port: int | None, **settings: Unpack[ServerSettings]) -> HttpServer:
         server = HttpServer(host, port, loop, **settings)
         server.drain_idle_timeout = idle_drain_s(args)
         server.tcp_server.fds_per_connection = 2  # one is a file's

@@ -20,7 +20,7 @@ import argparse
 import mmap
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.cli.common import DONE, FAILED, CommandError, GracefulRunner, log_draining, log_stderr
 from thor.cli.listen import (
@@ -35,7 +35,10 @@ from thor.tcp import WorkerSockets
 from thor.workers import Supervisor
 
 if TYPE_CHECKING:
+    import socket
+
     from thor.cli.access_log import AccessLog
+    from thor.cli.listen import Server
     from thor.loop import LoopBase
     from thor.workers import Worker
 
@@ -49,7 +52,7 @@ REPORT_ROUNDS = 10
 def serve_forever(
     args: argparse.Namespace,
     loop: LoopBase,
-    make: Callable[..., Any],
+    make: Callable[..., Server],
     announce: Callable[[str], str],
     log: AccessLog | None,
 ) -> int:
@@ -86,7 +89,7 @@ class _WorkerGroup:
         self,
         args: argparse.Namespace,
         loop: LoopBase,
-        make: Callable[..., Any],
+        make: Callable[..., Server],
         log: AccessLog | None,
     ) -> None:
         """Open what is listened on. Raises: CommandError"""
@@ -163,7 +166,7 @@ class _WorkerGroup:
                 self._log.close()
         return DONE
 
-    def _serve_on(self, sock: Any) -> Any:
+    def _serve_on(self, sock: socket.socket) -> Server:
         with listening(sock.getsockname()):
             return self._make(None, None, sock=sock, **self._places.settings)
 

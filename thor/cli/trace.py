@@ -6,7 +6,7 @@ Bodies are not shown. What a server sends is escaped, so that it cannot control 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from thor.cli.common import log_stderr
 from thor.tcp import TcpClient
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
 
+C = TypeVar("C", bound=TcpClient)
+
 
 class Trace:
     """Shows the connections and the heads of one client."""
@@ -30,8 +32,8 @@ class Trace:
         client.tcp_client_class = self._observe(TcpClient)
         client.tls_client_class = self._observe(TlsClient)
 
-    def _observe(self, cls: type[TcpClient]) -> Callable[[LoopBase], TcpClient]:
-        def make(loop: LoopBase) -> TcpClient:
+    def _observe(self, cls: type[C]) -> Callable[[LoopBase], C]:
+        def make(loop: LoopBase) -> C:
             return cls(loop).on("connect", self._connected)
 
         return make

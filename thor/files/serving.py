@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from thor.files.disk import NOT_FOUND_ERRNOS, OpenFile, check_root, list_directory, open_file
 from thor.files.responses import (
@@ -42,6 +42,14 @@ _KNOWN_METHODS = frozenset(
 )
 #: What the kernel sends of a file for one client, in bytes, before the others have their turn.
 WINDOW_BYTES = 64 * 1024
+
+
+class Prepared(NamedTuple):
+    """What a request is answered with. file: the body, None without one; piece: the first of it"""
+
+    answer: Answer
+    file: OpenFile | None = None
+    piece: bytes = b""
 
 
 class StaticFiles:
@@ -94,22 +102,17 @@ class StaticFiles:
         else:
             _FileResponse(self, exchange)
 
-    def prepare(
-        self, method: bytes, target: bytes, fields: RawHeaders, now: float
-    ) -> tuple[Answer, OpenFile | None, bytes]:
-        """Blocking: look for what a GET or HEAD names, and decide on the answer.
-
-        Returns: the answer; the file that is its body, or None; the first piece of that
-        """
+    def prepare(self, method: bytes, target: bytes, fields: RawHeaders, now: float) -> Prepared:
+        """Blocking: look for what a GET or HEAD names, and decide on the answer."""
         try:
             found = self._find(resolve_path(target, self.hidden))
         except OSError as exc:
             if exc.errno in NOT_FOUND_ERRNOS:
-                return plain_answer(404), None, b""
+                return Prepared(plain_answer(404))
             log.warning("a file could not be served: %s", exc)
-            return plain_answer(500), None, b""
+            return Prepared(plain_answer(500))
         if isinstance(found, Answer):
-            return found, None, b""
+            return Prepared(found)
         name, file = found
         try:
             answer = response_for(method, fields, file.size, file.mtime_ns, content_type(name), now)
@@ -117,11 +120,11 @@ class StaticFiles:
         except OSError as exc:
             file.close()
             log.warning("a file could not be read: %s", exc)
-            return plain_answer(500), None, b""
+            return Prepared(plain_answer(500))
         if answer.part is None:
             file.close()
-            return answer, None, b""
-        return answer, file, piece
+            return Prepared(answer)
+        return Prepared(answer, file, piece)
 
     def _find(self, wanted: ResolvedPath | None) -> Answer | tuple[bytes, OpenFile]:
         if wanted is None:
@@ -172,8 +175,8 @@ class _FileResponse:
 
     # -- called when a thread comes back
 
-    def _prepared(self, result: Any, failure: BaseException | None) -> None:
-        answer, file, piece = result or (plain_answer(500), None, b"")
+    def _prepared(self, result: Prepared | None, failure: BaseException | None) -> None:
+        answer, file, piece = result or Prepared(plain_answer(500))
         exchange = self.exchange
         if failure is not None:
             log.error("a file could not be served", exc_info=failure)

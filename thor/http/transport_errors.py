@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 from thor.http.error import (
     CertificateError,
@@ -32,7 +31,7 @@ RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 def connect_failure(
     where: str,
     errtype: type[Exception],
-    code: Any,
+    code: int | str | None,
     exc: BaseException | None,
     attempts: str = "",
 ) -> HttpError:
@@ -50,7 +49,7 @@ def connect_failure(
     if code == errno.ETIMEDOUT:
         slow = f": {text}" if text and text != os.strerror(code) else ""  # TLS, if it was that
         return ConnectTimeoutError(f"{where}{slow}{attempts}")
-    if errtype is OSError:
+    if errtype is OSError and isinstance(code, int):
         text = os.strerror(code)
         if code in RESOURCE_ERRNOS:
             return ResourceError(f"connecting to {where}: {text}")

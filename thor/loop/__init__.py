@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.loop.event_loop import EventLoop, LoopBase
 from thor.loop.factory import backends, make
@@ -69,7 +69,7 @@ def time() -> float:
 class _LoopNamespace(ModuleType):
     """This module, with the attributes of the default loop."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
         try:
@@ -77,7 +77,7 @@ class _LoopNamespace(ModuleType):
         except AttributeError:
             raise AttributeError(f"module 'thor.loop' has no attribute {name!r}") from None
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "running":
             raise AttributeError("thor.loop.running is read-only: run() and stop() set it")
         loop = self.__dict__["_loop"]

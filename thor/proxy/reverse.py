@@ -7,7 +7,7 @@ exchange.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from thor.events import EventEmitter
 from thor.http.client import HttpClient
@@ -21,6 +21,7 @@ from thor.tcp.tunnel import join
 
 if TYPE_CHECKING:
     from thor.http.server import HttpServerExchange
+    from thor.http.server.server import ServerSettings
     from thor.loop import LoopBase
     from thor.tcp import TcpConnection
     from thor.tcp.tunnel import Tunnel
@@ -75,8 +76,8 @@ class ReverseProxy(EventEmitter):
 
     def __init__(
         self,
-        host: str | bytes,
-        port: int | str,
+        host: str | bytes | None,
+        port: int | str | None,
         upstream: Upstream,
         loop: LoopBase | None = None,
         *,
@@ -84,7 +85,7 @@ class ReverseProxy(EventEmitter):
         trusted: Iterable[str] = (),
         drop_underscore_headers: bool = True,
         drop_underscore_twins: bool | None = None,
-        **tcp_settings: Any,
+        **tcp_settings: Unpack[ServerSettings],
     ) -> None:
         """Listen on `host` and `port`.
 

@@ -26,7 +26,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from thor import dns
 from thor.events import EventEmitter, require_callback
@@ -192,7 +192,7 @@ class TcpClient(EventEmitter):
         if not self.emit("connect_error", *self._error_args(exc)):
             log.warning("no connection to %s: %s%s", where, exc, describe_attempts(self.errors))
 
-    def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
+    def _error_args(self, exc: OSError) -> tuple[type[Exception], int | str | None]:
         """Return the arguments of `connect_error`."""
         if isinstance(exc, socket.gaierror):
             return socket.gaierror, exc.errno

@@ -17,7 +17,7 @@ import errno
 import logging
 import socket as socket_module
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from thor.cache import BoundedCache
 from thor.events import EventEmitter
@@ -46,6 +46,16 @@ C = TypeVar("C", bound=TcpConnection)
 
 #: Most host names that are shared by the connections from them.
 MAX_HOSTS = 1024
+
+
+class ListenSettings(TypedDict, total=False):
+    """The keyword arguments of a `TcpServer`."""
+
+    sock: socket_module.socket | None
+    backlog: int | None
+    reuse_port: bool
+    mode: int | None
+    proxy_protocol: Iterable[str | IPv4Network | IPv6Network] | None
 
 
 class TcpServer(EventEmitter):

@@ -15,11 +15,12 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from thor.loop import EventLoop, make
 from thor.loop.poller import ERROR, HANGUP, MAX_EVENTS, READABLE, WRITABLE
 from thor.tcp import TcpConnection
+from thor.types import Address
 
 #: The numbers of fds in memory start here, where no kernel's are.
 FIRST_FD = 1_000_000
@@ -126,7 +127,7 @@ class MemorySocket:
 
     family, type = socket.AF_INET, socket.SOCK_STREAM
 
-    def __init__(self, poller: MemoryPoller, address: Any, peer: MemorySocket | None) -> None:
+    def __init__(self, poller: MemoryPoller, address: Address, peer: MemorySocket | None) -> None:
         self.buffer_bytes = BUFFER_BYTES
         self.received = bytearray()
         self.calls = {"recv": 0, "send": 0}
@@ -220,7 +221,7 @@ class MemorySocket:
     def listen(self, backlog: int) -> None:
         self.backlog = []
 
-    def accept(self) -> tuple[MemorySocket, Any]:
+    def accept(self) -> tuple[MemorySocket, Address]:
         if not self.backlog:
             raise os_error(errno.EAGAIN)
         end = self.backlog.pop(0)
@@ -239,11 +240,16 @@ class MemorySocket:
     def fileno(self) -> int:
         return -1 if self.is_closed else self._fd
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> Address:
         return self.address
 
-    def getpeername(self) -> Any:
+    def getpeername(self) -> Address:
         return self.peer.address
+
+
+def as_socket(end: MemorySocket) -> socket.socket:
+    """Return it as what connections take it for."""
+    return cast(socket.socket, end)
 
 
 def memory_loop(clock: ManualClock | None = None) -> EventLoop:
@@ -311,8 +317,8 @@ def connection_pair(
     *,
     clock: ManualClock | None = None,
     buffer_bytes: int = BUFFER_BYTES,
-    address: Any = ("127.0.0.1", 80),
-    client_address: Any = ("127.0.0.1", 50000),
+    address: Address = ("127.0.0.1", 80),
+    client_address: Address = ("127.0.0.1", 50000),
 ) -> Pair:
     """Return two real `TcpConnection`s, joined in memory; both start paused, as connections do.
 
@@ -320,7 +326,10 @@ def connection_pair(
     buffer_bytes: both sockets' receive buffers; `conn.socket.buffer_bytes` sets one of them
     """
     loop = loop or memory_loop(clock)
-    client: Any = MemorySocket(poller_of(loop), client_address, None)
-    server: Any = MemorySocket(poller_of(loop), address, client)
+    client = MemorySocket(poller_of(loop), client_address, None)
+    server = MemorySocket(poller_of(loop), address, client)
     client.buffer_bytes = server.buffer_bytes = buffer_bytes
-    return Pair(TcpConnection(client, address, loop), TcpConnection(server, client_address, loop))
+    return Pair(
+        TcpConnection(as_socket(client), address, loop),
+        TcpConnection(as_socket(server), client_address, loop),
+    )

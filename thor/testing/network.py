@@ -9,11 +9,16 @@ from __future__ import annotations
 import errno
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thor.loop import EventLoop
 from thor.tcp import AddressRefused, TcpClient, TcpConnection, TcpServer
-from thor.testing.memory import MemorySocket, Pair, memory_loop, os_error, poller_of
+from thor.testing.memory import MemorySocket, Pair, as_socket, memory_loop, os_error, poller_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
 
 class MemoryNetwork:
@@ -33,8 +38,12 @@ class MemoryNetwork:
         self.listening: dict[tuple[str, int], MemorySocket] = {}
         self._clients: dict[MemorySocket, TcpConnection] = {}
         self._ports = count(50000)
-        self.tcp_client_class: Any = type("MemoryTcpClient", (_Client,), {"network": self})
-        self.tcp_server_class: Any = type("MemoryTcpServer", (_Server,), {"network": self})
+        self.tcp_client_class: type[TcpClient] = type(
+            "MemoryTcpClient", (_Client,), {"network": self}
+        )
+        self.tcp_server_class: type[TcpServer] = type(
+            "MemoryTcpServer", (_Server,), {"network": self}
+        )
 
     def connect(self, host: str, port: int) -> TcpConnection:
         """Return a bare connection to a server of this network, for a peer that the test plays.
@@ -44,9 +53,9 @@ class MemoryNetwork:
         listener, poller = self.find_listener((host, port)), poller_of(self.loop)
         if listener is None or listener.backlog is None:
             raise KeyError((host, port))
-        client: Any = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
+        client = MemorySocket(poller, ("127.0.0.1", next(self._ports)), None)
         listener.backlog.append(MemorySocket(poller, listener.address, client))
-        self._clients[client] = TcpConnection(client, listener.address, self.loop)
+        self._clients[client] = TcpConnection(as_socket(client), listener.address, self.loop)
         return self._clients[client]
 
     def find_listener(self, where: tuple[str, int]) -> MemorySocket | None:
@@ -67,7 +76,9 @@ class _Client(TcpClient):
     def __init__(self, loop: EventLoop | None = None) -> None:
         TcpClient.__init__(self, loop or self.network.loop)
 
-    def connect(self, host: Any, port: Any, timeout: float | None = None) -> None:
+    def connect(
+        self, host: str | bytes, port: int | str | None, timeout: float | None = None
+    ) -> None:
         self.error = None
         attempt = self.loop.call_later(0, self._try, _where(host, port))
         self._lookup: Any = SimpleNamespace(cancel=attempt.delete)
@@ -100,24 +111,29 @@ class _Server(TcpServer):
 
     def __init__(
         self,
-        host: Any,
-        port: Any,
+        host: str | bytes | None,
+        port: int | str | None,
         loop: EventLoop | None = None,
         *,
-        sock: Any = None,
+        sock: socket.socket | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
         mode: int | None = None,
-        proxy_protocol: Any = None,
+        proxy_protocol: Iterable[str | IPv4Network | IPv6Network] | None = None,
     ) -> None:
         network = self.network
-        where = _where(host, int(port) or next(network._ports))
+        where = _where(host or "", int(port or 0) or next(network._ports))
         if network.find_listener(where) is not None:
             raise os_error(errno.EADDRINUSE)
-        listener: Any = MemorySocket(poller_of(network.loop), where, None)
+        listener = MemorySocket(poller_of(network.loop), where, None)
         network.listening[where] = listener
         TcpServer.__init__(
-            self, None, None, loop or network.loop, sock=listener, proxy_protocol=proxy_protocol
+            self,
+            None,
+            None,
+            loop or network.loop,
+            sock=as_socket(listener),
+            proxy_protocol=proxy_protocol,
         )
 
     def _track(self, conn: TcpConnection) -> None:

@@ -15,7 +15,7 @@ import os
 import ssl
 from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.tcp.client import ConnectAttempt, TcpClient
 from thor.tls.connection import TlsConnection
@@ -197,7 +197,7 @@ class TlsClient(TcpClient):
         if plan is self._plan:
             self._fail(exc)
 
-    def _error_args(self, exc: OSError) -> tuple[type[Exception], Any]:
+    def _error_args(self, exc: OSError) -> tuple[type[Exception], int | str | None]:
         if isinstance(exc, ssl.SSLError):
             return ssl.SSLError, reason_of(exc)
         return TcpClient._error_args(self, exc)

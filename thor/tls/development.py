@@ -13,7 +13,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    #: An extension of a certificate, and whether it is critical.
+    _Extension: TypeAlias = tuple[x509.ExtensionType, bool]
 
 #: Most days that a browser accepts a server's certificate for (CA/Browser Forum, ballot SC-63 and
 #: those before it: 398).
@@ -167,24 +174,26 @@ class _Maker:
         pkcs8 = self._serialization.PrivateFormat.PKCS8
         return Certified(certificate.public_bytes(pem), key.private_bytes(pem, pkcs8, plain))
 
-    def _subject(self, name: str) -> Any:
+    def _subject(self, name: str) -> x509.Name:
         common = self._x509.NameAttribute(self._x509.NameOID.COMMON_NAME, name[:64])
         return self._x509.Name([common])
 
-    def _keys(self, own: Any, signer: Any) -> list[tuple[Any, bool]]:
+    def _keys(
+        self, own: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePublicKey
+    ) -> list[_Extension]:
         x509 = self._x509
         return [
             (x509.SubjectKeyIdentifier.from_public_key(own), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), False),
         ]
 
-    def _authority(self) -> list[tuple[Any, bool]]:
+    def _authority(self) -> list[_Extension]:
         return [
             (self._x509.BasicConstraints(ca=True, path_length=0), True),
             (self._key_usage("key_cert_sign", "crl_sign"), True),
         ]
 
-    def _use(self, names: list[str], client: bool) -> list[tuple[Any, bool]]:
+    def _use(self, names: list[str], client: bool) -> list[_Extension]:
         x509 = self._x509
         uses = x509.ExtendedKeyUsageOID
         found = [
@@ -196,7 +205,7 @@ class _Maker:
             found.append((x509.SubjectAlternativeName([*map(self._host, names)]), False))
         return found
 
-    def _key_usage(self, *allowed: str) -> Any:
+    def _key_usage(self, *allowed: str) -> x509.KeyUsage:
         kinds = (
             "digital_signature",
             "content_commitment",
@@ -210,7 +219,7 @@ class _Maker:
         )
         return self._x509.KeyUsage(**{kind: kind in allowed for kind in kinds})
 
-    def _host(self, name: str) -> Any:
+    def _host(self, name: str) -> x509.GeneralName:
         try:
             return self._x509.IPAddress(ip_address(name))
         except ValueError:

@@ -57,7 +57,7 @@ class ServerContext(ssl.SSLContext):
     `server_context` has no parameter for are for its `configure`.
     """
 
-    def __new__(cls, *args: Any) -> ServerContext:
+    def __new__(cls, *args: object) -> ServerContext:
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
 
     def __init__(
@@ -131,7 +131,7 @@ class ServerContext(ssl.SSLContext):
         """Wrap as `ssl.SSLContext` does, with the present certificates."""
         context = self._context_set.default
         if context is self:
-            return ssl.SSLContext.wrap_bio(self, *args, **kwargs)
+            return super().wrap_bio(*args, **kwargs)
         return context.wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:

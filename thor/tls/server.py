@@ -17,12 +17,12 @@ import socket as socket_module
 import ssl
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from thor.events import EventEmitter
 from thor.tcp.connect_event import emit_connect
 from thor.tcp.connection import TcpConnection
-from thor.tcp.server import TcpServer
+from thor.tcp.server import ListenSettings, TcpServer
 from thor.tls.connection import TlsConnection
 from thor.tls.context import check_context
 from thor.tls.errors import reason_of
@@ -40,6 +40,13 @@ log = logging.getLogger("thor.tls")
 
 #: Most handshakes at a time by default: half a second of work.
 MAX_HANDSHAKES = 1024
+
+
+class TlsListenSettings(ListenSettings, total=False):
+    """The keyword arguments of a `TlsServer`, but for its context."""
+
+    handshake_timeout: float | None
+    max_handshakes: int
 
 
 class TlsServer(TcpServer):
@@ -65,7 +72,7 @@ class TlsServer(TcpServer):
         context: ssl.SSLContext,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT_S,
         max_handshakes: int = MAX_HANDSHAKES,
-        **more: Any,
+        **more: Unpack[ListenSettings],
     ) -> None:
         """Listen on `port` of `host`.
 

@@ -19,7 +19,7 @@ import errno
 import logging
 import socket as socket_module
 from socket import AF_INET, SOCK_DGRAM
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor import binding, dns
 from thor.binding import with_address
@@ -68,7 +68,7 @@ class UdpEndpoint(EventEmitter):
     #: Most datagrams that wait for the kernel, for each socket, and most that wait for names.
     max_queued = MAX_QUEUED
 
-    address: tuple[Any, ...] | None = None
+    address: Address | None = None
     error: OSError | None = None
 
     def __init__(

@@ -56,9 +56,9 @@ class HttpClient:
     """
 
     #: What is used as the TCP client; has the interface of `thor.TcpClient`.
-    tcp_client_class: Any = TcpClient
+    tcp_client_class: Callable[..., TcpClient] = TcpClient
     #: What is used for https; has the interface of `thor.tls.TlsClient`.
-    tls_client_class: Any = TlsClient
+    tls_client_class: Callable[..., TlsClient] = TlsClient
     #: What makes the connections of other protocols than HTTP/1.1, by their ALPN names (RFC 7301),
     #: which are offered before it. For Thor's own packages.
     protocols: ClassVar[Protocols] = {}
@@ -123,7 +123,7 @@ class HttpClient:
         if idle_timeout is not _UNSET:
             self.idle_timeout = idle_timeout
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
         if name in _POOL_KEY_SETTINGS:
             self._routes = None

@@ -11,7 +11,7 @@ one in progress; it is what `cancel` has to end. The timeout is one for all of t
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from thor.http.client.tunnel import ProxyTunnel
 from thor.http.error import AccessError, ConnectTimeoutError, HttpError, TlsError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from thor.http.client.route import ConnectionSettings, ConnectTarget
     from thor.http.streams import ClientConnection, PoolWaiter
     from thor.loop import ScheduledEvent
-    from thor.tcp import TcpConnection
+    from thor.tcp import TcpClient, TcpConnection
+    from thor.tls import TlsClient
 
 #: What is spoken here, of what can be agreed on (RFC 7301 section 6).
 ALPN_PROTOCOLS = ("http/1.1",)
@@ -59,23 +60,27 @@ class ConnectAttempt:
         target, settings = pool.target, pool.settings
         name = target.proxy_name if target.tunnel else target.server_name
         if name is None:
-            tcp_client = settings.tcp_client_class(loop)
+            tcp_client: TcpClient = settings.tcp_client_class(loop)
         else:
             tcp_client = self._make_tls_client(name)
         if settings.check_ip is not None and not target.host.startswith("unix:"):
             tcp_client.check_ip = self._is_allowed
-        self._step: Any = tcp_client
+        self._step: TcpClient | ProxyTunnel | None = tcp_client
         tcp_client.on("connect", self._tunnel if target.tunnel else self._connected)
         tcp_client.on("connect_error", self._failed)
         tcp_client.connect(target.host, target.port, timeout)
 
     def cancel(self) -> None:
         """Give up; nothing is told."""
+        self._cancel_step()
+
+    def _cancel_step(self) -> None:
         step = self._step
         self._end_step()
-        step.cancel()
+        if step is not None:
+            step.cancel()
 
-    def _make_tls_client(self, server_name: str) -> Any:
+    def _make_tls_client(self, server_name: str) -> TlsClient:
         settings = self._pool.settings
         tls_client = settings.tls_client_class(self._loop)
         tls_client.server_hostname = server_name
@@ -85,9 +90,11 @@ class ConnectAttempt:
         return tls_client
 
     def _is_allowed(self, address: str) -> bool:
+        check_ip = self._pool.settings.check_ip
+        assert check_ip is not None
         allowed = False
         try:
-            allowed = bool(self._pool.settings.check_ip(address))
+            allowed = bool(check_ip(address))
         finally:
             if allowed:
                 self._allowed += 1
@@ -98,7 +105,7 @@ class ConnectAttempt:
     def _end_step(self) -> None:
         # Its listeners hold us, and we hold it.
         step, self._step = self._step, None
-        if not isinstance(step, ProxyTunnel):
+        if step is not None and not isinstance(step, ProxyTunnel):
             step.remove_listeners("connect", "connect_error")
         if self._timer is not None:
             self._timer.delete()
@@ -156,14 +163,16 @@ class ConnectAttempt:
 
     # -- failing -------------------------------------------------------------------------------
 
-    def _failed(self, errtype: type[Exception], code: Any, *_: Any) -> None:
+    def _failed(self, errtype: type[Exception], code: int | str | None, *_: object) -> None:
         target = self._pool.target
         self._fail(f"proxy {target}" if target.tunnel else str(target), errtype, code)
 
-    def _failed_in_tunnel(self, errtype: type[Exception], code: Any, *_: Any) -> None:
+    def _failed_in_tunnel(
+        self, errtype: type[Exception], code: int | str | None, *_: object
+    ) -> None:
         self._fail(self._end_of_tunnel(), errtype, code)
 
-    def _fail(self, where: str, errtype: type[Exception], code: Any) -> None:
+    def _fail(self, where: str, errtype: type[Exception], code: int | str | None) -> None:
         # A TCP client of the program's own need not keep the exception.
         exc = getattr(self._step, "error", None)
         attempts = describe_attempts(getattr(self._step, "errors", []))
@@ -178,9 +187,7 @@ class ConnectAttempt:
         self._give_up(type(error)(f"proxy {self._pool.target}: {error.detail}"))
 
     def _time_out_tunnel(self) -> None:
-        step = self._step
-        self._end_step()
-        step.cancel()
+        self._cancel_step()
         self._give_up(ConnectTimeoutError(f"proxy {self._pool.target}, opening a tunnel"))
 
     def _give_up(self, error: HttpError) -> None:

@@ -21,8 +21,8 @@ and the pool is made anew: nothing of the old one may be used again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from thor.http.client.connect import ConnectAttempt
 from thor.http.error import ConnectError, PoolFullError
@@ -104,8 +104,8 @@ class Pool:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.origin_pools: dict[Any, OriginPool] = {}
-        self.routes: dict[Any, Routes] = {}
+        self.origin_pools: dict[tuple[ConnectTarget, Hashable], OriginPool] = {}
+        self.routes: dict[Hashable, Routes] = {}
         self._route_count = 0
 
     def routes_for(self, settings: ConnectionSettings) -> Routes:

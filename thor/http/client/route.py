@@ -12,7 +12,7 @@ here is a function of what it is given.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from thor.events import require_callback
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from thor.http.streams import ClientConnection
-    from thor.tcp import TcpConnection
+    from thor.http.streams import ClientConnection, ConnectionPool
+    from thor.tcp import TcpClient, TcpConnection
+    from thor.tls import TlsClient
     from thor.types import OriginType
 
 #: What makes a connection of a protocol, by its ALPN name; "" is where none was agreed on.
-Protocols: TypeAlias = "Mapping[str, Callable[[TcpConnection, Any], ClientConnection]]"
+Protocols: TypeAlias = "Mapping[str, Callable[[TcpConnection, ConnectionPool], ClientConnection]]"
 
 #: The settings that make up a key.
 POOL_KEY_SETTINGS = (
@@ -119,11 +120,11 @@ class ConnectionSettings:
         *POOL_KEY_SETTINGS[5:],
     )
 
-    tcp_client_class: Any
-    tls_client_class: Any
-    tls_context: Any
+    tcp_client_class: Callable[..., TcpClient]
+    tls_client_class: Callable[..., TlsClient]
+    tls_context: ssl.SSLContext | None
     verify: bool
-    check_ip: Any
+    check_ip: Callable[[str], bool] | None
     unix_path: str | None
 
     def __init__(self, client: SettingsSource) -> None:

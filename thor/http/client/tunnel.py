@@ -7,7 +7,7 @@ Owns: the CONNECT request on a fresh connection to a proxy, and the proxy's answ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thor.http.error import ConnectError, HttpError, ProxyError
 from thor.http.wire.grammar import excerpt
@@ -30,8 +30,8 @@ class ProxyTunnel:
         to: bytes,
         fields: HeadersIn,
         limits: Limits,
-        done: Callable[[TcpConnection], Any],
-        failed: Callable[[HttpError], Any],
+        done: Callable[[TcpConnection], object],
+        failed: Callable[[HttpError], object],
     ) -> None:
         """Ask for a tunnel.
 

@@ -6,7 +6,7 @@ Owns: what is listened on and which connections there are. Must not know message
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from thor.events import EventEmitter
 from thor.http.dates import format_date
@@ -18,6 +18,7 @@ from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
 from thor.tcp import TcpConnection, TcpServer
 from thor.tls import TlsServer, reason_of
+from thor.tls.server import TlsListenSettings
 
 if TYPE_CHECKING:
     import ssl
@@ -45,6 +46,12 @@ WIRE_LIMITS = (
 )
 
 
+class ServerSettings(TlsListenSettings, total=False):
+    """The keyword arguments of an `HttpServer`."""
+
+    tls: ssl.SSLContext | None
+
+
 class HttpServer(EventEmitter):
     """An HTTP/1.1 server.
 
@@ -70,14 +77,14 @@ class HttpServer(EventEmitter):
     )
 
     #: What is used as the TCP server; has the interface of `thor.TcpServer`.
-    tcp_server_class: Any = TcpServer
+    tcp_server_class: Callable[..., TcpServer] = TcpServer
     #: What is used with `tls`; has the interface of `thor.tls.TlsServer`.
-    tls_server_class: Any = TlsServer
+    tls_server_class: Callable[..., TlsServer] = TlsServer
     #: What the exchanges are made of, such as `RecordedExchange`, for an access log.
     exchange_class: type[HttpServerExchange] = HttpServerExchange
     #: What speaks the protocols that TLS may have agreed on (ALPN, RFC 7301), but for HTTP/1.1,
     #: which is spoken where none is named. For Thor's own packages.
-    protocols: ClassVar[Mapping[str, Callable[[TcpConnection, Any], ServerConnection]]] = {}
+    protocols: ClassVar[Mapping[str, Callable[[TcpConnection, HttpServer], ServerConnection]]] = {}
     #: How long a connection may be idle between requests. nginx's keepalive_timeout is 75, ours
     #: is as documented.
     idle_timeout: float | None = 60
@@ -149,7 +156,7 @@ class HttpServer(EventEmitter):
         loop: LoopBase | None = None,
         *,
         tls: ssl.SSLContext | None = None,
-        **tcp_settings: Any,
+        **tcp_settings: Unpack[TlsListenSettings],
     ) -> None:
         """Listen on `host` and `port`, which may be all that `TcpServer` takes.
 
@@ -173,11 +180,11 @@ class HttpServer(EventEmitter):
         self.crowded = False
         self._stopped = False
         self._listening = True
-        self._limits_of: tuple[Any, ...] = ()
+        self._limits_of: tuple[object, ...] = ()
         self._renew_limits()
         self.tls = tls
         if tls is None:
-            server = self.tcp_server_class(host, port, self.loop, **tcp_settings)
+            server: TcpServer = self.tcp_server_class(host, port, self.loop, **tcp_settings)
         else:
             server = self.tls_server_class(host, port, self.loop, context=tls, **tcp_settings)
             server.on("tls_error", self._tls_failed)
@@ -196,7 +203,7 @@ class HttpServer(EventEmitter):
     @property
     def address(self) -> Address:
         """Where it listens; the real port when 0 was asked for."""
-        return self.tcp_server.address  # type: ignore[no-any-return]
+        return self.tcp_server.address
 
     @property
     def connection_count(self) -> int:
