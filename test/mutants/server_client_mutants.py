@@ -22,7 +22,7 @@ BODY_WRITER = "thor/http/http1/server_stream.py"
 CLIENT_CONNECTION = "thor/http/client/connection.py"
 CLIENT_REQUEST = "thor/http/client/request.py"
 CLIENT_EXCHANGE = "thor/http/client/exchange.py"
-CLIENT_TIMEOUTS = "thor/http/client/patience.py"
+ATTEMPTS = "thor/http/client/attempts.py"
 CLIENT_POOL = "thor/http/client/pool.py"
 
 MUTANTS = (
@@ -181,24 +181,24 @@ MUTANTS = (
     Mutant(
         "client-repeats-post",
         CLIENT_EXCHANGE,
-        "        if not request.is_replayable or (sent and not request.is_idempotent):\n",
-        "        if not request.is_replayable:\n",
+        "        if request.is_replayable and (request.is_idempotent or not sent):\n",
+        "        if request.is_replayable:\n",
         RETRYING,
         "a POST that may have been executed is sent again",
     ),
     Mutant(
         "client-stale-connection",
-        CLIENT_EXCHANGE,
-        "        elif reused and not self._restarted:\n",
-        "        elif False:\n",
+        ATTEMPTS,
+        "        if at_once and not self._has_restarted:\n",
+        "        if False:\n",
         RETRYING,
         "a request on a connection that the server closed fails or waits",
     ),
     Mutant(
         "client-retry-limit",
-        CLIENT_EXCHANGE,
-        "        return self._retries <= self.client.retry_limit\n",
-        "        return self._retries <= self.client.retry_limit + 1\n",
+        ATTEMPTS,
+        "        elif self._retries < client.retry_limit:\n",
+        "        elif self._retries <= client.retry_limit:\n",
         RETRYING,
         "a request is retried once more than retry_limit",
     ),

@@ -3,23 +3,22 @@
 Owns: the life of an exchange: when it has a stream, when it is tried again, how it ends. Must not
 know the bytes of a response: its stream reads them and emits on it.
 
-Theory of operation: an exchange that was started has a stream, or waits for one (queued,
-connecting, or for `retry_delay`); `_pool` is the pool that has to forget it if it wants none any
-more, and one timer limits the wait. It ends exactly once, through `end`: with `response_done`,
-`upgrade` or `error`, after which its listeners are dropped, or silently, by `cancel()`.
+Theory of operation: an exchange that was started has a stream, or waits for one (`attempts.py`). It
+ends exactly once, through `end`: with `response_done`, `upgrade` or `error`, after which its
+listeners are dropped, or silently, by `cancel()`.
 """
 
 from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from thor.events import EventEmitter
+from thor.http.client.attempts import Attempts
+from thor.http.client.exchange_connection import ExchangeConnection
 from thor.http.client.request import OutgoingRequest
 from thor.http.error import (
-    ConnectError,
-    ExchangeTimeoutError,
     HttpError,
     OutputStateError,
 )
@@ -30,12 +29,10 @@ from thor.http.wire.state import ClientReading, ClientWriting
 from thor.types import to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from thor.http.client.pool import Location, Route
+    from thor.http.client.interfaces import ExchangeClient
+    from thor.http.client.pool import Route
     from thor.http.streams import ClientStream, ConnectionPool, ResponseRelaySide, Spliceable
-    from thor.loop import LoopBase, ScheduledEvent
-    from thor.tcp import TcpConnection
+    from thor.loop import LoopBase
     from thor.types import Address, Data, HeadersIn, OriginType, RawHeaders
 
 log = logging.getLogger("thor.http")
@@ -52,54 +49,6 @@ READ_HEAD, READ_BODY, READ_FAILED = (
     ClientReading.FAILED,
 )
 RESPONSE_DUE = (READ_HEAD, READ_BODY)
-
-
-class ExchangeClient(Protocol):
-    """What an exchange knows of its client: settings, see `HttpClient`, and where requests go."""
-
-    loop: LoopBase
-    idle_timeout: float | None
-    connect_timeout: float | None
-    read_timeout: float | None
-    response_timeout: float | None
-    exchange_timeout: float | None
-    retry_limit: int
-    retry_delay: float
-    retry_body_limit: int
-    max_server_conn: int | None
-    max_waiting: int
-    pool_timeout: float | None
-    careful: bool
-
-    def locate(self, method: bytes, uri: bytes) -> Location:
-        """Find where a request goes. Raises: UrlError, AccessError"""
-
-    def route_to(self, origin: bytes) -> Route:
-        """Find where requests to an origin go. Raises: UrlError, AccessError"""
-
-
-class ExchangeConnection:
-    """The connection of one exchange, as long as it has it: what its program may do with it."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: HttpClientExchange) -> None:
-        self._exchange = exchange
-
-    @property
-    def tcp_conn(self) -> TcpConnection | None:
-        """The TCP connection; None once it is gone, or no longer this exchange's."""
-        stream = self._exchange.stream
-        return stream.tcp_conn if stream is not None else None
-
-    @property
-    def res_version(self) -> bytes:
-        """The exchange's `res_version`."""
-        return self._exchange.res_version
-
-    def close(self) -> None:
-        """End the exchange silently, like `cancel()`."""
-        self._exchange.cancel()
 
 
 class HttpClientExchange(EventEmitter):
@@ -134,8 +83,6 @@ class HttpClientExchange(EventEmitter):
         )
     )
 
-    _retries = 0
-    _restarted = False
     _error_due: HttpError | None = None
 
     def __init__(self, client: ExchangeClient, relay_side: ResponseRelaySide | None = None) -> None:
@@ -164,8 +111,7 @@ class HttpClientExchange(EventEmitter):
         self.stream: ClientStream | None = None
         #: The protocol that was asked for, in lower case.
         self.protocol: bytes | None = None
-        self._pool: ConnectionPool | None = None
-        self._timer: ScheduledEvent | None = None
+        self._attempts: Attempts | None = None
         #: When it has to be over, in monotonic seconds.
         self.expires_at = inf
         #: Bytes of the response's body as they were transferred, once it has no stream any more.
@@ -447,8 +393,8 @@ class HttpClientExchange(EventEmitter):
     def attach(self, stream: ClientStream) -> None:
         """Have `stream` carry the exchange; what there is of the request is sent."""
         self.stream = stream
-        if self._pool is not None:
-            self._stop_waiting()
+        if self._attempts is not None:
+            self._attempts.stop_waiting()
         request = self._request
         assert request is not None
         if request.has_started:
@@ -504,51 +450,24 @@ class HttpClientExchange(EventEmitter):
         if self._request is not None:
             self._request.on_spliced_out(count)
 
-    # -- waiting for a stream ------------------------------------------------------------------
+    # -- waiting for a stream, and trying again ----------------------------------------------
 
-    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call `then` in so many seconds, unless the wait is over or the exchange times out."""
-        if self.expires_at != inf:
-            left = max(0.0, self.expires_at - self.loop.clock.monotonic())
-            if left < seconds:
-                seconds, then = left, self._on_timeout
-        if seconds != inf:
-            self._timer = self.loop.call_later(seconds, then)
+    def _own_attempts(self) -> Attempts:
+        if self._attempts is None:
+            self._attempts = Attempts(self)
+        return self._attempts
 
     def on_queued(self, pool: ConnectionPool) -> None:
         """Wait for a connection: all that are allowed are in use."""
-        self._pool = pool
-        timeout = self.client.pool_timeout
-        self._wait(inf if timeout is None else timeout, self._on_queue_timeout)
+        self._own_attempts().on_queued(pool)
 
     def on_connecting(self, pool: ConnectionPool) -> None:
         """Wait for a connection that is being made."""
-        self._stop_waiting()
-        self._pool = pool
-        self._wait(inf, self._on_timeout)
-
-    def _stop_waiting(self) -> None:
-        """End the wait: there is a stream, or the exchange ends."""
-        self._pool = None
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.delete()
-
-    def _on_queue_timeout(self) -> None:
-        self.fail(ConnectError("no connection became free in time"))
-
-    def _on_timeout(self) -> None:
-        self.fail(ExchangeTimeoutError())
-
-    # -- trying again --------------------------------------------------------------------------
+        self._own_attempts().on_connecting(pool)
 
     def connect_failed(self, error: HttpError) -> None:
         """Try again, or fail: no connection could be made."""
-        self._stop_waiting()
-        if error.__class__ is ConnectError and self._may_retry():
-            self._wait(self.client.retry_delay, self._try_again)
-        else:
-            self.fail(error)
+        self._own_attempts().connect_failed(error)
 
     def fail_without_response(self, error: HttpError, sent: bool, reused: bool) -> None:
         """Try again, or fail: the connection ended before any byte of a response.
@@ -559,22 +478,13 @@ class HttpClientExchange(EventEmitter):
         request = self._request
         assert request is not None
         self.stream = None
-        if not request.is_replayable or (sent and not request.is_idempotent):
-            self.fail(error)
-        elif reused and not self._restarted:
-            self._restarted = True
-            self._try_again()
-        elif self._may_retry():
-            self._wait(self.client.retry_delay, self._try_again)
+        if request.is_replayable and (request.is_idempotent or not sent):
+            self._own_attempts().retry(error, at_once=reused)
         else:
             self.fail(error)
 
-    def _may_retry(self) -> bool:
-        self._retries += 1
-        return self._retries <= self.client.retry_limit
-
-    def _try_again(self) -> None:
-        self._stop_waiting()
+    def try_again(self) -> None:
+        """Send the request once more, on a new connection."""
         request = self._request
         assert request is not None
         assert self._route is not None
@@ -591,15 +501,15 @@ class HttpClientExchange(EventEmitter):
         self.response_state = response_state
         if self.request_state is not DONE:
             self.request_state = FAILED
-        self.stream = None
+        self.stream = self._attempts = None
         request, self._request = self._request, None  # they hold each other
         if request is not None:
             self._was_unsent = not request.sent
 
     def _stop(self) -> None:
         """End it from this side: its pool and its stream are told."""
-        pool, stream = self._pool, self.stream
-        self._stop_waiting()
+        stream = self.stream
+        pool = self._attempts.stop_waiting() if self._attempts is not None else None
         self.end(READ_FAILED)
         if pool is not None:
             pool.cancel(self)
