@@ -35,7 +35,9 @@ FUZZ_LIMIT_S = 600.0
 
 #: Folders of what is above connections, so that one poller is enough: how they differ is proven in
 #: test/loop and test/tcp.
-ON_ONE_POLLER = frozenset(("http", "proxy", "tls"))
+ON_ONE_POLLER = frozenset(
+    ("conformance", "http", "interop", "proxy", "test_dns.py", "test_workers.py", "tls")
+)
 
 _FAILED = pytest.StashKey[bool]()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 
 class Rule(NamedTuple):
@@ -218,6 +218,15 @@ class ProxyCase:
 
 
 Case: TypeAlias = "ServerCase | ClientCase | ProxyCase"
+
+
+C = TypeVar("C", "ServerCase", "ClientCase", "ProxyCase")
+
+
+def over_sockets(cases: list[C]) -> list[C]:
+    """Return the cases that run over sockets: one of each rule, and those that must not be cut."""
+    found = {case.rule: case for case in reversed(cases)}
+    return [case for case in cases if found[case.rule] is case or not getattr(case, "cut", True)]
 
 
 def steps(what: bytes | Mark | Wait | tuple[Step, ...]) -> tuple[Step, ...]:

@@ -13,7 +13,7 @@ import client_request_cases
 import pytest
 from conformance_messages import cut_everywhere
 from conformance_world import Peer, World, memory, sockets
-from shapes import CLOSED, GONE, OPEN, TUNNEL, ClientCase, Mark, Step, Wait
+from shapes import CLOSED, GONE, OPEN, TUNNEL, ClientCase, Mark, Step, Wait, over_sockets
 from wire_support import read_responses
 
 from thor.http.client import HttpClient
@@ -233,20 +233,27 @@ def run(world: World, case: ClientCase, bytewise: bool = False) -> None:
     running.end()
 
 
-@pytest.mark.parametrize("case", params(CASES))
-def test_over_a_socket(case: ClientCase, make_loop: Callable[..., LoopBase], poller: str) -> None:
+@pytest.mark.parametrize("case", params(over_sockets(CASES)))
+def test_case_over_a_socket(
+    case: ClientCase, make_loop: Callable[..., LoopBase], poller: str
+) -> None:
     with sockets(make_loop, poller) as world:
         run(world, case)
 
 
 @pytest.mark.parametrize("case", params(CASES))
-def test_a_byte_at_a_time(case: ClientCase) -> None:
+def test_case_in_memory(case: ClientCase) -> None:
     with memory() as world:
-        run(world, case, bytewise=True)
+        run(world, case)
+    if case.is_parsing:
+        check_reader(case)
+    else:
+        with memory() as world:
+            run(world, case, bytewise=True)
 
 
-@pytest.mark.parametrize("case", params([case for case in CASES if case.is_parsing]))
-def test_the_reader_has_one_reading(case: ClientCase) -> None:
+def check_reader(case: ClientCase) -> None:
+    """Read the case's bytes whole, byte by byte, and cut in two at every point."""
     limits: dict[str, Any] = {"fold": "unfold"} | {
         k: v for k, v in case.settings.items() if k in LIMITS
     }

@@ -12,7 +12,7 @@ import proxy_response_cases
 import pytest
 from conformance_messages import rechunked
 from conformance_world import Peer, World, memory, sockets
-from shapes import CLOSED, OPEN, RESET, Mark, ProxyCase, Step, Turn, Wait
+from shapes import CLOSED, OPEN, RESET, Mark, ProxyCase, Step, Turn, Wait, over_sockets
 
 from thor.http.client.pool import pool_of
 from thor.http.server import HttpServer
@@ -147,13 +147,16 @@ def run(world: World, case: ProxyCase, bytewise: bool = False) -> None:
     running.end()
 
 
-@pytest.mark.parametrize("case", params(CASES))
-def test_over_a_socket(case: ProxyCase, make_loop: Callable[..., LoopBase], poller: str) -> None:
+@pytest.mark.parametrize("case", params(over_sockets(CASES)))
+def test_case_over_a_socket(
+    case: ProxyCase, make_loop: Callable[..., LoopBase], poller: str
+) -> None:
     with sockets(make_loop, poller) as world:
         run(world, case)
 
 
 @pytest.mark.parametrize("case", params([case for case in CASES if case.cut]))
-def test_a_byte_at_a_time(case: ProxyCase) -> None:
-    with memory() as world:
-        run(world, case, bytewise=True)
+def test_case_in_memory(case: ProxyCase) -> None:
+    for bytewise in (False, True):
+        with memory() as world:
+            run(world, case, bytewise)

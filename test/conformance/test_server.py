@@ -1,4 +1,4 @@
-"""The server's cases: over sockets, in memory a byte at a time, and on the reader alone."""
+"""The server's cases in memory, in one piece and in many; some over sockets as well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ import server_switch_cases
 import server_target_cases
 from conformance_messages import Response, cut_everywhere, responses
 from conformance_world import Peer, World, memory, sockets
-from shapes import CLOSED, GONE, OPEN, RESET, TUNNEL, Answer, Mark, Seen, ServerCase, Wait
+from shapes import (
+    CLOSED,
+    GONE,
+    OPEN,
+    RESET,
+    TUNNEL,
+    Answer,
+    Mark,
+    Seen,
+    ServerCase,
+    Wait,
+    over_sockets,
+)
 from tls_support import serving
 from wire_support import Message, read_requests
 
@@ -358,23 +370,30 @@ def run(world: World, case: ServerCase, bytewise: bool = False) -> None:
     running.end()
 
 
-@pytest.mark.parametrize("case", params(CASES))
-def test_over_a_socket(case: ServerCase, make_loop: Callable[..., LoopBase], poller: str) -> None:
+@pytest.mark.parametrize("case", params(over_sockets(CASES)))
+def test_case_over_a_socket(
+    case: ServerCase, make_loop: Callable[..., LoopBase], poller: str
+) -> None:
     with sockets(make_loop, poller) as world:
         run(world, case)
 
 
 @pytest.mark.parametrize("case", params([case for case in CASES if case.cut]))
-def test_a_byte_at_a_time(case: ServerCase) -> None:
+def test_case_in_memory(case: ServerCase) -> None:
     with memory() as world:
-        run(world, case, bytewise=True)
+        run(world, case)
+    if case.is_parsing:
+        check_reader(case)
+    else:
+        with memory() as world:
+            run(world, case, bytewise=True)
 
 
 # -- the reader alone -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", params([case for case in CASES if case.is_parsing]))
-def test_the_reader_has_one_reading(case: ServerCase) -> None:
+def check_reader(case: ServerCase) -> None:
+    """Read the case's bytes whole, byte by byte, and cut in two at every point."""
     settings = {name: value for name, value in case.settings.items() if name in WIRE_LIMITS}
     eof = case.sends[-1] is Mark.FIN
     data = b"".join(step for step in case.sends if isinstance(step, bytes))

@@ -88,6 +88,14 @@ def cuts(data: bytes, way: str) -> Iterator[list[bytes]]:
         yield [data]
 
 
+def deliveries(data: bytes, *, trailing: bool = True) -> Iterator[tuple[str, list[bytes]]]:
+    """Return each way in which `data` can arrive, with its pieces. trailing: also with a request
+    behind it."""
+    for way in WAYS if trailing else WAYS[:-1]:
+        for pieces in cuts(data, way):
+            yield way, pieces
+
+
 def _split_points(size: int) -> Iterable[int]:
     if size <= _MANY:
         return range(1, size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import WAYS, cuts, read_requests, read_responses
+from wire_support import deliveries, read_requests, read_responses
 
 from thor.http.error import (
     BareCRError,
@@ -155,10 +155,9 @@ BAD: dict[str, tuple[bytes, type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "body", "trailers"), GOOD.values(), ids=GOOD.keys())
-def test_chunked_body_is_decoded(data: bytes, body: bytes, trailers: Trailers, way: str) -> None:
-    for pieces in cuts(REQUEST + data, way):
+def test_chunked_body_is_decoded(data: bytes, body: bytes, trailers: Trailers) -> None:
+    for way, pieces in deliveries(REQUEST + data):
         outcome = read_requests(pieces, LIMITS)
         assert outcome.error is None, pieces
         message = outcome.messages[0]
@@ -166,22 +165,21 @@ def test_chunked_body_is_decoded(data: bytes, body: bytes, trailers: Trailers, w
         assert message.body == body
         assert message.trailers == trailers
         assert len(outcome.messages) == (2 if way == "trailing data" else 1)
-    for pieces in cuts(RESPONSE + data, way):
+    for _, pieces in deliveries(RESPONSE + data):
         message = read_responses(pieces, limits=LIMITS).only
         assert (message.body, message.trailers, message.complete) == (body, trailers, True)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "error"), BAD.values(), ids=BAD.keys())
-def test_chunked_body_is_refused(data: bytes, error: type[HttpError], way: str) -> None:
+def test_chunked_body_is_refused(data: bytes, error: type[HttpError]) -> None:
     seen = set()
-    for pieces in cuts(REQUEST + data, way):
+    for _, pieces in deliveries(REQUEST + data):
         outcome = read_requests(pieces, LIMITS)
         assert outcome.error is error, pieces
         assert not outcome.messages[0].complete
         seen.add(outcome.messages[0].body)
     assert len(seen) == 1, "what is delivered before the error depends on the pieces"
-    for pieces in cuts(RESPONSE + data, way):
+    for _, pieces in deliveries(RESPONSE + data):
         assert read_responses(pieces, limits=LIMITS).error is error
 
 
@@ -204,12 +202,11 @@ def test_chunk_is_refused_at_the_byte_that_shows_it(seen: bytes, error: type[Htt
     assert read_requests([REQUEST, seen[:-1]], LIMITS).error is None
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_body_over_the_setting_is_refused_at_the_size_that_goes_over(way: str) -> None:
+def test_body_over_the_setting_is_refused_at_the_size_that_goes_over() -> None:
     limits = Limits(max_body_bytes=5)
-    for pieces in cuts(REQUEST + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", way):
+    for _, pieces in deliveries(REQUEST + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"):
         assert read_requests(pieces, limits).messages[0].body == b"abcde"
-    for pieces in cuts(REQUEST + b"3\r\nabc\r\n3\r\nde", way):
+    for _, pieces in deliveries(REQUEST + b"3\r\nabc\r\n3\r\nde"):
         outcome = read_requests(pieces, limits)
         assert outcome.error is ContentTooLargeError
         assert outcome.messages[0].body == b"abc"

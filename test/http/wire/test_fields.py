@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import WAYS, cuts, read_requests, read_responses
+from wire_support import deliveries, read_requests, read_responses
 
 from thor.http.error import (
     BareCRError,
@@ -106,10 +106,9 @@ BAD: dict[str, tuple[bytes, type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("lines", "expected"), GOOD.values(), ids=GOOD.keys())
-def test_fields_are_read(lines: bytes, expected: list[tuple[bytes, bytes]], way: str) -> None:
-    for pieces in cuts(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n", way):
+def test_fields_are_read(lines: bytes, expected: list[tuple[bytes, bytes]]) -> None:
+    for way, pieces in deliveries(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n"):
         outcome = read_requests(pieces, LIMITS)
         assert outcome.error is None, pieces
         assert outcome.messages[0].head.headers == [(b"Host", b"a"), *expected]
@@ -122,18 +121,16 @@ def request_with(lines: bytes) -> bytes:
     return b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n"
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("lines", "error"), BAD.values(), ids=BAD.keys())
-def test_fields_of_a_request_are_refused(lines: bytes, error: type[HttpError], way: str) -> None:
-    for pieces in cuts(request_with(lines), way):
+def test_fields_of_a_request_are_refused(lines: bytes, error: type[HttpError]) -> None:
+    for _, pieces in deliveries(request_with(lines)):
         assert read_requests(pieces, LIMITS).error is error, pieces
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("lines", "error"), BAD.values(), ids=BAD.keys())
-def test_fields_of_a_response_are_refused(lines: bytes, error: type[HttpError], way: str) -> None:
+def test_fields_of_a_response_are_refused(lines: bytes, error: type[HttpError]) -> None:
     first = b"" if lines.startswith((b" ", b"\t")) else b"X: a\r\n"
-    for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + first + lines + b"\r\n", way):
+    for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n" + first + lines + b"\r\n"):
         assert read_responses(pieces, limits=LIMITS).error is error, pieces
 
 
@@ -183,26 +180,24 @@ NOT_UNFOLDED: dict[str, tuple[bytes, type[HttpError]]] = {
 UNFOLD = Limits(fold="unfold", max_field_bytes=60)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("lines", "expected"), UNFOLDED.values(), ids=UNFOLDED.keys())
 def test_fold_becomes_one_space_where_that_is_set(
-    lines: bytes, expected: list[tuple[bytes, bytes]], way: str
+    lines: bytes, expected: list[tuple[bytes, bytes]]
 ) -> None:
-    for pieces in cuts(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n", way):
+    for _, pieces in deliveries(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n"):
         outcome = read_requests(pieces, UNFOLD)
         assert outcome.error is None
         assert outcome.messages[0].head.headers == [(b"Host", b"a"), *expected]
-    for pieces in cuts(b"HTTP/1.1 204 No\r\nX: y\r\n" + lines + b"\r\n", way):
+    for _, pieces in deliveries(b"HTTP/1.1 204 No\r\nX: y\r\n" + lines + b"\r\n"):
         outcome = read_responses(pieces, limits=UNFOLD)
         assert outcome.error is None
         assert outcome.messages[0].head.headers == [(b"X", b"y"), *expected]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("lines", "error"), NOT_UNFOLDED.values(), ids=NOT_UNFOLDED.keys())
-def test_fold_is_refused_even_so(lines: bytes, error: type[HttpError], way: str) -> None:
+def test_fold_is_refused_even_so(lines: bytes, error: type[HttpError]) -> None:
     first = b"" if lines.startswith(b" ") else b"X: y\r\n"
-    for pieces in cuts(b"GET / HTTP/1.0\r\n" + first + lines + b"\r\n", way):
+    for _, pieces in deliveries(b"GET / HTTP/1.0\r\n" + first + lines + b"\r\n"):
         assert read_requests(pieces, UNFOLD).error is error
 
 

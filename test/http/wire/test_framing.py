@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import WAYS, cuts, read_requests, read_responses
+from wire_support import deliveries, read_requests, read_responses
 
 from thor.http.error import (
     ConnectContentError,
@@ -102,13 +102,10 @@ def post(fields: bytes, body: bytes = b"", *, method: bytes = b"POST") -> bytes:
     return method + b" / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n" + body
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("fields", "framing", "body"), REQUESTS.values(), ids=REQUESTS.keys())
 @pytest.mark.parametrize("method", [b"POST", b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"M"])
-def test_request_is_framed(
-    fields: bytes, framing: int, body: bytes, method: bytes, way: str
-) -> None:
-    for pieces in cuts(post(fields, body, method=method), way):
+def test_request_is_framed(fields: bytes, framing: int, body: bytes, method: bytes) -> None:
+    for way, pieces in deliveries(post(fields, body, method=method)):
         outcome = read_requests(pieces)
         assert outcome.error is None
         message = outcome.messages[0]
@@ -120,13 +117,12 @@ def test_request_is_framed(
             assert outcome.messages[1].head.target == b"/trailing"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("value", LENGTHS.values(), ids=LENGTHS.keys())
-def test_content_length_that_is_no_number_is_refused(value: bytes, way: str) -> None:
-    for pieces in cuts(post(b"Content-Length: %b\r\n" % value), way):
+def test_content_length_that_is_no_number_is_refused(value: bytes) -> None:
+    for _, pieces in deliveries(post(b"Content-Length: %b\r\n" % value)):
         assert read_requests(pieces).error is MalformedCLError
     response = b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % value
-    for pieces in cuts(response, way):
+    for _, pieces in deliveries(response):
         assert read_responses(pieces).error is MalformedCLError
 
 
@@ -136,7 +132,6 @@ def test_largest_length_is_accepted() -> None:
     assert not outcome.messages[0].complete
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -147,8 +142,8 @@ def test_largest_length_is_accepted() -> None:
     ],
     ids=["different", "same", "same number", "zero"],
 )
-def test_repeated_content_length_of_a_request_is_refused(fields: bytes, way: str) -> None:
-    for pieces in cuts(post(fields, b"abc"), way):
+def test_repeated_content_length_of_a_request_is_refused(fields: bytes) -> None:
+    for _, pieces in deliveries(post(fields, b"abc")):
         assert read_requests(pieces).error is DuplicateCLError
 
 
@@ -156,11 +151,10 @@ def test_list_of_the_same_length_in_a_request_is_refused() -> None:
     assert read_requests([post(b"Content-Length: 3, 3\r\n", b"abc")]).error is MalformedCLError
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
-def test_repeated_same_content_length_of_a_response_becomes_one(way: str) -> None:
+def test_repeated_same_content_length_of_a_response_becomes_one() -> None:
     repeated = b"Content-Length: 3\r\nX: y\r\ncontent-length: 3\r\nContent-Length: 3\r\n"
     for fields in (repeated, b"Content-Length: 3, 3,3\r\nX: y\r\n"):
-        for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc", way):
+        for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc", trailing=False):
             message = read_responses(pieces).only
             assert message.body == b"abc"
             assert message.head.headers == [(b"Content-Length", b"3"), (b"X", b"y")]
@@ -182,15 +176,14 @@ def test_lengths_of_a_response_that_differ_are_refused(fields: bytes) -> None:
     assert outcome.error in (DuplicateCLError, MalformedCLError)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("values", "error", "in_response"), CODINGS.values(), ids=CODINGS.keys())
 def test_transfer_coding_that_is_not_chunked_alone(
-    values: list[bytes], error: type[HttpError], in_response: type[HttpError] | None, way: str
+    values: list[bytes], error: type[HttpError], in_response: type[HttpError] | None
 ) -> None:
     fields = b"".join(b"Transfer-Encoding: %b\r\n" % value for value in values)
-    for pieces in cuts(post(fields, BODY), way):
+    for _, pieces in deliveries(post(fields, BODY)):
         assert read_requests(pieces).error is error
-    for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + BODY, way):
+    for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + BODY):
         outcome = read_responses(pieces, eof=True)
         assert outcome.error is in_response
         if in_response is None:
@@ -199,24 +192,22 @@ def test_transfer_coding_that_is_not_chunked_alone(
             assert outcome.only.body.startswith(BODY)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("coding", [b"chunked", b"gzip", b"identity", b""])
 @pytest.mark.parametrize("first", ["length", "coding"])
-def test_coding_and_length_together_are_refused(coding: bytes, first: str, way: str) -> None:
+def test_coding_and_length_together_are_refused(coding: bytes, first: str) -> None:
     lines = [b"Content-Length: 3\r\n", b"Transfer-Encoding: %b\r\n" % coding]
     fields = b"".join(lines if first == "length" else reversed(lines))
-    for pieces in cuts(post(fields, b"abc"), way):
+    for _, pieces in deliveries(post(fields, b"abc")):
         assert read_requests(pieces).error is TransferEncodingCLError
-    for pieces in cuts(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc", way):
+    for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\nabc"):
         assert read_responses(pieces).error is TransferEncodingCLError
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_coding_in_http_1_0_is_refused(way: str) -> None:
+def test_coding_in_http_1_0_is_refused() -> None:
     fields = b"Transfer-Encoding: chunked\r\n\r\n" + BODY
-    for pieces in cuts(b"POST / HTTP/1.0\r\n" + fields, way):
+    for _, pieces in deliveries(b"POST / HTTP/1.0\r\n" + fields):
         assert read_requests(pieces).error is TransferEncodingVersionError
-    for pieces in cuts(b"HTTP/1.0 200 OK\r\n" + fields, way):
+    for _, pieces in deliveries(b"HTTP/1.0 200 OK\r\n" + fields):
         assert read_responses(pieces).error is TransferEncodingVersionError
 
 
@@ -225,12 +216,11 @@ def test_control_character_beside_chunked_is_no_chunked() -> None:
         assert read_requests([post(b"Transfer-Encoding: %b\r\n" % value, BODY)]).error is not None
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "fields", [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"], ids=repr
 )
-def test_connect_with_content_is_refused(fields: bytes, way: str) -> None:
-    for pieces in cuts(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n", way):
+def test_connect_with_content_is_refused(fields: bytes) -> None:
+    for _, pieces in deliveries(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n"):
         assert read_requests(pieces).error is ConnectContentError
 
 
@@ -240,14 +230,13 @@ def test_connect_with_length_zero_is_a_tunnel_request() -> None:
     assert outcome.rest == b"xyz"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_declared_length_over_the_setting_is_refused_with_the_head(way: str) -> None:
+def test_declared_length_over_the_setting_is_refused_with_the_head() -> None:
     limits = Limits(max_body_bytes=3)
-    for pieces in cuts(post(b"Content-Length: 4\r\n", b"abcd"), way):
+    for _, pieces in deliveries(post(b"Content-Length: 4\r\n", b"abcd")):
         outcome = read_requests(pieces, limits)
         assert outcome.error is ContentTooLargeError
         assert not outcome.messages
-    for pieces in cuts(post(b"Content-Length: 3\r\n", b"abc"), way):
+    for _, pieces in deliveries(post(b"Content-Length: 3\r\n", b"abc")):
         assert read_requests(pieces, limits).messages[0].complete
 
 
@@ -261,7 +250,6 @@ NO_BODY_RESPONSES = {
 }
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
 @pytest.mark.parametrize(
     "fields",
     [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: x\r\n"],
@@ -271,9 +259,11 @@ NO_BODY_RESPONSES = {
     ("method", "status"), NO_BODY_RESPONSES.values(), ids=NO_BODY_RESPONSES.keys()
 )
 def test_response_without_body_whatever_its_fields_say(
-    method: bytes, status: bytes, fields: bytes, way: str
+    method: bytes, status: bytes, fields: bytes
 ) -> None:
-    for pieces in cuts(b"HTTP/1.1 " + status + b" x\r\n" + fields + b"\r\nrest", way):
+    for _, pieces in deliveries(
+        b"HTTP/1.1 " + status + b" x\r\n" + fields + b"\r\nrest", trailing=False
+    ):
         outcome = read_responses(pieces, [method])
         assert outcome.only.complete
         assert outcome.only.head.framing == NO_BODY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import WAYS, Message, cuts, read_requests, read_responses
+from wire_support import Message, deliveries, read_requests, read_responses
 
 from thor.http.error import (
     ExpectationError,
@@ -60,14 +60,13 @@ BAD_HOSTS: dict[str, tuple[list[bytes], type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", [b"/", b"http://b/", b"*"], ids=["origin", "absolute", "star"])
 @pytest.mark.parametrize(("lines", "error"), BAD_HOSTS.values(), ids=BAD_HOSTS.keys())
 def test_request_without_one_valid_host_is_refused(
-    lines: list[bytes], error: type[HttpError], target: bytes, way: str
+    lines: list[bytes], error: type[HttpError], target: bytes
 ) -> None:
     data = request(*lines, line=b"OPTIONS " + target) + b"\r\n\r\n"
-    for pieces in cuts(data, way):
+    for _, pieces in deliveries(data):
         assert read_requests(pieces).error is error
 
 
@@ -87,10 +86,9 @@ def test_http_1_0_with_a_bad_host_is_refused(lines: list[bytes]) -> None:
         head_of(*lines, version=b"1.0")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_absolute_target_replaces_host(way: str) -> None:
+def test_absolute_target_replaces_host() -> None:
     data = request(b"A: 1", b"hOST: b", b"C: 2", line=b"GET http://a:81/x") + b"\r\n\r\n"
-    for pieces in cuts(data, way):
+    for _, pieces in deliveries(data):
         head = read_requests(pieces).messages[0].head
         assert not isinstance(head, ResponseHead)
         assert head.target == b"http://a:81/x"

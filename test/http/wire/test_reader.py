@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from wire_support import (
     TRAILING_REQUEST,
-    WAYS,
     Message,
     cuts,
+    deliveries,
     parts_of,
     pull_body,
     read_requests,
@@ -145,19 +145,17 @@ def test_trailers_are_those_of_the_last_message() -> None:
     assert reader.trailers == []
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_pipelined_requests_are_kept_apart(way: str) -> None:
+def test_pipelined_requests_are_kept_apart() -> None:
     data = GET + POST + b"hello" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + b"\r\n" + GET
-    for pieces in cuts(data, way):
+    for way, pieces in deliveries(data):
         outcome = read_requests(pieces)
         assert outcome.error is None
         bodies = [message.body for message in outcome.messages]
         assert bodies == [b"", b"hello", b"abc", b""] + [b""] * (way == "trailing data")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_bad_request_behind_good_ones_leaves_them_alone(way: str) -> None:
-    for pieces in cuts(GET + POST + b"hello" + b"BAD\r\n\r\n", way):
+def test_bad_request_behind_good_ones_leaves_them_alone() -> None:
+    for _, pieces in deliveries(GET + POST + b"hello" + b"BAD\r\n\r\n"):
         outcome = read_requests(pieces)
         assert [message.body for message in outcome.messages] == [b"", b"hello"]
         assert outcome.error is RequestLineError
@@ -188,21 +186,19 @@ def test_many_pipelined_requests_are_read_from_one_buffer() -> None:
 # -- before the request line
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("count", [0, 1, 4])
-def test_empty_lines_before_a_request_are_skipped(count: int, way: str) -> None:
-    for pieces in cuts(b"\r\n" * count + GET + b"\r\n" * count + GET, way):
+def test_empty_lines_before_a_request_are_skipped(count: int) -> None:
+    for way, pieces in deliveries(b"\r\n" * count + GET + b"\r\n" * count + GET):
         outcome = read_requests(pieces)
         assert outcome.error is None
         assert len(outcome.messages) == 2 + (way == "trailing data")
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("lines", [b"\r\n" * 5, b"\r\n" * 100, b"\n", b"\r\r\n", b"\r\n\n", b"\rX"])
-def test_more_or_other_empty_lines_are_refused(lines: bytes, way: str) -> None:
-    for pieces in cuts(lines + GET, way):
+def test_more_or_other_empty_lines_are_refused(lines: bytes) -> None:
+    for _, pieces in deliveries(lines + GET):
         assert read_requests(pieces).error is not None
-    for pieces in cuts(GET + lines + GET, way):
+    for _, pieces in deliveries(GET + lines + GET):
         outcome = read_requests(pieces)
         assert outcome.error is not None
         assert len(outcome.messages) == 1
@@ -321,7 +317,6 @@ def test_end_between_requests_is_no_error(data: bytes) -> None:
             assert read_requests(pieces, eof=True).error is None
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
 @pytest.mark.parametrize(
     "data",
     [
@@ -340,8 +335,8 @@ def test_end_between_requests_is_no_error(data: bytes) -> None:
     ],
     ids=repr,
 )
-def test_end_inside_a_request_is_an_error(data: bytes, way: str) -> None:
-    for pieces in cuts(GET + data, way):
+def test_end_inside_a_request_is_an_error(data: bytes) -> None:
+    for _, pieces in deliveries(GET + data, trailing=False):
         outcome = read_requests(pieces, eof=True)
         assert outcome.error is IncompleteMessageError
         assert outcome.messages[0].complete
@@ -402,9 +397,8 @@ def response_reader(method: bytes = b"GET", limits: Limits | None = None) -> Res
     return reader
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
-def test_response_is_read(way: str) -> None:
-    for pieces in cuts(OK, way):
+def test_response_is_read() -> None:
+    for _, pieces in deliveries(OK, trailing=False):
         message = read_responses(pieces).only
         assert (message.body, message.complete) == (b"hello", True)
         assert message.head.framing == LENGTH
@@ -462,10 +456,9 @@ def test_nothing_expected_and_nothing_there_is_no_error() -> None:
     reader.eof()
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
-def test_informational_responses_come_first(way: str) -> None:
+def test_informational_responses_come_first() -> None:
     data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\n" + OK
-    for pieces in cuts(data, way):
+    for _, pieces in deliveries(data, trailing=False):
         outcome = read_responses(pieces)
         assert outcome.error is None
         codes = [message.head.status_code for message in outcome.messages]  # type: ignore[union-attr]
@@ -505,9 +498,8 @@ def test_switch_of_protocols_is_complete_and_leaves_the_rest() -> None:
     assert reader.take_rest() == b"raw"
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
-def test_switch_that_was_not_asked_for_is_refused(way: str) -> None:
-    for pieces in cuts(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\n\r\n", way):
+def test_switch_that_was_not_asked_for_is_refused() -> None:
+    for _, pieces in deliveries(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\n\r\n", trailing=False):
         assert read_responses(pieces, upgrade=False).error is UpgradeError
 
 
@@ -519,10 +511,9 @@ def test_tunnel_is_complete_and_leaves_the_rest() -> None:
     assert reader.take_rest() == b"raw"
 
 
-@pytest.mark.parametrize("way", ["whole", "byte by byte", "split"])
 @pytest.mark.parametrize("body", [b"", b"hello\r\n\r\nHTTP/1.1 200 OK\r\n"], ids=repr)
-def test_response_without_length_goes_on_until_the_end(body: bytes, way: str) -> None:
-    for pieces in cuts(b"HTTP/1.1 200 OK\r\n\r\n" + body, way):
+def test_response_without_length_goes_on_until_the_end(body: bytes) -> None:
+    for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n\r\n" + body, trailing=False):
         assert not read_responses(pieces).messages[-1].complete
         message = read_responses(pieces, eof=True).only
         assert (message.body, message.complete) == (body, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import WAYS, cuts, read_requests, read_responses
+from wire_support import deliveries, read_requests, read_responses
 
 from thor.http.error import (
     BareCRError,
@@ -113,12 +113,9 @@ BAD_LINES: dict[str, tuple[bytes, type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("line", "parts"), GOOD_LINES.values(), ids=GOOD_LINES.keys())
-def test_request_line_is_read(
-    line: bytes, parts: tuple[bytes, bytes, bytes, bool], way: str
-) -> None:
-    for pieces in cuts(line + b"\r\nHost: a\r\n\r\n", way):
+def test_request_line_is_read(line: bytes, parts: tuple[bytes, bytes, bytes, bool]) -> None:
+    for way, pieces in deliveries(line + b"\r\nHost: a\r\n\r\n"):
         outcome = read_requests(pieces, LIMITS)
         assert outcome.error is None
         head = outcome.messages[0].head
@@ -128,10 +125,9 @@ def test_request_line_is_read(
             assert outcome.messages[1].head.target == b"/trailing"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("line", "error"), BAD_LINES.values(), ids=BAD_LINES.keys())
-def test_request_line_is_refused(line: bytes, error: type[HttpError], way: str) -> None:
-    for pieces in cuts(line + b"\r\nHost: a\r\n\r\n", way):
+def test_request_line_is_refused(line: bytes, error: type[HttpError]) -> None:
+    for _, pieces in deliveries(line + b"\r\nHost: a\r\n\r\n"):
         assert read_requests(pieces, LIMITS).error is error, pieces
 
 
@@ -210,14 +206,11 @@ BAD_STATUS_LINES: dict[str, tuple[bytes, type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("line", "parts"), GOOD_STATUS_LINES.values(), ids=GOOD_STATUS_LINES.keys()
 )
-def test_status_line_is_read(
-    line: bytes, parts: tuple[bytes, bool, bytes, int, bytes], way: str
-) -> None:
-    for pieces in cuts(line + b"\r\nContent-Length: 2\r\n\r\nhi", way):
+def test_status_line_is_read(line: bytes, parts: tuple[bytes, bool, bytes, int, bytes]) -> None:
+    for _, pieces in deliveries(line + b"\r\nContent-Length: 2\r\n\r\nhi"):
         outcome = read_responses(pieces)
         assert outcome.error is None
         head = outcome.messages[0].head
@@ -225,10 +218,9 @@ def test_status_line_is_read(
         assert outcome.messages[0].body == b"hi"
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("line", "error"), BAD_STATUS_LINES.values(), ids=BAD_STATUS_LINES.keys())
-def test_status_line_is_refused(line: bytes, error: type[HttpError], way: str) -> None:
-    for pieces in cuts(line + b"\r\nContent-Length: 2\r\n\r\nhi", way):
+def test_status_line_is_refused(line: bytes, error: type[HttpError]) -> None:
+    for _, pieces in deliveries(line + b"\r\nContent-Length: 2\r\n\r\nhi"):
         assert read_responses(pieces).error is error, pieces
 
 
