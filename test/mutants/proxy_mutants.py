@@ -237,7 +237,7 @@ MUTANTS = (
     Mutant(
         "files-encoded-slash",
         "thor/files/responses.py",
-        '    if not name or name in (b".", b"..") or _NOT_IN_A_NAME.search(name):\n',
+        '    if not name or name in (b".", b"..") or _FORBIDDEN_IN_NAME_RE.search(name):\n',
         '    if not name or name in (b".", b".."):\n',
         FILES,
         "%2f in a name is a separator on the disk",
