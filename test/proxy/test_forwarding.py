@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def forward(
     return found
 
 
-def end_to_end(fields: Fields, **kwargs: bool) -> Fields:
+def end_to_end(fields: Fields, **kwargs: Any) -> Fields:
     """What is left of a request's fields, without what the proxy adds."""
     return [field for field in forward(fields, **kwargs).fields if field[0] not in OWN]
 

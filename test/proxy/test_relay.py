@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from proxy_support import ADDED, DATE, ProxyHarness, get, got, ok, own, passed
 
@@ -624,6 +626,7 @@ def test_request_on_a_unix_socket_is_answered() -> None:
     harness = ProxyHarness().advance(0)
     near = harness.network.pairs[0].server
     near.address = "/run/site"
-    near.owner.address = near.address
+    owner: Any = near.owner
+    owner.address = near.address
     harness.send("browser", get())
     harness.expect(("a", "data", got().replace(b"For: 127.0.0.1", b"For: unknown")))

@@ -475,7 +475,8 @@ def test_an_exchange_over_a_stopped_loop_can_be_written_to(stage: ClientHarness)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_begins_with_an_empty_pool(default_loop: Any) -> None:
-    pool_of(default_loop).origin_pools["x"] = None  # type: ignore[assignment]
+    pools: Any = pool_of(default_loop).origin_pools
+    pools["x"] = None
     child = os.fork()
     if not child:
         os._exit(0 if not pool_of(default_loop).origin_pools else 1)

@@ -100,7 +100,7 @@ def test_informational_responses_come_in_order(stage: ClientHarness) -> None:
     early = ok("Link: </a>", start="HTTP/1.1 103 Early Hints")
     stage.peer.send(ok(start="HTTP/1.1 100 Continue") + early + early + HELLO)
     hint = ("response_nonfinal", b"103", b"Early Hints", [(b"Link", b"</a>")])
-    nothing = ("response_nonfinal", b"100", b"Continue", [])
+    nothing: tuple[Any, ...] = ("response_nonfinal", b"100", b"Continue", [])
     assert watched.events == [nothing, hint, hint, *HELLO_EVENTS]
     assert stage.idle == 1
 

@@ -136,10 +136,11 @@ def test_answering_in_parts_over_time() -> None:
 def test_a_whole_response_leaves_in_one_segment() -> None:
     stage = ServerHarness(answering)
     client = stage.client()
-    before = stage.server_side(client).socket.calls["send"]
+    sock: Any = stage.server_side(client).socket
+    before = sock.calls["send"]
     client.send(request())
     assert client.take() == HELLO
-    assert stage.server_side(client).socket.calls["send"] == before + 1
+    assert sock.calls["send"] == before + 1
 
 
 # -- pipelining ---------------------------------------------------------------------------------
@@ -165,7 +166,8 @@ def test_what_is_pipelined_beyond_a_bound_waits_in_the_client() -> None:
     conn = stage.server_side(client)
     assert conn.bytes_read <= 2 * 64 * 1024 + 64 * 1024
     assert conn.read_paused
-    reader = stage.exchange.http_conn.requests.reader
+    connection: Any = stage.exchange.http_conn
+    reader = connection.requests.reader
     while len(stage.exchanges) < 10_000 or stage.exchange.response_state is not ServerWriting.DONE:
         answer(stage.exchange)
         stage.settle()
@@ -218,7 +220,8 @@ def test_pausing_bounds_the_memory_and_stops_the_client() -> None:
     client = stage.client().send(request("/", f"Content-Length: {size}", method="PUT"))
     client.send(b"x" * size)
     assert stage.server_side(client).read_paused
-    assert stage.exchange.http_conn.requests.reader.buffered <= 3 * 64 * 1024
+    connection: Any = stage.exchange.http_conn
+    assert connection.requests.reader.buffered <= 3 * 64 * 1024
     assert stage.names() == ["request_start"]
     stage.exchange.pause(False)
     stage.settle()
@@ -291,7 +294,9 @@ def test_exchanges_leave_no_reference_cycles(how: str) -> None:
         gc.enable()
 
 
-def exchange_on(exchange: HttpServerExchange, event: str) -> Any:
+def exchange_on(
+    exchange: HttpServerExchange, event: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(listener: Any) -> Any:
         exchange.on(event, listener)
         return None  # the name in the handler's frame would be a cycle of the test's own

@@ -23,7 +23,7 @@ from tcp_support import PEER_LIMIT_S, read_all
 from thor.http.server import HttpServer
 from thor.loop import LoopBase
 from thor.testing.memory import poller_of
-from thor_support import run_loop
+from thor_support import host_and_port, run_loop
 
 PART = b"GET / HTTP/1.1\r\nHost: ori"
 STOPPED = [("start",), ("stop",)]
@@ -69,7 +69,8 @@ def test_one_that_stays_idle_is_closed_without_a_word(first: bytes) -> None:
 
 
 def test_the_time_can_be_set_and_an_idle_timeout_that_is_shorter_holds() -> None:
-    for settings in ({"drain_idle_timeout": 2}, {"idle_timeout": 2}):
+    for setting in ("drain_idle_timeout", "idle_timeout"):
+        settings: dict[str, Any] = {setting: 2}
         stage = ServerHarness(**settings)
         client = stage.client().send(request())
         answer(stage.exchange)
@@ -288,7 +289,7 @@ def test_a_request_that_was_sent_before_is_answered(loop: LoopBase, accepted: bo
     stopped: list[bool] = []
     server.on("stop", lambda: stopped.append(True))
     loop.run_once()
-    with socket.create_connection(server.address, PEER_LIMIT_S) as client:
+    with socket.create_connection(host_and_port(server), PEER_LIMIT_S) as client:
         if accepted:
             run_loop(loop, lambda: server.connections)
         client.sendall(request())
@@ -307,7 +308,7 @@ def test_no_time_for_idle_clients_ends_those_that_have_not_introduced_themselves
     server = HttpServer("127.0.0.1", 0, loop, proxy_protocol=("127.0.0.0/8",))
     stopped: list[bool] = []
     server.on("stop", lambda: stopped.append(True))
-    with socket.create_connection(server.address, PEER_LIMIT_S) as client:
+    with socket.create_connection(host_and_port(server), PEER_LIMIT_S) as client:
         run_loop(loop, lambda: server.connection_count)
         server.graceful_shutdown(idle_timeout=0)
         assert server.connection_count == 0

@@ -90,7 +90,7 @@ def flood(
             break
     assert client.is_ended
     assert not client.is_reset
-    stage.advance(stage.server.linger_timeout)
+    stage.advance(stage.server.linger_timeout or 0)
     assert stage.server.connections == []
     return stage.server_side(client).bytes_read
 
@@ -244,7 +244,7 @@ def test_thousands_of_heads_that_dribble_end_in_time() -> None:
             conn.write(request()[index : index + 1])
         stage.advance(4.9)
     assert len(stage.server.connections) == THOUSANDS
-    stage.advance(0.7 + stage.server.linger_timeout)
+    stage.advance(0.7 + (stage.server.linger_timeout or 0))
     assert stage.server.connections == []
     assert stage.refused == ["RequestTimeoutError"] * THOUSANDS
 

@@ -55,7 +55,8 @@ LIMITS: dict[str, tuple[int, bytes, int]] = {
 def test_each_limit_can_be_set(name: str) -> None:
     limit, data, status = LIMITS[name]
     assert ServerHarness(answering_done).client().send(data).take()[:12] in (b"", HELLO[:12])
-    response = ServerHarness(**{name: limit}).client().send(data).take()
+    setting: dict[str, Any] = {name: limit}
+    response = ServerHarness(**setting).client().send(data).take()
     assert int(response[9:12]) == status
 
 
@@ -105,7 +106,8 @@ def test_coroutine_function_trusts_nobody(expected_logs: Any) -> None:
 
 def await_room(stage: ServerHarness) -> None:
     """Have the server stop accepting, as where descriptors would run out."""
-    type(stage.server.tcp_server).awaits_room = True
+    server_class: Any = type(stage.server.tcp_server)
+    server_class.awaits_room = True
     stage.server.tcp_server.emit("accept_paused", 24)
 
 

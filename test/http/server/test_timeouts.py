@@ -500,7 +500,7 @@ def test_without_a_limit_a_half_closed_client_waits_for_ever() -> None:
 def test_a_connection_that_is_gone_has_no_dead_line(how: str) -> None:
     stage = ServerHarness()
     client = stage.client().send(request("/", "Connection: upgrade", "Upgrade: x"))
-    connection = stage.exchange.http_conn
+    connection: Any = stage.exchange.http_conn
     timeouts = connection.timeouts
     if how == "upgrade":
         stage.exchange.upgrade("x")
