@@ -145,16 +145,6 @@ def test_the_time_counts_from_when_the_client_can_know_that_it_is_its_turn() -> 
     assert client.send(request()).take() == HELLO_CLOSE
 
 
-def test_a_head_that_has_begun_has_the_time_of_a_head() -> None:
-    stage = ServerHarness(answering_done)
-    before, after = stage.client().send(PART), stage.client()
-    draining(stage)
-    after.send(PART)
-    stage.advance(20)
-    for client in (before, after):
-        assert client.send(b"gin\r\n\r\n").take() == HELLO_CLOSE
-
-
 def test_a_head_that_has_begun_does_not_begin_anew() -> None:
     stage = ServerHarness(answering_done)
     client = stage.client().send(PART)
@@ -187,34 +177,6 @@ def test_the_rest_of_a_request_that_comes_when_the_time_is_over_is_more_time() -
     assert client.is_ended
     client.send(chunks(b"def"))
     assert not client.is_reset  # a reset could destroy the answer
-
-
-def test_a_client_of_http_1_0_that_persists_may_go_on() -> None:
-    stage = ServerHarness(answering_done)
-    persisting = request("/", "Connection: keep-alive", version="1.0")
-    client = stage.client().send(persisting)
-    assert b"keep-alive" in client.take()
-    draining(stage).advance(4)
-    assert b"keep-alive" not in client.send(persisting).take()
-    assert client.is_ended
-    fresh = ServerHarness(answering_done)
-    client = fresh.client()
-    draining(fresh)
-    assert client.send(request(version="1.0")).take().endswith(b"\r\n\r\nhello")
-    assert client.is_ended
-
-
-def test_requests_that_are_pipelined_behind_an_answer_that_has_begun_are_answered() -> None:
-    stage = ServerHarness()
-    client = stage.client().send(request("/1"))
-    stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
-    draining(stage)
-    client.send(request("/2"))
-    stage.exchange.response_done([])
-    stage.settle()
-    answer(stage.exchange)
-    assert client.take().endswith(b"\r\n\r\n" + HELLO_CLOSE)
-    assert client.is_ended
 
 
 # -- its end ------------------------------------------------------------------------------------
