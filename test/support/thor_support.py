@@ -224,7 +224,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int, tries: int, output:
     raise AssertionError(f"{process.args!r} {exc}, port {port}:\n{said}")
 
 
-def end_session(process: subprocess.Popen[bytes]) -> None:
+def end_session(process: subprocess.Popen[Any]) -> None:
     """End a process that leads a session, and all that it started; returns when it is reaped."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
