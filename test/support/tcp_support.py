@@ -17,7 +17,7 @@ import pytest
 
 from thor.loop import LoopBase
 from thor.tcp import TcpClient, TcpConnection, TcpServer
-from thor.testing import Recorder
+from thor.testing import MemorySocket, Recorder
 from thor.types import Address
 from thor_support import run_loop
 
@@ -59,6 +59,13 @@ def port_of(server: Listens) -> int:
     """Return the port that a server listens on."""
     assert isinstance(server.address, tuple)
     return int(server.address[1])
+
+
+def memory_socket(conn: TcpConnection) -> MemorySocket:
+    """Return the socket of a connection in memory."""
+    sock: object = conn.socket
+    assert isinstance(sock, MemorySocket)
+    return sock
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
