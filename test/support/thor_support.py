@@ -230,7 +230,7 @@ def host_and_port(server: Any) -> tuple[str, int]:
     return host, port
 
 
-def end_session(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def end_session(process: subprocess.Popen[Any]) -> None:
     """End a process that leads a session, and all that it started; returns when it is reaped."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
