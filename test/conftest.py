@@ -33,10 +33,17 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thor"))
 TEST_LIMIT_S = 60.0
 FUZZ_LIMIT_S = 600.0
 
-#: Folders of what is above connections, so that one poller is enough: how they differ is proven in
-#: test/loop and test/tcp.
-ON_ONE_POLLER = frozenset(
-    ("conformance", "http", "interop", "proxy", "test_dns.py", "test_workers.py", "tls")
+#: Folders and files whose tests run on each poller: the pollers' own, and those where the kernel
+#: tells of an end, a failure or a readiness in ways that differ by poller. One is enough elsewhere.
+ON_EVERY_POLLER = frozenset(
+    {
+        "loop",
+        "tcp/test_client.py",
+        "tcp/test_connection.py",
+        "tcp/test_connection_ending.py",
+        "tcp/test_splice.py",
+        "udp/test_icmp.py",
+    }
 )
 
 _FAILED = pytest.StashKey[bool]()
@@ -144,14 +151,12 @@ def default_loop(_leak_guard: None) -> Iterator[LoopBase]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on each poller, or on one where its folder is one of `ON_ONE_POLLER`."""
-    has_own = hasattr(metafunc.module, "poller")
-    if "poller" in metafunc.fixturenames and not has_own:
-        folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    """Run a test on each poller, if it is of `ON_EVERY_POLLER`; else on the default one."""
+    if "poller" in metafunc.fixturenames and not hasattr(metafunc.module, "poller"):
+        path = metafunc.definition.path.relative_to(Path(__file__).parent)
+        every = not ON_EVERY_POLLER.isdisjoint({path.parts[0], path.as_posix()})
         names = thor_support.pollers()
-        metafunc.parametrize(
-            "poller", names[: 1 if folder in ON_ONE_POLLER else None], indirect=True
-        )
+        metafunc.parametrize("poller", names if every else names[:1], indirect=True)
 
 
 @pytest.fixture

@@ -72,18 +72,19 @@ def test_every_block_of_the_page_runs(page: Path) -> None:
     assert process.returncode == 0, printed
 
 
+#: What hidden blocks need to send requests and to look at the answers.
+FOR_CHECKS = {"os", "pathlib", "signal", "socket", "ssl", "thor_documentation"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_names_its_language_and_python_always_runs(page: Path) -> None:
+def test_blocks_of_a_page_are_complete_and_in_the_open(page: Path) -> None:
     blocks = blocks_of(page)
+    # Every block names its language, and Python always runs.
     assert {block.language for block in blocks} <= {"python", "console", "text", "toml", "http"}
     assert [block for block in blocks if block.language == "python" and not block.runs] == []
     plain = [line for line in page.read_text().splitlines() if re.search(r"(?<!:)::$", line)]
     assert [line for line in plain if not line.lstrip().startswith("..")] == []
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_file_of_a_page_is_run_or_imported(page: Path) -> None:
-    blocks = blocks_of(page)
+    # Every file is run or imported.
     named = {
         block.file for block in blocks if thor_documentation.is_pasted(block) and block.is_named
     }
@@ -92,15 +93,8 @@ def test_every_file_of_a_page_is_run_or_imported(page: Path) -> None:
     imported = set(re.findall(r"\b(?:import|from) (\w+)", commands + sources))
     used = {f"{name}.py" for name in imported} | set(re.findall(r"python (\w+\.py)", commands))
     assert named - used == set()
-
-
-#: What hidden blocks need to send requests and to look at the answers.
-FOR_CHECKS = {"os", "pathlib", "signal", "socket", "ssl", "thor_documentation"}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_hidden_blocks_of_a_page_make_nothing_that_its_programs_need(page: Path) -> None:
-    hidden = "".join(block.text for block in blocks_of(page) if block.hidden)
+    # Hidden blocks make nothing that the programs need.
+    hidden = "".join(block.text for block in blocks if block.hidden)
     assert set(re.findall(r"^(?:import|from) (\w+)", hidden, flags=re.M)) <= FOR_CHECKS
     assert re.findall(r"create_server|listen|mkdir|write_|\"[wa]b?\"", hidden) == []
 
@@ -116,12 +110,13 @@ def test_links_of_the_readme_lead_to_files() -> None:
     assert [target for target in local if not (ROOT / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
-def test_links_between_pages_lead_to_pages(page: Path) -> None:
-    text = page.read_text()
-    targets = re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)>?`", text)
-    targets += [entry for tree in _toctrees(text) for entry in tree]
-    missing = [t for t in targets if not _page_at(page, t).is_file()]
+def test_links_between_pages_lead_to_pages() -> None:
+    missing = []
+    for page in PAGES[1:]:
+        text = page.read_text()
+        targets = re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)>?`", text)
+        targets += [entry for tree in _toctrees(text) for entry in tree]
+        missing += [(name_of(page), t) for t in targets if not _page_at(page, t).is_file()]
     assert missing == []
 
 
@@ -151,11 +146,11 @@ def test_every_page_is_in_a_table_of_contents() -> None:
 # -- the pages of the modules --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MODULE_PAGES)
-def test_a_page_of_a_module_has_the_headings_of_all(name: str) -> None:
-    lines = (DOC / f"{name}.rst").read_text().splitlines()
-    found = [a for a, b in pairwise(lines) if a and re.fullmatch(r"-+", b)]
-    assert found == HEADINGS
+def test_pages_of_modules_have_the_same_headings() -> None:
+    for name in MODULE_PAGES:
+        lines = (DOC / f"{name}.rst").read_text().splitlines()
+        found = [a for a, b in pairwise(lines) if a and re.fullmatch(r"-+", b)]
+        assert found == HEADINGS, name
 
 
 # -- what the pages say about the code ------------------------------------------------------------
@@ -200,31 +195,37 @@ def test_every_setting_is_listed_with_its_default(page: str, owner: type) -> Non
     assert {name: value.replace('"', "'") for name, value in listed.items()} == shown
 
 
-def documented_callables() -> Iterator[Any]:
-    """The functions and methods that the pages of modules describe, with their signatures."""
-    directive = re.compile(r" *\.\. py:(\w+):: ([\w.]+)(\(.*\))?$")
-    for page in MODULE_PAGES:
-        module = ""
-        for line in (DOC / f"{page}.rst").read_text().splitlines():
-            found = directive.match(line)
-            kind, name, signature = found.groups() if found else ("", "", "")
-            if kind in ("module", "currentmodule"):
-                module = name
-            elif signature and "..." not in signature and name not in SPELLED_OUT:
-                yield pytest.param(module, name, signature, id=f"{module}.{name}")
+def documented(page: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield what a page of a module describes: (kind, module, class or "", name, signature)."""
+    module = owner = ""
+    for line in (DOC / f"{page}.rst").read_text().splitlines():
+        found = re.match(r"( *)\.\. py:(\w+):: ([\w.]+)(\(.*\))?$", line)
+        if not found:
+            continue
+        indent, kind, name, signature = found.groups()
+        if kind in ("module", "currentmodule"):
+            module = name
+        elif kind in ("class", "exception"):
+            owner = name
+        assert indent or kind != "attribute", f"{page}: {name} stands in no class"
+        yield kind, module, owner, name, signature or ""
 
 
-@pytest.mark.parametrize(("module", "name", "signature"), [*documented_callables()])
-def test_a_documented_signature_is_that_of_the_code(module: str, name: str, signature: str) -> None:
-    value: Any = importlib.import_module(module)
-    for part in name.split("."):
-        value = getattr(value, part)
-    stated = ast.parse(f"def f{signature}: pass").body[0]
-    assert isinstance(stated, ast.FunctionDef)
-    parameters = list(inspect.signature(value).parameters.values())
-    if "." in name and inspect.isfunction(value):
-        parameters = parameters[1:]
-    assert [STARS.get(p.kind, "") + p.name for p in parameters] == _names(stated.args)
+@pytest.mark.parametrize("page", MODULE_PAGES)
+def test_documented_signatures_are_those_of_the_code(page: str) -> None:
+    for _, module, _, name, signature in documented(page):
+        if not signature or "..." in signature or name in SPELLED_OUT:
+            continue
+        value: Any = importlib.import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+        stated = ast.parse(f"def f{signature}: pass").body[0]
+        assert isinstance(stated, ast.FunctionDef)
+        parameters = list(inspect.signature(value).parameters.values())
+        if "." in name and inspect.isfunction(value):
+            parameters = parameters[1:]
+        names = [STARS.get(p.kind, "") + p.name for p in parameters]
+        assert names == _names(stated.args), f"{module}.{name}"
 
 
 #: What stands before a parameter that takes several arguments.
@@ -237,30 +238,18 @@ def _names(args: ast.arguments) -> list[str]:
     return [arg.arg for arg in args.args] + rest + [arg.arg for arg in args.kwonlyargs] + more
 
 
-def documented_attributes() -> Iterator[Any]:
-    """The attributes that the pages of modules describe."""
-    for page in MODULE_PAGES:
-        module = owner = ""
-        for line in (DOC / f"{page}.rst").read_text().splitlines():
-            found = re.match(r"( *)\.\. py:(\w+):: ([\w.]+)", line)
-            indent, kind, name = found.groups() if found else ("", "", "")
-            if kind in ("module", "currentmodule"):
-                module = name
-            elif kind in ("class", "exception"):
-                owner = name
-            elif kind == "attribute":
-                assert indent, f"{page}: {name} stands in no class"
-                yield pytest.param(module, owner, name, id=f"{module}.{owner}.{name}")
-
-
-@pytest.mark.parametrize(("module", "owner", "name"), [*documented_attributes()])
-def test_a_documented_attribute_is_there(module: str, owner: str, name: str) -> None:
-    cls = getattr(importlib.import_module(module), owner)
-    sources = [inspect.getsource(base) for base in cls.__mro__ if base.__module__[:4] == "thor"]
-    # As a class variable or a property, or as what an instance is given: by itself, or as one of
-    # several that the class declares.
-    given = rf"self\.{name}\b(.* = |: )|^    {name}: .*^ +self\.(\w+, self\.)*{name}, "
-    assert hasattr(cls, name) or any(re.search(given, s, re.M | re.S) for s in sources)
+@pytest.mark.parametrize("page", MODULE_PAGES)
+def test_documented_attributes_are_there(page: str) -> None:
+    for kind, module, owner, name, _ in documented(page):
+        if kind != "attribute":
+            continue
+        cls = getattr(importlib.import_module(module), owner)
+        sources = [inspect.getsource(base) for base in cls.__mro__ if base.__module__[:4] == "thor"]
+        # As a class variable or a property, or as what an instance is given: by itself, or as one
+        # of several that the class declares.
+        given = rf"self\.{name}\b(.* = |: )|^    {name}: .*^ +self\.(\w+, self\.)*{name}, "
+        found = hasattr(cls, name) or any(re.search(given, s, re.M | re.S) for s in sources)
+        assert found, f"{module}.{owner}.{name}"
 
 
 def test_every_option_of_the_command_is_described() -> None:

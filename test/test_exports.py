@@ -17,13 +17,14 @@ import thor
 EXPORTS = {
     "thor": """
         EventEmitter HttpClient HttpServer TcpClient TcpConnection TcpServer TlsClient TlsServer
-        UdpEndpoint __version__ dns events files http loop native on proxy run schedule stop tcp
-        testing time tls types udp workers
+        UdpEndpoint __version__ dns events files http join loop native on proxy relay run schedule
+        stop tcp testing time tls types udp workers
     """,
     "thor.files": "StaticFiles",
     "thor.http": """
-        HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange client
-        common error get_header header_dict header_names headers server uri wire
+        Fetch HttpClient HttpClientExchange HttpServer HttpServerConnection HttpServerExchange
+        Response client common error get_header header_dict header_names headers relay server uri
+        wire
     """,
     "thor.loop": """
         EventLoop EventSource LoopBase ScheduledEvent backends make run schedule stop time
@@ -31,7 +32,7 @@ EXPORTS = {
     "thor.proxy": "Endpoint Flow ReverseProxy Upstream",
     "thor.tcp": """
         AddressRefused ListenSocket ListeningSlots ProxyHeader ProxyHeaderError ProxySsl TcpClient
-        TcpConnection TcpServer WorkerSockets listen_fds proxy_tlvs
+        TcpConnection TcpServer Tunnel WorkerSockets join listen_fds proxy_tlvs
     """,
     "thor.testing": """
         BUFFER_BYTES FIRST_FD ManualClock MemoryNetwork MemoryPoller MemorySocket Pair Peer

@@ -25,10 +25,8 @@ REQUESTS = [*FRAMINGS, *LENGTHS, *CHUNKS, *HEADS]
 #: With all of the messages.
 EVERYTHING = [
     ("thor-proxy", "sloppy-codings"),
-    ("thor-proxy-pure", "sloppy-codings"),
     ("haproxy", "thor-proxy", "node"),
     ("haproxy-lenient", "thor-proxy", "node-lenient"),
-    ("haproxy-lenient", "thor-server"),
     ("nginx", "thor-proxy", "node"),
     ("nginx", "thor-proxy", "sloppy-codings"),
     ("nginx", "thor-server"),
@@ -47,7 +45,6 @@ BEHIND_THOR = [
 #: With responses.
 BACKWARDS = [
     ("thor-proxy", "sloppy-lengths"),
-    ("thor-proxy", "thor-proxy", "sloppy-lengths"),
     ("haproxy", "thor-proxy", "sloppy-lengths"),
     ("nginx", "thor-proxy", "sloppy-lengths"),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loop_support import ready_source
+from tcp_support import memory_socket
 
 from thor.loop import EventSource, LoopBase, make
 from thor.loop.deferred import MAX_ROUNDS
@@ -170,8 +171,8 @@ def test_each_connection_sends_once_a_turn_whatever_was_written(mem: LoopBase) -
     for word in (b"start", b"body", b"done"):
         mem.schedule(0, client.write, word)
     mem.run_once()
-    assert client.socket.calls["send"] == 1  # type: ignore[attr-defined]
-    assert server.socket.received == b"startbodydone"  # type: ignore[attr-defined]
+    assert memory_socket(client).calls["send"] == 1
+    assert memory_socket(server).received == b"startbodydone"
 
 
 def test_sockets_are_closed_at_the_end_of_the_turn_and_outside_of_one_at_once(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from loop_support import ready_source
+from tcp_support import memory_socket
 
 import thor_support
 from thor.loop import EventSource, LoopBase, make
@@ -122,7 +123,7 @@ def test_what_was_written_in_the_turn_of_a_stop_is_sent(mem: LoopBase) -> None:
     client, server = connection_pair(mem)
     mem.schedule(0, client.write, b"last words")
     mem.schedule(0, mem.stop)
-    received = server.socket.received  # type: ignore[attr-defined]
+    received = memory_socket(server).received
     mem.run()
     assert received == b"last words"
 

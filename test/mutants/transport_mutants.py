@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from mutations import Mutant
 
-CONNECTION = ("test/tcp/test_connection.py", "test/tcp/test_connection_ending.py")
+CONNECTION = (
+    "test/tcp/test_connection.py",
+    "test/tcp/test_connection_ending.py",
+    "test/tls/test_streams.py",
+)
 WRITING = ("test/tcp/test_writing.py", *CONNECTION)
 TCP_CLIENT = ("test/tcp/test_client.py", "test/tcp/test_client_race.py")
 INCOMING = ("test/tcp/test_proxy_header_reader.py", "test/tcp/test_proxy_protocol.py")
@@ -13,6 +17,7 @@ TLS_CONNECTION = (
     "test/tls/test_connection.py",
     "test/tls/test_connection_ending.py",
     "test/tls/test_connection_faults.py",
+    "test/tls/test_streams.py",
 )
 TLS_SERVER = ("test/tls/test_server.py", "test/tls/test_handshake.py")
 UDP = ("test/udp",)

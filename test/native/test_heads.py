@@ -254,10 +254,10 @@ def test_offset_at_the_very_end_finds_nothing(end: int) -> None:
     "name",
     ["parse_request", "parse_response", "render_fields", "render_response", "decode_chunks"],
 )
-@pytest.mark.parametrize("count", [0, 1, 8])
-def test_wrong_number_of_arguments_raises(name: str, count: int) -> None:
-    with pytest.raises(TypeError, match=name):
-        getattr(native, name)(*[b""] * count)
+def test_wrong_number_of_arguments_raises(name: str) -> None:
+    for count in (0, 1, 8):
+        with pytest.raises(TypeError, match=name):
+            getattr(native, name)(*[b""] * count)
 
 
 # -- responses
@@ -298,13 +298,14 @@ OTHER_RESPONSES = {
 }
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
 @pytest.mark.parametrize("data", **ids_of(PLAIN_RESPONSES))
-def test_plain_response_is_what_the_twin_makes_of_it(data: bytes, method: bytes) -> None:
-    expected = twin_response(data, method=method)
-    assert expected is not None
-    assert repr(native_response(data, method=method)) == repr(expected)
-    assert repr(native_response(b"xyz" + data + b"more\r\n", 3, method=method)) == repr(expected)
+def test_plain_response_is_what_the_twin_makes_of_it(data: bytes) -> None:
+    for method in (b"GET", b"HEAD", b"POST"):
+        expected = twin_response(data, method=method)
+        assert expected is not None
+        assert repr(native_response(data, method=method)) == repr(expected)
+        moved = native_response(b"xyz" + data + b"more\r\n", 3, method=method)
+        assert repr(moved) == repr(expected)
 
 
 @pytest.mark.parametrize("data", **ids_of(OTHER_RESPONSES))

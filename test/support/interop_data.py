@@ -14,7 +14,8 @@ import socket
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-GIGABYTE = 1 << 30
+#: More than all the buffers between two ends hold.
+LARGE_BYTES = 256 << 20
 
 #: A socket that is silent for longer hangs.
 LIMIT_S = 20.0
@@ -141,15 +142,6 @@ class Wire:
     def at_end(self) -> bool:
         """Whether the peer has closed cleanly, with nothing left; waits for either."""
         return self.file.read(1) == b""
-
-
-def refuses(port: int) -> bool:
-    """Whether nothing accepts on this port any more."""
-    try:
-        socket.create_connection(("127.0.0.1", port), LIMIT_S).close()
-    except ConnectionError:
-        return True
-    return False
 
 
 # -- processes ----------------------------------------------------------------------------------

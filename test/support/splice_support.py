@@ -15,7 +15,7 @@ import pytest
 from interop_data import PATTERN
 from tcp_support import PEER_LIMIT_S
 
-from thor.loop import LoopBase
+from thor.loop import LoopBase, ScheduledEvent
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
 from thor.tcp.splice import MIN_SPLICE_BYTES
@@ -107,15 +107,16 @@ def run_beside(loop: LoopBase, until: Callable[[], object]) -> None:
     """As `run_loop`, for an `until` that moves peers: they are looked at again and again, since
     the loop does not know that it waits for them."""
 
-    def look() -> None:
-        nonlocal timer
-        timer = loop.schedule(LOOK_S, look)
+    timers: list[ScheduledEvent] = []
 
-    timer = loop.schedule(LOOK_S, look)
+    def look() -> None:
+        timers[:] = [loop.schedule(LOOK_S, look)]
+
+    look()
     try:
         run_loop(loop, until)
     finally:
-        timer.delete()
+        timers[0].delete()
 
 
 def feed(sock: socket.socket, data: bytes) -> bytes:

@@ -11,13 +11,14 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from thor.loop import LoopBase
 from thor.tcp import TcpClient, TcpConnection, TcpServer
-from thor.testing import Recorder
+from thor.testing import MemorySocket, Recorder
+from thor.types import Address
 from thor_support import run_loop
 
 MIB = 1 << 20
@@ -44,6 +45,27 @@ class Heard(Recorder):
     def names(self) -> list[str]:
         """The events' names, in order."""
         return [event[0] for event in self.events]
+
+
+class Listens(Protocol):
+    """What has an address: a server, an endpoint, a proxy."""
+
+    @property
+    def address(self) -> Address | None:
+        """Return where it listens."""
+
+
+def port_of(server: Listens) -> int:
+    """Return the port that a server listens on."""
+    assert isinstance(server.address, tuple)
+    return int(server.address[1])
+
+
+def memory_socket(conn: TcpConnection) -> MemorySocket:
+    """Return the socket of a connection in memory."""
+    sock: object = conn.socket
+    assert isinstance(sock, MemorySocket)
+    return sock
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -168,8 +190,8 @@ class Party:
         self.server = self.serve("127.0.0.1", 0)
         self.heard = Recorder(self.server, *SERVER_EVENTS)
 
-    def serve(self, *args: Any, **kwargs: Any) -> TcpServer:
-        server = TcpServer(*args, loop=self.loop, **kwargs)
+    def serve(self, host: Any, port: Any, **kwargs: Any) -> TcpServer:
+        server = TcpServer(host, port, self.loop, **kwargs)
         self.stack.callback(server.shutdown)
         server.on("connect", self.conns.append)
         return server

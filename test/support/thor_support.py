@@ -129,7 +129,7 @@ class LogRecords(logging.Handler):
 
 def open_fds() -> dict[int, str]:
     """This process's descriptors and what each leads to; empty where the system cannot say."""
-    found = {}
+    found: dict[int, str] = {}
     try:
         numbers = os.listdir("/proc/self/fd")
     except OSError:
@@ -224,7 +224,13 @@ def _await_port(process: subprocess.Popen[bytes], port: int, tries: int, output:
     raise AssertionError(f"{process.args!r} {exc}, port {port}:\n{said}")
 
 
-def end_session(process: subprocess.Popen[bytes]) -> None:
+def host_and_port(server: Any) -> tuple[str, int]:
+    """Return where something listens that has an `address` of the Internet."""
+    host, port = server.address[:2]
+    return host, port
+
+
+def end_session(process: subprocess.Popen[Any]) -> None:
     """End a process that leads a session, and all that it started; returns when it is reaped."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from tcp_support import MIB, Heard, played, reset
+from tcp_support import MIB, Heard, memory_socket, played, reset
 
 from thor.loop import LoopBase
 from thor.tcp.abort import abort_when_sent, unacknowledged_bytes
@@ -103,7 +103,7 @@ def test_without_a_limit_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     abort_when_sent(near, None)
     advance(loop, 1_000_000)
     assert near.tcp_connected
-    far.socket.buffer_bytes = 100  # type: ignore[attr-defined]
+    memory_socket(far).buffer_bytes = 100
     far.pause(False)
     advance(loop, 1000)
     assert near.tcp_connected

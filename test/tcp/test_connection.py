@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tcp_support import MIB, Heard, Owner, played, read_all, reset
+from tcp_support import MIB, Heard, Owner, memory_socket, played, read_all, reset
 
 from thor.loop import LoopBase
 from thor.tcp.idle import has_ended
@@ -18,20 +16,6 @@ from thor.testing import Pair, Recorder, connection_pair, settle
 from thor_support import run_loop
 
 # -- as documented -------------------------------------------------------------------------------
-
-
-def test_pausing_stops_data_and_unpausing_resumes_it(pair: Pair, memory: LoopBase) -> None:
-    heard = Heard(pair.server)
-    pair.server.pause(False)
-    pair.server.pause(True)
-    pair.client.write(b"one")
-    settle(memory)
-    assert heard.take() == []
-    pair.server.pause(False)
-    settle(memory)
-    pair.client.write(b"two")
-    settle(memory)
-    assert heard.take() == [("data", b"onetwo")]
 
 
 def test_close_writes_what_is_queued_first(loop: LoopBase) -> None:
@@ -62,24 +46,6 @@ def test_close_is_emitted_when_the_other_side_ends_the_connection(
         run_loop(loop, lambda: len(heard.events) == 2)
         loop.run_once()
         assert heard.take() == [("close",), ("disconnect",)]
-
-
-def test_pause_tells_the_writer_to_wait_until_the_peer_has_read(loop: LoopBase) -> None:
-    with played(loop) as (conn, peer):
-        heard = Recorder(conn, "pause")
-        written = 0
-        while conn.write(b"x" * 65536):
-            written += 65536
-            loop.run_once()
-        written += 65536
-        loop.run_once()
-        assert heard.events == [("pause", True)]
-        assert conn.write_buffer.size <= conn.high_water + 65536
-        while written:
-            written -= len(peer.recv(MIB))
-            loop.run_once()
-        run_loop(loop, lambda: len(heard.events) == 2)
-        assert heard.take() == [("pause", True), ("pause", False)]
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -121,23 +87,6 @@ def test_bytes_given_back_come_first(pair: Pair, memory: LoopBase) -> None:
     server.pause(False)
     settle(memory)
     assert first.take() == [("data", b"body+more")]
-
-
-def test_bytes_given_back_in_a_listener_come_first(pair: Pair, memory: LoopBase) -> None:
-    server = pair.server
-    seen: list[bytes] = []
-
-    def take_one_byte(data: bytes) -> None:
-        seen.append(data[:1])
-        server.unread(data[1:])
-
-    server.on("data", take_one_byte)
-    server.pause(False)
-    pair.client.write(b"abc")
-    settle(memory)
-    pair.client.write(b"def")
-    settle(memory)
-    assert b"".join(seen) == b"abcdef"
 
 
 def test_bytes_given_back_twice_keep_their_order(pair: Pair, memory: LoopBase) -> None:
@@ -195,57 +144,6 @@ def test_has_ended_sees_what_the_loop_has_not_read(loop: LoopBase, how: str) -> 
 
 
 # -- half-close ----------------------------------------------------------------------------------
-
-
-def test_by_default_a_connection_answers_and_closes_when_the_peer_has_finished(
-    loop: LoopBase,
-) -> None:
-    with played(loop) as (conn, peer):
-        heard = Heard(conn)
-        conn.on("end", lambda: conn.write(b"last words"))
-        conn.pause(False)
-        peer.sendall(b"question")
-        peer.shutdown(socket.SHUT_WR)
-        run_loop(loop, lambda: "disconnect" in heard.names())
-        assert heard.take() == [("data", b"question"), ("end",), ("close",), ("disconnect",)]
-        assert read_all(peer) == b"last words"
-
-
-def test_a_half_open_connection_stays_writable_after_the_peer_has_finished(
-    loop: LoopBase,
-) -> None:
-    with played(loop) as (conn, peer):
-        conn.allow_half_open = True
-        heard = Heard(conn)
-        conn.pause(False)
-        peer.shutdown(socket.SHUT_WR)
-        run_loop(loop, lambda: heard.events)
-        for _ in range(3):
-            loop.run_once()
-        assert heard.take() == [("end",)]
-        conn.write(b"still here")
-        loop.run_once()
-        assert peer.recv(100) == b"still here"
-        conn.close()
-        run_loop(loop, lambda: heard.events)
-        assert heard.take() == [("disconnect",)]
-        assert peer.recv(100) == b""
-
-
-def test_a_connection_that_finished_writing_still_reads(loop: LoopBase) -> None:
-    with played(loop) as (conn, peer):
-        heard = Heard(conn)
-        conn.pause(False)
-        conn.write(b"request")
-        conn.end_writing()
-        loop.run_once()
-        assert read_all(peer) == b"request"
-        peer.sendall(b"answer")
-        run_loop(loop, lambda: heard.events)
-        assert heard.take() == [("data", b"answer")]
-        peer.close()
-        run_loop(loop, lambda: "disconnect" in heard.names())
-        assert heard.take() == [("end",), ("close",), ("disconnect",)]
 
 
 def test_data_after_half_close_is_forwarded(memory: LoopBase) -> None:
@@ -315,13 +213,13 @@ def test_the_owner_is_called_before_listeners_and_told_everything(
 ) -> None:
     owner = Owner(pair.server)
     pair.server.on("data", lambda data: owner.calls.append(("listener", data)))
-    pair.client.socket.buffer_bytes = 0
+    memory_socket(pair.client).buffer_bytes = 0
     pair.client.pause(False)
     pair.server.pause(False)
     pair.server.write(b"x" * MIB)
     pair.client.write(b"hello")
     settle(memory)
-    pair.client.socket.buffer_bytes = MIB
+    memory_socket(pair.client).buffer_bytes = MIB
     settle(memory)
     pair.client.end_writing()
     settle(memory)
@@ -351,7 +249,7 @@ def test_an_owner_hears_of_a_hang_up_while_paused(pair: Pair, memory: LoopBase) 
     owner = Owner(pair.server)
     pair.client.write(b"left")
     settle(memory)
-    pair.server.socket.reset()
+    memory_socket(pair.server).reset()
     settle(memory)
     assert owner.calls == [("hangup",)]
     pair.server.pause(False)
@@ -398,21 +296,3 @@ def test_repr_shows_both_states(pair: Pair) -> None:
     pair.client.pause(False)
     pair.client.end_writing()
     assert repr(pair.client).endswith("reading open, writing flushing>")
-
-
-def test_an_ended_connection_keeps_no_listener_alive(pair: Pair, memory: LoopBase) -> None:
-    class Program:
-        def hear(self, *args: Any) -> None: ...
-
-    program = Program()
-    pair.server.on("data", program.hear)
-    pair.server.on("disconnect", program.hear)
-    gone = weakref.ref(program)
-    del program
-    gc.disable()
-    try:
-        pair.server.abort()
-        settle(memory)
-        assert gone() is None
-    finally:
-        gc.enable()

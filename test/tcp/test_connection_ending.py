@@ -6,7 +6,7 @@ import errno
 import socket
 
 import pytest
-from tcp_support import MIB, Heard, Owner, played, read_all, reset
+from tcp_support import MIB, Heard, Owner, memory_socket, played, read_all, reset
 
 from thor.loop import LoopBase
 from thor.testing import Pair, Recorder, advance, settle
@@ -78,10 +78,10 @@ def test_a_reset_while_paused_keeps_what_is_left_and_does_not_spin(loop: LoopBas
 def test_a_hang_up_is_told_once_and_pausing_again_holds(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.server.on("data", lambda data: pair.server.pause(True))
-    pair.server.socket.buffer_bytes = MIB
+    memory_socket(pair.server).buffer_bytes = MIB
     pair.client.write(b"x" * 3 * 65536)
     settle(memory)
-    pair.server.socket.reset()
+    memory_socket(pair.server).reset()
     for number in range(3):
         settle(memory)
         assert heard.events == [("hangup",), ("data", b"x" * number * 65536)][: number + 1]
@@ -93,7 +93,7 @@ def test_a_hang_up_is_told_once_and_pausing_again_holds(pair: Pair, memory: Loop
 def test_unread_holds_the_rest_of_a_broken_connection(pair: Pair, memory: LoopBase) -> None:
     pair.client.write(b"abcdef")
     settle(memory)
-    pair.server.socket.reset()
+    memory_socket(pair.server).reset()
     seen: list[bytes] = []
 
     def take_two(data: bytes) -> None:
@@ -147,19 +147,10 @@ def test_a_reset_after_the_peers_end_is_told(loop: LoopBase, half_open: bool) ->
         assert heard.take() == [("end",), ("close",), ("disconnect",)]
 
 
-def test_a_readiness_that_was_none_is_nothing(pair: Pair, memory: LoopBase) -> None:
-    heard = Heard(pair.server)
-    pair.server.pause(False)
-    pair.client.write(b"data")
-    pair.server.socket.fail("recv", BlockingIOError(errno.EAGAIN, "not yet"))
-    settle(memory)
-    assert heard.take() == [("data", b"data")]
-
-
 def test_an_error_of_the_network_ends_the_connection(pair: Pair, memory: LoopBase) -> None:
     owner = Owner(pair.server)
     pair.server.pause(False)
-    pair.server.socket.fail("recv", TimeoutError(errno.ETIMEDOUT, "no answer"))
+    memory_socket(pair.server).fail("recv", TimeoutError(errno.ETIMEDOUT, "no answer"))
     pair.client.write(b"x")
     settle(memory)
     assert owner.calls == [("close", TimeoutError), ("disconnect",)]
@@ -170,7 +161,7 @@ def test_a_shutdown_that_fails_ends_the_connection(pair: Pair, memory: LoopBase)
     pair.client.write(b"last")
 
     def end() -> None:
-        pair.server.socket.reset()
+        memory_socket(pair.server).reset()
         pair.server.end_writing()
 
     settle(memory)
@@ -194,7 +185,7 @@ def test_writes_of_a_turn_in_which_the_connection_broke_are_dropped(
     pair: Pair, memory: LoopBase
 ) -> None:
     heard = Heard(pair.server)
-    pair.server.socket.fail("send", ConnectionResetError(errno.ECONNRESET, "reset"))
+    memory_socket(pair.server).fail("send", ConnectionResetError(errno.ECONNRESET, "reset"))
     pair.client.write(b"left")
     settle(memory)
     pair.server.write(b"x" * MIB)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from proxy_headers import DESTINATION, INVALID, SOURCE, V4, VALID, block
-from tcp_support import SERVER_EVENTS, Party, reset
+from tcp_support import SERVER_EVENTS, Party, memory_socket, reset
 
 from thor.loop import LoopBase
 from thor.tcp import ProxyHeader, TcpConnection, TcpServer
@@ -88,7 +88,7 @@ def test_the_connection_has_its_header_and_the_program_every_byte_after_it(
     gate.dial(data + b"more")
     [conn] = gate.conns
     assert conn.proxy_header == says
-    assert conn.socket.received == b"more"  # type: ignore[attr-defined]
+    assert memory_socket(conn).received == b"more"
     heard = Recorder(conn, "data")
     conn.pause(False)
     settle(gate.loop)
@@ -103,9 +103,7 @@ def test_header_may_be_split_anywhere(data: bytes, says: ProxyHeader) -> None:
     for at in range(1, len(data)):
         gate.dial(data[:at], data[at:] + b"more")
     assert [conn.proxy_header for conn in gate.conns] == [says] * len(data)
-    assert {bytes(conn.socket.received) for conn in gate.conns} == {  # type: ignore[attr-defined]
-        b"more"
-    }
+    assert {bytes(memory_socket(conn).received) for conn in gate.conns} == {b"more"}
 
 
 def test_the_addresses_are_the_headers() -> None:

@@ -72,16 +72,8 @@ def test_header_is_read_however_it_is_split(data: bytes, says: ProxyHeader) -> N
         assert read([data[:at], data[at:] + b"more"]) == (says, len(data))
     if len(data) < 1000:
         assert read([bytes([byte]) for byte in data + b"x"]) == (says, len(data))
-
-
-@valid
-def test_header_length_does_not_depend_on_what_follows(data: bytes, says: ProxyHeader) -> None:
     for more in (b"", b"\r\n", b"G", b"PROXY UNKNOWN\r\n", SIGNATURE):
         assert header_length(data + more) == len(data)
-
-
-@valid
-def test_what_is_not_all_of_it_is_no_header_yet(data: bytes, says: ProxyHeader) -> None:
     for end in range(1, min(len(data), 500)):
         length = header_length(data[:end])
         assert length is None or length == len(data)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
+from tcp_support import memory_socket
 
 from thor.tcp.state import CLOSED, ENDED, FLUSHING, OPEN, READING, WRITING, State
 from thor.testing import Pair, connection_pair, settle
@@ -24,12 +25,12 @@ def _fin(pair: Pair) -> None:
 
 def _lost(pair: Pair) -> None:
     pair.server.pause(False)
-    pair.server.socket.reset()
+    memory_socket(pair.server).reset()
     settle(pair.server.loop)
 
 
 def _sent(pair: Pair) -> None:
-    pair.client.socket.buffer_bytes = 1000
+    memory_socket(pair.client).buffer_bytes = 1000
     settle(pair.server.loop)
 
 
@@ -39,7 +40,7 @@ def _ended(pair: Pair) -> None:
 
 
 def _flushing(pair: Pair) -> None:
-    pair.client.socket.buffer_bytes = 0
+    memory_socket(pair.client).buffer_bytes = 0
     pair.server.write(b"x")
     _ended(pair)
 

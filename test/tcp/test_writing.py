@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tcp_support import MIB, Heard, played, read_all
+from tcp_support import MIB, Heard, memory_socket, played, read_all
 
 from thor.loop import LoopBase
 from thor.tcp import TcpConnection
@@ -32,7 +32,7 @@ from thor_support import run_loop
 def test_what_may_be_written(pair: Pair, memory: LoopBase, data: Any, sent: bytes) -> None:
     assert pair.client.write(data) is True
     settle(memory)
-    assert pair.server.socket.received == sent
+    assert memory_socket(pair.server).received == sent
     assert pair.client.bytes_written == len(sent)
 
 
@@ -41,7 +41,7 @@ def test_what_the_program_changes_after_writing_is_not_sent(pair: Pair, memory: 
     pair.client.write(data)
     data[:] = b"after!"
     settle(memory)
-    assert pair.server.socket.received == b"before"
+    assert memory_socket(pair.server).received == b"before"
 
 
 @pytest.mark.parametrize("data", [None, 1, ["a"], object()], ids=["None", "int", "list", "object"])
@@ -62,38 +62,38 @@ def test_connections_that_write_in_the_same_turn_send_each_their_own(memory: Loo
             pair.client.write(b"%d" % number)
     settle(memory)
     for number, pair in enumerate(pairs):
-        assert pair.server.socket.received == b"%d" % number * 15
-        assert pair.client.socket.received == b"%d" % (9 - number) * 5
+        assert memory_socket(pair.server).received == b"%d" % number * 15
+        assert memory_socket(pair.client).received == b"%d" % (9 - number) * 5
 
 
 def test_what_is_written_in_one_callback_leaves_in_one_call(pair: Pair, memory: LoopBase) -> None:
     settle(memory)
     for piece in (b"start ", b"body ", b"done"):
         pair.client.write(piece)
-    assert pair.client.socket.calls["send"] == 0
+    assert memory_socket(pair.client).calls["send"] == 0
     settle(memory)
-    assert pair.client.socket.calls["send"] == 1
-    assert pair.server.socket.received == b"start body done"
+    assert memory_socket(pair.client).calls["send"] == 1
+    assert memory_socket(pair.server).received == b"start body done"
 
 
 def test_a_queue_above_its_high_mark_is_sent_at_once(pair: Pair) -> None:
-    pair.server.socket.buffer_bytes = 2 * MIB
+    memory_socket(pair.server).buffer_bytes = 2 * MIB
     assert pair.client.write(b"x" * MIB) is True
-    assert len(pair.server.socket.received) == MIB
+    assert len(memory_socket(pair.server).received) == MIB
 
 
 def test_a_peer_that_never_reads_pauses_the_writer_once(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.client)
-    pair.server.socket.buffer_bytes = 0
+    memory_socket(pair.server).buffer_bytes = 0
     answers = [pair.client.write(b"x" * 65536) for _ in range(8)]
     assert answers == [True] * 4 + [False] * 4
     assert heard.take() == [("pause", True)]
     settle(memory)
-    pair.server.socket.buffer_bytes = 8 * 65536 - pair.client.low_water - 1
+    memory_socket(pair.server).buffer_bytes = 8 * 65536 - pair.client.low_water - 1
     settle(memory)
     assert heard.take() == []
     assert pair.client.write(b"") is False
-    pair.server.socket.buffer_bytes += 1
+    memory_socket(pair.server).buffer_bytes += 1
     settle(memory)
     assert heard.take() == [("pause", False)]
     assert pair.client.write(b"") is True
@@ -102,10 +102,10 @@ def test_a_peer_that_never_reads_pauses_the_writer_once(pair: Pair, memory: Loop
 def test_marks_are_settings(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.client)
     pair.client.high_water, pair.client.low_water = 10, 0
-    pair.server.socket.buffer_bytes = 0
+    memory_socket(pair.server).buffer_bytes = 0
     assert pair.client.write(b"x" * 10) is True
     assert pair.client.write(b"x") is False
-    pair.server.socket.buffer_bytes = 100
+    memory_socket(pair.server).buffer_bytes = 100
     settle(memory)
     assert heard.take() == [("pause", True), ("pause", False)]
 
@@ -117,7 +117,7 @@ def test_reading_resumed_inside_a_write_that_pauses_emits_nothing_in_it(
     heard: list[Any] = []
     pair.server.write(b"waiting")
     settle(memory)
-    pair.server.socket.buffer_bytes = 0
+    memory_socket(pair.server).buffer_bytes = 0
     pair.client.on("pause", lambda paused: (heard.append(paused), pair.client.pause(False)))
     pair.client.on("data", heard.append)
     pair.client.write(b"x" * MIB)
@@ -142,8 +142,8 @@ def test_a_writer_that_goes_on_inside_pause_false_is_paused_again(
     got = 0
     for _ in range(100):
         settle(memory)
-        got += len(pair.server.socket.received)
-        pair.server.socket.received.clear()
+        got += len(memory_socket(pair.server).received)
+        memory_socket(pair.server).received.clear()
     assert got == 3 * MIB
     assert heard.take() == [("pause", True), ("pause", False)] * 3
 
@@ -174,27 +174,12 @@ def test_who_ends_inside_pause_false_is_told_when_all_was_sent(
             pair.client.when_sent(lambda: told.append("sent"))
 
     pair.client.on("pause", finish)
-    pair.server.socket.buffer_bytes = 1000
+    memory_socket(pair.server).buffer_bytes = 1000
     pair.client.write(b"x" * MIB)
-    pair.server.socket.buffer_bytes = 2 * MIB
+    memory_socket(pair.server).buffer_bytes = 2 * MIB
     settle(memory)
-    assert pair.server.socket.received == b"x" * MIB + b"the end"
+    assert memory_socket(pair.server).received == b"x" * MIB + b"the end"
     assert told == ["sent"]
-
-
-def test_short_sends_lose_nothing(pair: Pair, memory: LoopBase) -> None:
-    pair.server.socket.buffer_bytes = 1000
-    heard = Heard(pair.server)
-    expected = b""
-    for number in range(200):
-        piece = b"%d," % number * (number + 1)
-        expected += piece
-        pair.client.write(piece)
-    pair.client.close()
-    pair.server.pause(False)
-    settle(memory)
-    assert heard.take() == [("data", expected), ("end",), ("close",), ("disconnect",)]
-    assert pair.client.bytes_written == len(expected) == pair.server.bytes_read
 
 
 def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBase) -> None:
@@ -206,14 +191,14 @@ def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBa
             raise KeyboardInterrupt
 
     first.client.on("pause", interrupt)
-    first.server.socket.buffer_bytes = 0
+    memory_socket(first.server).buffer_bytes = 0
     first.client.write(b"x" * MIB)
-    first.server.socket.buffer_bytes = 2 * MIB
+    memory_socket(first.server).buffer_bytes = 2 * MIB
     second.client.write(b"drained")
     with pytest.raises(KeyboardInterrupt):
         memory.run_once()
     settle(memory)
-    assert second.server.socket.received == b"drained"
+    assert memory_socket(second.server).received == b"drained"
 
 
 def test_a_write_that_was_interrupted_is_nobody_else_s(memory: LoopBase) -> None:
@@ -239,7 +224,7 @@ def test_a_write_that_was_interrupted_is_nobody_else_s(memory: LoopBase) -> None
     settle(memory)
     second.client.write(b"own")
     settle(memory)
-    assert second.server.socket.received == b"own"
+    assert memory_socket(second.server).received == b"own"
 
 
 def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:
@@ -254,42 +239,6 @@ def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:
         run_loop(loop, lambda: "disconnect" in heard.names())
         reader.join()
         assert got == [b"".join(b"%06d\n" % number for number in range(20_000))]
-
-
-def test_writable_is_asked_for_only_after_a_short_send(pair: Pair, memory: LoopBase) -> None:
-    asked: list[int] = []
-    poller: Any = memory.fds.poller
-    modify = poller.modify
-    poller.modify = lambda fd, bits: (asked.append(bits), modify(fd, bits))
-    pair.client.write(b"small")
-    settle(memory)
-    assert asked == []
-    pair.server.socket.buffer_bytes = 10
-    pair.client.write(b"much more than that")
-    settle(memory)
-    pair.server.socket.received.clear()
-    settle(memory)
-    pair.server.socket.received.clear()
-    settle(memory)
-    assert len(asked) == 2
-
-
-def test_when_sent_tells_when_the_kernel_has_it_all(pair: Pair, memory: LoopBase) -> None:
-    told: list[str] = []
-    pair.server.socket.buffer_bytes = 10
-    pair.client.write(b"x" * 10)
-    pair.client.when_sent(lambda: told.append("ten"))
-    pair.client.write(b"x" * 10)
-    pair.client.when_sent(lambda: told.append("twenty"))
-    assert told == []
-    settle(memory)
-    assert told == ["ten"]
-    pair.server.socket.received.clear()
-    settle(memory)
-    assert told == ["ten", "twenty"]
-    pair.client.when_sent(lambda: told.append("nothing queued"))
-    settle(memory)
-    assert told[2:] == ["nothing queued"]
 
 
 # -- writing to what is over -----------------------------------------------------------------------
@@ -334,7 +283,7 @@ def test_writing_after_close_was_emitted_is_an_error_too(
     elif how == "end":
         pair.server.close()
     else:
-        pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+        memory_socket(pair.client).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
         pair.client.write(b"x")
     settle(memory)
     assert len(caught) == 1
@@ -343,7 +292,7 @@ def test_writing_after_close_was_emitted_is_an_error_too(
 def test_writing_before_the_loss_was_told_is_dropped(pair: Pair, memory: LoopBase) -> None:
     """The program cannot know yet, so it is no misuse."""
     heard = Heard(pair.client)
-    pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    memory_socket(pair.client).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     pair.client.write(b"x" * MIB)
     assert pair.client.write(b"y") is True
     assert heard.events == []
@@ -352,7 +301,7 @@ def test_writing_before_the_loss_was_told_is_dropped(pair: Pair, memory: LoopBas
 
 
 def test_writing_between_the_peers_end_and_close_is_dropped(pair: Pair, memory: LoopBase) -> None:
-    pair.server.socket.buffer_bytes = 0
+    memory_socket(pair.server).buffer_bytes = 0
     pair.client.write(b"stuck")
     pair.client.pause(False)
     pair.server.end_writing()

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from tcp_support import MIB, Owner, read_all, socket_pair
+from tcp_support import MIB, Owner, memory_socket, read_all, socket_pair
 from tls_support import (
     NAME,
     Bytes,
@@ -33,35 +33,6 @@ from thor_support import run_loop
 # -- clean ends ----------------------------------------------------------------------------------
 
 
-def test_close_is_an_end_at_the_other_side(pair: SecurePair) -> None:
-    client, server = Heard(pair.client), Heard(pair.server)
-    pair.server.pause(False)
-    pair.client.write(b"last words")
-    pair.client.close()
-    pair.settle()
-    assert client.take() == [("disconnect",)]
-    assert server.take() == [("data", b"last words"), ("end",), ("close",), ("disconnect",)]
-    assert (pair.client.error, pair.server.error) == (None, None)
-
-
-@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_connection_that_finished_writing_still_reads(memory: LoopBase, version: str) -> None:
-    pair = secure_pair(memory, client=trusting(**only(version)))
-    client, server = Heard(pair.client), Heard(pair.server)
-    pair.server.allow_half_open = True
-    for end in pair:
-        end.pause(False)
-    pair.client.write(b"request")
-    pair.client.end_writing()
-    pair.settle()
-    assert server.take() == [("data", b"request"), ("end",)]
-    pair.server.write(b"x" * MIB)
-    pair.server.close()
-    pair.settle()
-    assert client.take() == [("data", b"x" * MIB), ("end",), ("close",), ("disconnect",)]
-    assert server.take() == [("pause", True), ("pause", False), ("disconnect",)]
-
-
 def test_data_that_has_arrived_when_writing_ends_is_not_lost(pair: SecurePair) -> None:
     """OpenSSL reads when it sends close_notify: not what the program has still to get."""
     heard = Recorder(pair.client, "data", "end")
@@ -74,56 +45,6 @@ def test_data_that_has_arrived_when_writing_ends_is_not_lost(pair: SecurePair) -
     pair.client.pause(False)
     pair.settle()
     assert heard.take() == [("data", b"on its way, and later")]
-
-
-@pytest.mark.parametrize("half_open", [False, True])
-def test_two_directions_that_have_ended_close_by_themselves(
-    pair: SecurePair, half_open: bool
-) -> None:
-    heard = Heard(pair.server)
-    pair.server.allow_half_open = half_open
-    pair.server.pause(False)
-    pair.client.end_writing()
-    pair.server.end_writing()
-    pair.settle()
-    assert heard.take() == [("end",), ("close",), ("disconnect",)]
-
-
-def test_by_default_a_connection_answers_and_closes_when_the_peer_has_finished(
-    pair: SecurePair,
-) -> None:
-    client = Heard(pair.client)
-    pair.client.pause(False)
-    pair.server.on("end", lambda: pair.server.write(b"last words"))
-    pair.server.pause(False)
-    pair.client.end_writing()
-    pair.settle()
-    assert client.take() == [("data", b"last words"), ("end",), ("close",), ("disconnect",)]
-
-
-def test_an_end_behind_data_waits_for_reading_to_resume(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.server.allow_half_open = True
-    pair.server.once("data", lambda data: pair.server.pause(True))
-    pair.client.write(b"data")
-    pair.client.end_writing()
-    pair.loop.run_once()
-    pair.server.pause(False)
-    pair.settle()
-    assert heard.take() == [("data", b"data")]
-    pair.server.pause(False)
-    pair.settle()
-    assert heard.take() == [("end",)]
-
-
-def test_an_end_behind_data_is_not_told_after_close(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.server.on("data", lambda data: pair.server.close())
-    pair.client.write(b"data")
-    pair.client.close()
-    pair.server.pause(False)
-    pair.settle()
-    assert heard.take() == [("data", b"data"), ("disconnect",)]
 
 
 def test_closing_a_client_that_has_read_nothing_loses_nothing(served: Meeting) -> None:
@@ -139,9 +60,9 @@ def test_closing_a_client_that_has_read_nothing_loses_nothing(served: Meeting) -
 
 
 def test_has_ended_takes_tickets_in_and_sees_close_notify_behind_them(pair: SecurePair) -> None:
-    assert pair.client.socket.received
+    assert memory_socket(pair.client).received
     assert not has_ended(pair.client)
-    assert not pair.client.socket.received
+    assert not memory_socket(pair.client).received
     pair.server.end_writing()
     pair.settle()
     assert has_ended(pair.client)
@@ -165,7 +86,7 @@ def test_a_fin_without_close_notify_is_told_from_an_end(pair: SecurePair) -> Non
 def test_a_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
-    pair.server.socket.buffer_bytes = 10
+    memory_socket(pair.server).buffer_bytes = 10
     pair.client.write(b"part of it")
     pair.loop.run_once()
     pair.client.socket.shutdown(socket.SHUT_WR)
@@ -174,48 +95,20 @@ def test_a_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -
     assert isinstance(pair.server.error, ssl.SSLEOFError)
 
 
-def test_a_reset_is_told_after_what_came_before_it(pair: SecurePair) -> None:
-    owner = Owner(pair.server)
-    pair.client.write(b"left")
-    pair.loop.run_once()
-    pair.server.socket.reset()
-    pair.settle()
-    assert owner.calls == [("hangup",)]
-    pair.server.pause(False)
-    pair.settle()
-    assert owner.calls[1:] == [
-        ("data", b"left"),
-        ("close", ConnectionResetError),
-        ("disconnect",),
-    ]
-
-
 def test_a_reset_after_tickets_that_nobody_has_read_is_told_as_one(pair: SecurePair) -> None:
     """They are read, and are no data: what comes after them is what counts."""
     heard = Heard(pair.client)
-    assert pair.client.socket.received
-    pair.client.socket.reset()
+    assert memory_socket(pair.client).received
+    memory_socket(pair.client).reset()
     pair.settle()
     assert heard.take() == [("close",), ("disconnect",)]
     assert isinstance(pair.client.error, ConnectionResetError)
 
 
-def test_a_send_that_fails_ends_the_connection_after_what_has_arrived(pair: SecurePair) -> None:
-    owner = Owner(pair.client)
-    for word in (b"one ", b"two"):
-        pair.server.write(word)
-        pair.loop.run_once()
-    pair.client.pause(False)
-    pair.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
-    pair.client.write(b"x")
-    pair.settle()
-    assert owner.calls == [("data", b"one two"), ("close", BrokenPipeError), ("disconnect",)]
-
-
 def test_a_close_notify_that_cannot_be_sent_ends_the_connection(pair: SecurePair) -> None:
     heard = Heard(pair.client)
     pair.client.pause(False)
-    pair.client.socket.fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
+    memory_socket(pair.client).fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
     pair.client.end_writing()
     pair.settle()
     assert heard.take() == [("close",), ("disconnect",)]
@@ -303,16 +196,6 @@ def _readable(sock: socket.socket) -> bool:
 
 
 # -- ending from inside --------------------------------------------------------------------------
-
-
-def test_abort_sends_no_close_notify(pair: SecurePair) -> None:
-    heard = Heard(pair.server)
-    pair.server.pause(False)
-    pair.client.write(b"x")
-    pair.client.abort()
-    pair.settle()
-    assert heard.names() == ["close", "disconnect"]
-    assert isinstance(pair.server.error, ConnectionResetError)
 
 
 # -- peers of other kinds ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tcp_support import MIB
+from tcp_support import MIB, memory_socket
 from tls_support import Heard, SecurePair, secure_pair, serving, trusting
 
 from thor.loop import LoopBase
@@ -151,16 +151,16 @@ class Asking:
 def test_an_answer_leaves_at_once(pair: SecurePair) -> None:
     pair.server.pause(False)
     Asking(pair.server, b"an answer")
-    before = len(pair.client.socket.received)
+    before = len(memory_socket(pair.client).received)
     pair.client.write(b"question")
     pair.settle()
-    assert pair.client.socket.received[before:] == b"an answer"
+    assert memory_socket(pair.client).received[before:] == b"an answer"
 
 
 def test_a_peer_that_asks_and_never_reads_is_given_up(pair: SecurePair) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
-    pair.client.socket.buffer_bytes = 0
+    memory_socket(pair.client).buffer_bytes = 0
     Asking(pair.server, b"x" * 50_000)
     for _ in range(20):
         pair.client.write(b"question")
@@ -176,39 +176,17 @@ def test_an_answer_that_cannot_be_sent_is_found_out_by_the_next_write(pair: Secu
     heard = Heard(pair.server)
     pair.server.pause(False)
     Asking(pair.server, b"an answer")
-    pair.server.socket.fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
+    memory_socket(pair.server).fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
     pair.client.write(b"question")
     pair.settle()
     assert heard.take() == [("data", b"question")]
-    pair.server.socket.fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
+    memory_socket(pair.server).fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
     pair.server.write(b"answer")
     pair.settle()
     assert heard.names() == ["close", "disconnect"]
 
 
 # -- refusals of the kernel ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, ""), InterruptedError()], ids=repr)
-@pytest.mark.parametrize("size", [10, MIB], ids=["small", "large"])
-def test_a_send_that_is_refused_is_made_again(pair: SecurePair, error: OSError, size: int) -> None:
-    heard = Recorder(pair.server, "data")
-    pair.server.pause(False)
-    for nth in (1, 2, 4):
-        pair.client.socket.fail("send", error, nth)
-    pair.client.write(b"x" * size)
-    pair.settle()
-    assert heard.take() == [("data", b"x" * size)]
-
-
-@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, ""), InterruptedError()], ids=repr)
-def test_a_readiness_that_was_none_is_nothing(pair: SecurePair, error: OSError) -> None:
-    heard = Recorder(pair.server, "data", "close")
-    pair.server.pause(False)
-    pair.server.socket.fail("recv", error)
-    pair.client.write(b"x")
-    pair.settle()
-    assert heard.take() == [("data", b"x")]
 
 
 def test_records_can_be_smaller_than_what_is_written(pair: SecurePair) -> None:
@@ -227,12 +205,12 @@ def test_records_can_be_smaller_than_what_is_written(pair: SecurePair) -> None:
 def test_close_notify_waits_for_room(memory: LoopBase) -> None:
     pair = secure_pair(memory, client=trusting(), server=serving())
     heard, ended = Recorder(pair.server, "data", "end"), Recorder(pair.client, "disconnect")
-    pair.server.socket.buffer_bytes = len(pair.server.socket.received) + 25
+    memory_socket(pair.server).buffer_bytes = len(memory_socket(pair.server).received) + 25
     pair.client.write(b"abc")  # a record of 25 bytes, and no room for another one
     pair.client.close()
     pair.settle()
     assert ended.events == []
-    pair.server.socket.buffer_bytes = MIB
+    memory_socket(pair.server).buffer_bytes = MIB
     pair.settle()
     assert ended.take() == [("disconnect",)]
     pair.server.pause(False)
@@ -249,10 +227,10 @@ def test_an_alert_waits_for_room(pair: SecurePair) -> None:
     pair.loop.run_once()
     received: Any = pair.server.socket
     received.received[-1] ^= 1
-    pair.client.socket.buffer_bytes = 0
+    memory_socket(pair.client).buffer_bytes = 0
     pair.settle()
     assert server.names() == ["close", "disconnect"]
-    pair.client.socket.buffer_bytes = MIB
+    memory_socket(pair.client).buffer_bytes = MIB
     pair.client.pause(False)
     pair.settle()
     assert client.names() == ["close", "disconnect"]

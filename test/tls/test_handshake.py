@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from tcp_support import memory_socket
 from tls_support import (
     CLIENT_EVENTS,
     NAME,
@@ -175,13 +176,13 @@ def test_a_peer_that_closes_has_broken_it_off(accepting: Accepting, sent: int) -
 
 
 def test_a_reset_is_an_error_of_the_network(accepting: Accepting) -> None:
-    accepting.plain.server.socket.reset()
+    memory_socket(accepting.plain.server).reset()
     settle(accepting.loop)
     assert accepting.heard.take() == [("connect_error", OSError, errno.ECONNRESET)]
 
 
 def test_a_send_that_fails_is_an_error_of_the_network(accepting: Accepting) -> None:
-    accepting.plain.server.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    memory_socket(accepting.plain.server).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     accepting.send(Bytes(trusting(), NAME).shake())
     assert accepting.heard.take() == [("connect_error", OSError, errno.EPIPE)]
 
@@ -278,7 +279,7 @@ def test_stopping_the_loop_inside_it_forgets_it(memory: LoopBase) -> None:
 
 
 def test_an_alert_that_cannot_be_sent_is_not_waited_for(accepting: Accepting) -> None:
-    accepting.plain.server.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    memory_socket(accepting.plain.server).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     accepting.send(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")
     [(_, errtype, _)] = accepting.heard.take()
     assert errtype is ssl.SSLError

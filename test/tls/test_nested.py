@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tcp_support import MIB
+from tcp_support import MIB, memory_socket
 from tls_support import (
     CLIENT_EVENTS,
     NAME,
@@ -56,7 +56,7 @@ def test_a_connection_can_go_through_another_one(nested: SecurePair) -> None:
 @pytest.mark.parametrize("room", [50, 1000, 40_000])
 def test_short_sends_lose_and_repeat_nothing(nested: SecurePair, room: int) -> None:
     heard = Recorder(nested.server, "data", "end")
-    nested.server.socket.buffer_bytes = room
+    memory_socket(nested.server).buffer_bytes = room
     nested.server.pause(False)
     for start in range(0, 200_000, 7001):
         nested.client.write(PATTERN[start : start + 7001])

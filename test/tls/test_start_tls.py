@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 import pytest
-from tcp_support import MIB
+from tcp_support import MIB, memory_socket
 from tls_support import CLIENT_EVENTS, NAME, Heard, SecurePair, outcome, serving, trusting
 
 from thor.loop import LoopBase
@@ -202,7 +202,7 @@ def test_a_peer_that_resets_while_it_waits_is_told(memory: LoopBase, left: bytes
     starting.plain.client.write(b"x" * 1000)
     settle(memory)
     starting.begin()
-    starting.plain.client.socket.reset()
+    memory_socket(starting.plain.client).reset()
     settle(memory)
     assert starting.heard.take() == [("connect_error", OSError, errno.ECONNRESET)]
     starting.end()
@@ -212,7 +212,7 @@ def test_a_send_that_fails_while_it_waits_is_told(memory: LoopBase) -> None:
     starting = Starting(memory, buffer_bytes=100)
     starting.plain.client.write(b"x" * 1000)
     starting.begin()
-    starting.plain.client.socket.fail("send", BrokenPipeError(errno.EPIPE, "gone"))
+    memory_socket(starting.plain.client).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     settle(memory)
     [(event, errtype, code)] = starting.heard.take()
     assert (event, errtype) == ("connect_error", OSError)

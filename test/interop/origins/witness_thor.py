@@ -26,7 +26,7 @@ def serve(ledger: int) -> None:
             fields.get(b"x-front", ""),
         ]
         os.write(ledger, json.dumps(said).encode() + b"\n")
-        seen = [("X-Seen", exchange.uri), ("Content-Length", "5")]
+        seen = [(b"X-Seen", exchange.uri), (b"Content-Length", b"5")]
         exchange.on("request_done", lambda _: exchange.response_start(200, "OK", seen))
         exchange.on("request_done", lambda _: exchange.response_body("seen\n"))
         exchange.on("request_done", lambda _: exchange.response_done([]))
