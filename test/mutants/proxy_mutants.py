@@ -365,7 +365,7 @@ MUTANTS = (
     Mutant(
         "cli-drain-limit",
         "thor/cli/common.py",
-        "        self._loop.schedule(self._drain_s, self._give_up)\n",
+        "        self._loop.schedule(self._drain_s, self._on_drain_timeout)\n",
         "        pass\n",
         ("test/cli/test_common.py", "test/cli/test_serving.py", "test/cli/test_serve.py"),
         "a request without an end keeps the program from stopping",
