@@ -134,7 +134,9 @@ def test_every_scenario_has_a_peer_of_ours() -> None:
     [peer for peer in PEERS if ROLES[peer.role].subject is not Program],
     ids=lambda peer: f"{peer.role}-{peer.name}",
 )
-def test_command_of_each_peer_names_its_ports_and_its_certificate(peer: Peer, tmp_path) -> None:
+def test_command_of_each_peer_names_its_ports_and_its_certificate(
+    peer: Peer, tmp_path: Path
+) -> None:
     role = ROLES[peer.role]
     pem = [tmp_path / "certificate.pem", tmp_path / "key.pem"]
     for path in pem:

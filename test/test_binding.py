@@ -16,7 +16,7 @@ from thor.binding import WILDCARD, BindAddress, Opener, open_all, resolve_bind_a
 from thor.types import Address
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
-AWAY: BindAddress = (V4, ("192.0.2.1", 0))
+AWAY = BindAddress(V4, ("192.0.2.1", 0))
 
 
 def bind_tcp(family: int, address: Address) -> socket.socket:

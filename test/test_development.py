@@ -160,9 +160,9 @@ def test_subclass_warns_of_what_resembles_a_setting_and_no_more(loop: LoopBase) 
     with pytest.warns(DevelopmentWarning, match="Mine.conect_timeout.*'connect_timeout'") as record:
         client = Mine(loop)
     assert len(record) == 1
-    Mine(loop).hits = 1  # type: ignore[attr-defined]
+    Mine(loop).hits = 1
     with pytest.warns(DevelopmentWarning, match="'retry_limits' is no setting of Mine"):
-        client.retry_limits = 1  # type: ignore[attr-defined]
+        client.retry_limits = 1
 
 
 # -- threads ------------------------------------------------------------------------------------

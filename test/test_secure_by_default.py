@@ -320,7 +320,8 @@ def test_where_a_client_comes_from_forges_no_line(
     stage.server.on("exchange", server_support.answering)
     client = stage.client()
     # Who is behind a Unix socket chooses its name.
-    stage.server_side(client).owner.address = address
+    owner: Any = stage.server_side(client).owner
+    owner.address = address
     client.send(data, b"zz\r\n").abort()
     assert are_plain(logged)
 

@@ -107,15 +107,15 @@ def run_beside(loop: LoopBase, until: Callable[[], object]) -> None:
     """As `run_loop`, for an `until` that moves peers: they are looked at again and again, since
     the loop does not know that it waits for them."""
 
-    def look() -> None:
-        nonlocal timer
-        timer = loop.schedule(LOOK_S, look)
+    timers = [loop.schedule(LOOK_S, lambda: look())]
 
-    timer = loop.schedule(LOOK_S, look)
+    def look() -> None:
+        timers[0] = loop.schedule(LOOK_S, look)
+
     try:
         run_loop(loop, until)
     finally:
-        timer.delete()
+        timers[0].delete()
 
 
 def feed(sock: socket.socket, data: bytes) -> bytes:
