@@ -51,9 +51,10 @@ test: $(STAMPS)/test ## Run the whole suite (PYTEST_ARGS=..., JOBS=2); names wha
 cover: $(STAMPS)/test ## Run the suite and show the lines that no test reaches
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -rs --no-fold-skipped --cov --cov-report=term $(PYTEST_ARGS)
 
-lint: $(STAMPS)/dev ## Check style and format, the hosted workflow, and what wheels are configured
+lint: $(STAMPS)/dev ## Check style, format and spelling, the hosted workflow, and what wheels are configured
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@for platform in linux macos; do \
 	  $(BIN)/cibuildwheel --platform $$platform --print-build-identifiers >/dev/null || exit 1; done

@@ -57,7 +57,7 @@ def why_impossible():
 
 
 def codec():
-    """What `setup` is told about the codec."""
+    """Return what `setup` is told about the codec."""
     reason = why_impossible()
     if REQUIRED and (reason or UNWANTED):
         sys.exit(f"thor: no native codec: {reason or 'THOR_NO_EXTENSIONS is set'}")

@@ -64,7 +64,7 @@ AIMS = (
 
 
 def make_table(medians: Medians, titles: Mapping[str, str]) -> Table:
-    """The aims, with what was measured. titles: scenario -> what its table is called"""
+    """Return the aims, with what was measured. titles: scenario -> what its table is called"""
     rows = []
     for aim in AIMS:
         found = reached(aim, medians)
@@ -78,7 +78,7 @@ def make_table(medians: Medians, titles: Mapping[str, str]) -> Table:
 
 
 def reached(aim: Aim, medians: Medians) -> float | None:
-    """What was measured for an aim; None if it was not."""
+    """Return what was measured for an aim; None if it was not."""
     ours = medians.get(aim.scenario, {}).get(aim.ours)
     if not aim.theirs or ours is None:
         return ours

@@ -32,7 +32,7 @@ _block = b"x" * LARGE_BYTES
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """What the clients speak TLS with; the certificate is nobody's, and is not verified."""
+    """Return what the clients speak TLS with; the certificate is nobody's, and is not verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -40,7 +40,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
-    """A P-256 certificate for `localhost`, by openssl. Returns: its file, and its key's
+    """Make a P-256 certificate for `localhost`, by openssl. Returns: its file, and its key's
 
     Raises: BenchError
     """
@@ -56,7 +56,7 @@ def make_certificate(folder: Path) -> tuple[str, str]:
 
 
 def connect(server: Server, session: ssl.SSLSession | None = None) -> socket.socket:
-    """A connection to a server under test. Raises: OSError"""
+    """Connect to a server under test. Raises: OSError"""
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     if not server.tls:
         return sock

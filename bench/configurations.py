@@ -36,13 +36,13 @@ Command = Callable[[Place], list[str]]
 
 
 def program(name: str) -> str | None:
-    """The path of a program; system directories count even where PATH omits them."""
+    """Return the path of a program; system directories count even where PATH omits them."""
     path = os.environ.get("PATH", os.defpath)
     return shutil.which(name, path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
 def environment(name: str) -> Path:
-    """The interpreter of a Python peer's environment."""
+    """Return the interpreter of a Python peer's environment."""
     return PEERS_FOLDER / name / "bin" / "python"
 
 
@@ -173,7 +173,7 @@ def haproxy(place: Place) -> list[str]:
 
 
 def _app(interpreter: Callable[[], str], app: str, *more: str) -> Command:
-    """A program that is told its port, its origin's, and the files of its certificate."""
+    """Return a program that is told its port, its origin's, and the files of its certificate."""
 
     def command(place: Place) -> list[str]:
         argv = [interpreter(), str(APPS / app), str(place.port), *more]
@@ -185,17 +185,17 @@ def _app(interpreter: Callable[[], str], app: str, *more: str) -> Command:
 
 
 def python(name: str, app: str, *more: str) -> Command:
-    """A program for the interpreter of an environment."""
+    """Return a program for the interpreter of an environment."""
     return _app(lambda: str(environment(name)), app, *more)
 
 
 def node(app: str) -> Command:
-    """A program for Node."""
+    """Return a program for Node."""
     return _app(lambda: program("node") or "node", app)
 
 
 def thor(app: str, *more: str) -> Command:
-    """A program on Thor, for this interpreter."""
+    """Return a program on Thor, for this interpreter."""
     return _app(lambda: sys.executable, app, *more)
 
 
@@ -218,10 +218,10 @@ def _thor_command(place: Place, command: str, *args: str) -> list[str]:
 
 
 def floor(place: Place) -> list[str]:
-    """The C program that `make bench-peers` has compiled."""
+    """Return the C program that `make bench-peers` has compiled."""
     return [str(PEERS_FOLDER / "floor"), str(place.port)]
 
 
 def module(name: str, *args: str) -> Command:
-    """A module of this package that runs to its end and prints a figure."""
+    """Return a module of this package that runs to its end and prints a figure."""
     return lambda place: [sys.executable, "-m", f"bench.{name}", *args]

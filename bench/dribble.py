@@ -21,7 +21,7 @@ LINE_BYTES = 1024
 
 
 def make_head(size: int) -> bytes:
-    """A head of exactly `size` bytes, the empty line at its end included."""
+    """Return a head of exactly `size` bytes, the empty line at its end included."""
     head = b"GET / HTTP/1.1\r\nHost: example\r\n"
     end = b"\r\n"
     number = 0

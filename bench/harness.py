@@ -86,7 +86,7 @@ def parse_stat(text: str) -> Stat:
 
 
 def parse_pss_bytes(text: str) -> int:
-    """The proportional set size out of `/proc/PID/smaps_rollup`."""
+    """Return the proportional set size out of `/proc/PID/smaps_rollup`."""
     found = re.search(r"^Pss:\s+(\d+) kB$", text, re.MULTILINE)
     if found is None:
         raise ValueError("no Pss line")
@@ -100,7 +100,7 @@ def count_sockets(pid: int) -> int:
 
 
 def session_stats(session: int) -> dict[int, Stat]:
-    """The processes of a session, by id."""
+    """Return the processes of a session, by id."""
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -151,7 +151,7 @@ class Server:
         raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
 
     def environment(self) -> dict[str, str]:
-        """What it is started with."""
+        """Return what it is started with."""
         return {**os.environ, **self.env}
 
     def pin(self) -> None:
@@ -163,7 +163,7 @@ class Server:
         return accepts(self.port)
 
     def last_words(self) -> str:
-        """The last line of what it wrote."""
+        """Return the last line of what it wrote."""
         if self.output is None:
             return ""
         self.output.seek(0)
@@ -177,7 +177,7 @@ class Server:
         return sum(stat.user_s for stat in stats), sum(stat.system_s for stat in stats)
 
     def pss_bytes(self) -> int:
-        """The memory of the whole session, shared pages in proportion."""
+        """Return the memory of the whole session, shared pages in proportion."""
         assert self.process is not None
         return sum(
             parse_pss_bytes(Path(f"/proc/{pid}/smaps_rollup").read_text())
@@ -217,7 +217,7 @@ def accepts(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago.
+    """Return a TCP port of the loopback interface that was free a moment ago.
 
     It is none of those that systems give to connections, which might get it meanwhile.
     """
@@ -231,7 +231,7 @@ def free_port() -> int:
 
 
 def cores() -> tuple[int, int]:
-    """The core for what is measured, and the one for all else (the same on a single core)."""
+    """Return the core for what is measured, and the one for all else; one of one."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
 
@@ -356,7 +356,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def machine() -> list[str]:
-    """What the figures are taken on. To be asked before it is pinned."""
+    """Return what the figures are taken on. To be asked before it is pinned."""
     model = "unknown processor"
     try:
         found = re.search(

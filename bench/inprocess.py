@@ -160,7 +160,7 @@ class Listening:
 
 
 def answer(exchange: Any) -> None:
-    """The program under test: thirteen bytes, as the documented example sends them."""
+    """Answer as the documented example does: thirteen bytes."""
 
     def request_start(method: bytes, uri: bytes, headers: Any) -> None:
         exchange.response_start(
@@ -173,7 +173,7 @@ def answer(exchange: Any) -> None:
 
 
 def serve(poller: AlwaysReady, loop: LoopBase, answer: Any = answer) -> HttpServer:
-    """A server that answers each request itself."""
+    """Return a server that answers each request itself."""
 
     class Server(HttpServer):
         tcp_server_class: Any = Listening
@@ -184,7 +184,7 @@ def serve(poller: AlwaysReady, loop: LoopBase, answer: Any = answer) -> HttpServ
 def forward(
     poller: AlwaysReady, loop: LoopBase, origin_socket: type[OriginSocket] = OriginSocket
 ) -> HttpServer:
-    """A reverse proxy between the clients and origins that answer at once."""
+    """Return a reverse proxy between the clients and origins that answer at once."""
 
     class Connecting(EventEmitter):
         check_ip = None
@@ -226,7 +226,7 @@ class RecordSocket(CannedSocket):
 
 
 def connect_secure(context: ssl.SSLContext, requests: int) -> Callable[..., TlsConnection]:
-    """Returns: what makes a connection that has shaken hands, with so many requests to come"""
+    """Return what makes a connection that has shaken hands, with so many requests to come."""
 
     def connect(sock: RecordSocket, address: Any, loop: LoopBase) -> TlsConnection:
         plain: Any = sock
@@ -287,7 +287,7 @@ def run(
 
 
 def run_secure(make_server: Any, request: bytes, requests: int) -> float:
-    """The same with TLS."""
+    """Run the same with TLS."""
     with tempfile.TemporaryDirectory() as folder:
         context = server_context(*clients.make_certificate(Path(folder)))
     each = -(-requests // CONNECTIONS)

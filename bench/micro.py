@@ -72,7 +72,7 @@ def thor_timers(delays: Sequence[float]) -> Timers:
 
 
 def asyncio_timers(delays: Sequence[float]) -> Timers:
-    """The same with asyncio's."""
+    """Measure the same with asyncio's."""
     loop = asyncio.new_event_loop()
     handles = [loop.call_later(delay, _nothing) for delay in delays]
 
@@ -84,7 +84,7 @@ def asyncio_timers(delays: Sequence[float]) -> Timers:
 
 
 def heap(delays: Sequence[float]) -> Timers:
-    """A heap of the same entries, from which always the first is taken."""
+    """Measure a heap of the same entries, from which always the first is taken."""
     entries = [(delay, number, _nothing) for number, delay in enumerate(delays)]
     heapq.heapify(entries)
 

@@ -98,7 +98,7 @@ class Peer:
         return None
 
     def version(self) -> str:
-        """What exactly is measured."""
+        """Return what exactly is measured."""
         if self.needs in REQUIREMENTS:
             return _distributions(self.needs)
         if self.needs in PACKAGES:

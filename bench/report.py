@@ -114,7 +114,7 @@ class Kept(NamedTuple):
 
 
 def load(folder: Path = RESULTS) -> Kept:
-    """What is kept, with the table of aims made from it. Raises: BenchError for a stray file"""
+    """Return what is kept, with the table of aims. Raises: BenchError for a stray file"""
     tables: dict[str, Table] = {}
     facts: list[str] = []
     medians: dict[str, dict[str, float]] = {}
@@ -132,7 +132,7 @@ def load(folder: Path = RESULTS) -> Kept:
 
 
 def _medians(results: list[dict[str, Any]], facts: list[str]) -> dict[str, float]:
-    """The medians of a table; where there was no native codec, Thor's are those without it."""
+    """Return the medians of a table; without a native codec, Thor's are those without it."""
     found = {each["peer"]: each["median"] for each in results if each["median"] is not None}
     pure = any(fact.startswith("thor") and "pure Python" in fact for fact in facts)
     if pure and "thor" in found:
@@ -144,7 +144,7 @@ def _medians(results: list[dict[str, Any]], facts: list[str]) -> dict[str, float
 
 
 def fill(text: str, tables: dict[str, Table], facts: Iterable[str]) -> str:
-    """The page with its blocks filled; a table that is not there leaves a line that says so."""
+    """Return the page with its blocks filled; a missing table leaves a line that says so."""
 
     def block(found: re.Match[str]) -> str:
         parts = []

@@ -146,7 +146,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def chosen(only: str, peers: str, roles: str = "") -> tuple[list[Scenario], list[Peer]]:
-    """The scenarios and peers that were asked for; "" is all. Raises: ValueError for others."""
+    """Return the scenarios and peers asked for; "" is all. Raises: ValueError for others."""
     known = {
         "scenario": [scenario.name for scenario in SCENARIOS],
         "peer": sorted({peer.name for peer in PEERS}),
@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def versions(peers: Sequence[Peer]) -> list[str]:
-    """What exactly is measured, each once."""
+    """Return what exactly is measured, each once."""
     return list(dict.fromkeys(peer.version() for peer in peers if peer.missing() is None))
 
 

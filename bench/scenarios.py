@@ -133,7 +133,7 @@ class Scenario:
 
 
 def cost(sample: Figure) -> float:
-    """The figure that is compared."""
+    """Return the figure that is compared."""
     if isinstance(sample, Sample):
         return sample.us
     return sample.each if isinstance(sample, Calls) else sample

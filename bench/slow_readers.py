@@ -99,7 +99,7 @@ def read_slowly(readers: Sequence[socket.socket], seconds: float) -> None:
 
 
 def ask_repeatedly(server: Server, told: Connection) -> None:
-    """The other client: ask for the small file until told to stop, then send the waits back."""
+    """Ask for the small file until told to stop, then send the waits back: the other client."""
     request = clients.HEAD.format("GET /bulk.txt", "").encode()
     waits = []
     with clients.connect(server) as sock:
@@ -183,7 +183,7 @@ def run(command: Command, count: int, seconds: float, tls: bool) -> Result:
 
 
 def milliseconds(waits_s: Sequence[float]) -> list[str]:
-    """The longest and the median of them, for people."""
+    """Return the longest and the median of them, for people."""
     return [f"{max(waits_s) * 1e3:,.1f}", f"{statistics.median(waits_s) * 1e3:,.1f}"]
 
 

@@ -76,14 +76,14 @@ class Notes:
         self.time(perf_counter_ns())
 
     def cost_ns(self) -> float:
-        """What a note takes."""
+        """Return what a note takes."""
         blank = Notes()
         for _ in range(REQUESTS):
             blank.note("")
         return statistics.median(blank.between()["", ""])
 
     def between(self) -> dict[tuple[str, str], list[int]]:
-        """The passages of each step, in nanoseconds."""
+        """Return the passages of each step, in nanoseconds."""
         found: dict[tuple[str, str], list[int]] = {}
         for index in range(1, len(self.names)):
             step = (self.names[index - 1], self.names[index])
@@ -117,7 +117,7 @@ def make_sockets(notes: Notes) -> tuple[type[CannedSocket], type[OriginSocket]]:
 
 
 def make_answer(notes: Notes) -> Callable[[Any], None]:
-    """The program of `bench.inprocess`, which notes where it is."""
+    """Run the program of `bench.inprocess`, which notes where it is."""
 
     def answer(exchange: Any) -> None:
         notes.note("exchange")
@@ -152,7 +152,7 @@ def parse_us(request: bytes) -> float:
 
 
 def measure(what: str, fields: int, requests: int = REQUESTS) -> list[tuple[str, float]]:
-    """The steps of a request to the server or the proxy, and the microseconds of each."""
+    """Return the steps of a request to the server or the proxy, and the microseconds of each."""
     request = ONE_FIELD if fields == 1 else TWELVE_FIELDS
     notes = Notes()
     client_socket, origin_socket = make_sockets(notes)
@@ -181,7 +181,7 @@ def measure(what: str, fields: int, requests: int = REQUESTS) -> list[tuple[str,
 
 
 def make_table(what: str, fields: int, found: dict[str, list[tuple[str, float]]]) -> Table:
-    """The steps as a table. found: what was measured, by the name of its column"""
+    """Return the steps as a table. found: what was measured, by the name of its column"""
     rows = []
     columns = [dict(steps) for steps in found.values()]
     for text in columns[0]:

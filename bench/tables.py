@@ -22,12 +22,12 @@ class Table:
 
 
 def as_text(table: Table) -> str:
-    """The table for a terminal."""
+    """Return the table for a terminal."""
     return "\n".join([table.title, harness.table(table.header, table.rows), *table.absent, ""])
 
 
 def as_rst(table: Table) -> str:
-    """The table for the documentation."""
+    """Return the table for the documentation."""
     lines = [f".. csv-table:: {table.title}", "   :header-rows: 1", "   :delim: |", ""]
     header = [table.header[0] or "peer", *table.header[1:]]
     lines += ["   " + " | ".join(cells).strip() for cells in [header, *table.rows]]

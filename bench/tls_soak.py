@@ -151,7 +151,7 @@ def footprint() -> tuple[int, int, int]:
 
 
 def grown(before: tuple[int, int, int], after: tuple[int, int, int]) -> list[str]:
-    """What has grown, for people."""
+    """Return what has grown, for people."""
     limits = (0, SLACK_OBJECTS, SLACK_BYTES)
     names = ("descriptors", "objects", "bytes")
     rows = zip(names, before, after, limits, strict=True)

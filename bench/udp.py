@@ -57,7 +57,7 @@ class Result(NamedTuple):
 
 
 def open_client(port: int, patience_s: float) -> socket.socket:
-    """A client of the server at `port`; its calls block for `patience_s` seconds at most."""
+    """Connect a client of the server at `port`; its calls block for `patience_s` at most."""
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     seconds, rest = divmod(patience_s, 1)
     # Not `settimeout`, which would cost it a system call more for each datagram.

@@ -32,7 +32,7 @@ def make_query(name, kind):
 
 
 def read_name(message, at):
-    """A name, which may go on further up (section 4.1.4). Returns: it, and where it ends here."""
+    """Return a name, which may go on further up (section 4.1.4), and where it ends here."""
     labels, start, end = [], at, 0
     while length := message[at]:
         if length < 0xC0:

@@ -28,7 +28,7 @@ def is_changed(status, headers):
 
 
 def change_field(name, value):
-    """A changed text is the same as another in meaning, not to the octet: its tag is weak."""
+    """Weaken the entity tag: a changed text is the same in meaning, not to the octet."""
     if name.lower() == b"etag" and not value.startswith(b"W/"):
         value = b"W/" + value
     return name, value

@@ -45,11 +45,6 @@ class Resolver:
         return [(V4, kind, 6, "", (ip, 0)) for ip in found]
 
 
-def never(answer: Any) -> None:
-    """A callback that must not be called."""
-    pytest.fail(f"called with {answer!r}")
-
-
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     resolver = Resolver()
@@ -72,6 +67,10 @@ def rows(*ips: str, port: int = 80) -> list[Any]:
 
 
 # -- answers -------------------------------------------------------------------------------------
+
+
+def _unexpected(answer: object) -> None:
+    pytest.fail(f"called with {answer!r}")
 
 
 def test_a_name_is_looked_up_off_the_loops_thread(loop: LoopBase, resolver: Resolver) -> None:
@@ -301,7 +300,7 @@ def test_asking_again_for_a_name_that_hangs_occupies_no_second_thread(
 ) -> None:
     resolver.open.clear()
     for _ in range(20):
-        dns.lookup(loop, "a.test", 80, STREAM, never).cancel()
+        dns.lookup(loop, "a.test", 80, STREAM, _unexpected).cancel()
     queries = loop.local.get(dns._Queries, dns._Queries)
     assert queries._queries == {(b"a.test", STREAM): {}}  # nor any memory
     answers: list[Any] = []
@@ -315,7 +314,7 @@ def test_a_name_that_hung_when_the_loop_was_stopped_can_be_looked_up_again(
     loop: LoopBase, resolver: Resolver
 ) -> None:
     resolver.open.clear()
-    dns.lookup(loop, "a.test", 80, STREAM, never)
+    dns.lookup(loop, "a.test", 80, STREAM, _unexpected)
     loop.stop()
     answers: list[Any] = []
     dns.lookup(loop, "a.test", 80, STREAM, answers.append)

@@ -93,7 +93,7 @@ class _Mode:
         self._replaced: list[tuple[type, str, Any]] = []
 
     def follow(self, loop: LoopBase) -> None:
-        """A loop's `debug` was set."""
+        """Follow a loop's `debug` that was set."""
         if loop.debug:
             self._loops.add(ref(loop, self._forget))
         else:
@@ -213,7 +213,7 @@ def _turning(original: Method) -> Method:
 
 
 def _bound_to_loop(original: Method) -> Method:
-    """A method of something that is on a loop: raise RuntimeError in another thread than its."""
+    """Raise RuntimeError for a method that is called in another thread than its loop's."""
 
     @wraps(original)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -238,8 +238,8 @@ def _loop_of(thing: Any) -> LoopBase:
 
 
 def _declared(emitter: EventEmitter) -> set[str] | None:
-    """What events there are, by the `emits` of its classes; None where that is unknown: a class of
-    the program's may emit what it does not declare."""
+    """Return what events there are, by the `emits` of its classes; None where that is unknown: a
+    class of the program's may emit what it does not declare."""
     classes = [cls for cls in type(emitter).__mro__ if issubclass(cls, EventEmitter)]
     for cls in classes:
         if cls is EventEmitter:
@@ -267,7 +267,7 @@ def _registering(original: Method) -> Method:
 
 
 def _settings(cls: type) -> set[str]:
-    """The settings that Thor's classes among the bases of `cls` have."""
+    """Return the settings that Thor's classes among the bases of `cls` have."""
     return {
         name
         for base in cls.__mro__
@@ -334,7 +334,7 @@ _long: WeakSet[TcpConnection] = WeakSet()
 
 
 def _writing(original: Method) -> Method:
-    """What writes: warn if the queue grows and grows, and nobody wants to know."""
+    """Warn if the queue grows and grows, and nobody wants to know."""
 
     @wraps(original)
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -352,7 +352,7 @@ def _writing(original: Method) -> Method:
 
 
 def _connection_of(writer: Any) -> TcpConnection | None:
-    """The connection that is written to; None if there is none, or if somebody above it writes."""
+    """Return the connection that is written to; None without one, or if somebody above writes."""
     conn: TcpConnection | None
     if isinstance(writer, HttpServerExchange):
         conn = writer.http_conn.tcp_conn
@@ -387,7 +387,7 @@ class _Watched:
             self._timer = None
 
     def request_done(self) -> None:
-        """The request is complete, and told."""
+        """Take note that the request is complete, and was told."""
         self._complete = True
 
     def look(self) -> None:
@@ -422,7 +422,7 @@ _watched: WeakKeyDictionary[HttpServerExchange, _Watched] = WeakKeyDictionary()
 
 
 def _dropped_refcount() -> int:
-    """What `sys.getrefcount` says in `_Watched.look` of what one attribute refers to."""
+    """Return what `sys.getrefcount` says in `_Watched.look` of what one attribute refers to."""
 
     class Probe:
         pass
@@ -492,7 +492,7 @@ def _answering(original: Method) -> Method:
 
 
 def _unwrapped(listener: Any) -> Any:
-    """The function of the program's that a listener comes to; None if it is Thor's own."""
+    """Return the function of the program's that a listener comes to; None if it is Thor's own."""
     while hasattr(listener, "func"):  # of functools.partial
         listener = listener.func
     listener = unwrap(getattr(listener, "__func__", listener))

@@ -60,7 +60,7 @@ def chunks_both_ways(world: World) -> None:
     world.kernel.buffer_bytes = 700
 
     def met(exchange: HttpServerExchange) -> None:
-        tcp_conn = exchange.http_conn.tcp_conn
+        tcp_conn: Any = exchange.http_conn.tcp_conn
         tcp_conn.high_water, tcp_conn.low_water = 800, 200
         echo(world, exchange)
 

@@ -26,7 +26,7 @@ def serve(world: World, take: Any, port: int = 80, host: str = HERE, **options: 
 
 
 def dial(world: World, take: Any, host: str = HERE, port: int = 80, **options: Any) -> TcpClient:
-    client = world.watch("client", TcpClient(world.loop), connect=take)
+    client: TcpClient = world.watch("client", TcpClient(world.loop), connect=take)
     for name, value in options.items():
         setattr(client, name, value)
     try:

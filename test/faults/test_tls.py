@@ -17,7 +17,7 @@ from faults_world import World
 from thor import TcpClient
 from thor.http import HttpClient, HttpServer
 from thor.tcp import TcpConnection
-from thor.tls import TlsClient, TlsConnection, TlsServer, accept_tls
+from thor.tls import TlsClient, TlsConnection, TlsServer, accept_tls, client_context
 
 PORT = 443
 
@@ -47,7 +47,7 @@ _known: WeakSet[World] = WeakSet()
 @cache
 def doubting() -> ssl.SSLContext:
     """A client's context that trusts others."""
-    return tls_support.client_context(ca_file=tls_support.stranger().certificate)
+    return client_context(ca_file=tls_support.stranger().certificate)
 
 
 def serve(world: World, take: Any, version: str = "TLSv1.3", **options: Any) -> TlsServer:

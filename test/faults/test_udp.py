@@ -29,7 +29,7 @@ def reply(made: Any, data: bytes, host: str, port: int) -> None:
 
 def questions(world: World) -> None:
     """An endpoint that asks, and one that answers."""
-    server = endpoint(world, "server", HERE, 53, datagram=lambda *a: reply(server, *a))
+    server: Any = endpoint(world, "server", HERE, 53, datagram=lambda *a: reply(server, *a))
     client = endpoint(world, "client", None)
     world.advance(1)
     for number in range(3):
@@ -41,7 +41,7 @@ def questions(world: World) -> None:
 def names(world: World) -> None:
     """What is sent to names, and bound to them."""
     world.kernel.names[b"server"] = ["127.0.0.1"]
-    server = endpoint(world, "server", "server", 53, datagram=lambda *a: reply(server, *a))
+    server: Any = endpoint(world, "server", "server", 53, datagram=lambda *a: reply(server, *a))
     server.send(b"early", "server", 53)
     world.advance(1)
     client = endpoint(world, "client", None)
@@ -54,7 +54,7 @@ def names(world: World) -> None:
 
 def errors(world: World) -> None:
     """Ports that nobody has, and a datagram behind one of those."""
-    server = endpoint(world, "server", HERE, 53, datagram=lambda *a: reply(server, *a))
+    server: Any = endpoint(world, "server", HERE, 53, datagram=lambda *a: reply(server, *a))
     client = endpoint(world, "client", HERE)
     world.advance(1)
     for port in (54, 53, 55, 53):

@@ -52,7 +52,8 @@ class Site:
         made: list[TcpConnection] = []
         client = TcpClient(self.loop)
         client.on("connect", made.append)
-        host, port = self.server.address[:2]
+        address: Any = self.server.address
+        host, port = address[:2]
         client.connect(str(host), port)
         self.until(lambda: made)
         return made[0]

@@ -48,7 +48,7 @@ NO_ATHERIS = (
 def atheris_or_none() -> ModuleType | None:
     """The fuzzing engine, if it is installed."""
     try:
-        import atheris
+        import atheris  # type: ignore[import-untyped]
     except ImportError:
         return None
     module: ModuleType = atheris

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import fuzz_messages
 import pytest
 from fuzz_checks import requests_are_read_alike, response_is_read_alike
@@ -44,7 +46,7 @@ def test_known_attacks_on_a_client_are_read_as_by_other_parsers(data: bytes) -> 
 @given(drawn(good_request))
 def test_a_good_request_is_read_as_it_says(made: Made) -> None:
     message = read_requests([made.data]).only
-    head = message.head
+    head: Any = message.head
     assert (head.method, head.target, head.version) == made.start
     assert (message.body, message.trailers, message.complete) == (made.body, made.trailers, True)
     if made.start[1].startswith(b"/"):  # else the target's authority replaces Host
@@ -57,7 +59,7 @@ def test_a_good_request_is_read_as_it_says(made: Made) -> None:
 @given(drawn(good_response))
 def test_a_good_response_is_read_as_it_says(made: Made) -> None:
     message = read_responses([made.data], eof=True).only
-    head = message.head
+    head: Any = message.head
     assert (head.version, head.status, head.phrase) == made.start
     assert head.headers == made.fields
     assert (message.body, message.trailers, message.complete) == (made.body, made.trailers, True)

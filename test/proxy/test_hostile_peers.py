@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from proxy_support import DATE, ProxyHarness, get, got, ok, own, passed
+from proxy_support import DATE, ProxyHarness, get, got, own
 
 from thor.http.client.pool import pool_of
 
 HINT = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
-#: What is read of a connection beyond a bound before the bound is noticed: one `recv`.
-PIECE = 64 * 1024
 
 
 def at_rest(harness: ProxyHarness) -> bool:
@@ -26,80 +24,7 @@ def at_rest(harness: ProxyHarness) -> bool:
     )
 
 
-# -- without end --------------------------------------------------------------------------------
-
-
-def test_flood_of_informational_responses_is_a_502() -> None:
-    harness = ProxyHarness()
-    harness.send("browser", get()).expect(("a", "data", got()))
-    harness.send("a", HINT * 100)
-    events = harness.take()
-    seen = b"".join(event[2] for event in events if event[:2] == ("browser", "data"))
-    hints, _, answer = seen.rpartition(passed(HINT))
-    assert hints == passed(HINT) * 15
-    assert answer == own(502, "Bad Gateway", "http_protocol_error")
-    assert ("a", "close") in events
-
-
-@pytest.mark.parametrize(
-    ("begins", "again", "error"),
-    [
-        pytest.param(ok()[:-2], b"A: b\r\n", "http_response_header_section_size", id="fields"),
-        pytest.param(ok()[:-2] + b"A: ", b"b", "http_response_header_section_size", id="field"),
-        pytest.param(b"", b"x", "http_response_header_section_size", id="line"),
-    ],
-)
-def test_response_with_an_endless_head_is_a_502(begins: bytes, again: bytes, error: str) -> None:
-    harness = ProxyHarness()
-    harness.send("browser", get()).expect(("a", "data", got()))
-    harness.send("a", begins, again * (4 * PIECE))
-    harness.expect(("browser", "data", own(502, "Bad Gateway", error)), ("a", "close"))
-
-
-@pytest.mark.parametrize(
-    "goes_on",
-    [
-        pytest.param(b"1;" + b"a" * PIECE, id="extension"),
-        pytest.param(b"1;aaaaaaaa\r\nx\r\n" * 10_000, id="extensions"),
-        pytest.param(b"0\r\n" + b"A: b\r\n" * 1000, id="trailers"),
-        pytest.param(b"0" * 10_000, id="chunk-size"),
-    ],
-)
-def test_response_with_an_endless_chunk_line_is_aborted(goes_on: bytes) -> None:
-    harness = ProxyHarness()
-    harness.send("browser", get()).expect(("a", "data", got()))
-    harness.send("a", CHUNKED, goes_on)
-    events = harness.take()
-    assert ("browser", "close") in events
-    assert ("a", "close") in events
-    assert b"\r\n0\r\n" not in b"".join(e[2] for e in events if e[:2] == ("browser", "data"))
-
-
-def test_chunk_extensions_are_not_forwarded() -> None:
-    harness = ProxyHarness()
-    fields = b"Transfer-Encoding: chunked\r\n"
-    harness.send("browser", get("/", fields, "POST") + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
-    (event,) = harness.take()
-    assert b";" not in event[2]
-    harness.send("a", CHUNKED + b"1;aaa\r\nx\r\n" * 1000 + b"0;b\r\n\r\n")
-    (event,) = harness.take()
-    assert b";" not in event[2]
-
-
 # -- many ---------------------------------------------------------------------------------------
-
-
-def test_pipelined_requests_reach_the_origin_one_by_one() -> None:
-    harness = ProxyHarness()
-    harness.send("browser", *[get(f"/{number}") for number in range(3000)])
-    near = harness.network.pairs[0].server
-    assert near.bytes_read <= harness.proxy.server.read_ahead_bytes + PIECE
-    for number in range(3000):
-        harness.expect(("a", "data", got(f"/{number}")))
-        harness.peers["a"].send(ok(b"x"))
-        harness.advance(0)
-        assert harness.events.pop(0) == ("browser", "data", passed(ok(b"x")))
-    assert list(harness.peers) == ["browser", "a"]
 
 
 # -- slow ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -115,5 +116,6 @@ def _decode(path: bytes, slashes: bool) -> bytes:
 def test_accepted_path_is_inside_for_every_server(parts: list[tuple[bytes, bytes]]) -> None:
     path = b"/" + b"".join(itertools.chain.from_iterable(parts))
     if not leaves_prefix(path):
+        ways: Any
         for decodings, *ways in itertools.product((0, 1, 2), *[(False, True)] * 4):
             assert server_reading(path, decodings, *ways) is not None, (decodings, ways)

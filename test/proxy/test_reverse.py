@@ -45,7 +45,7 @@ def test_phases_come_in_order_and_done_comes_last() -> None:
     assert second == ("a", "data", got("/x"))
     assert (flow.method, flow.path, flow.host, flow.version) == (b"GET", b"/x", b"site", b"1.1")
     assert (flow.endpoint.name, flow.attempts) == (b"a:80", 1)
-    assert flow.status is None
+    assert flow.status is None, flow
     harness.send("a", ok(b"hello"))
     assert harness.take() == [
         ("proxy", "response", flow),
@@ -61,8 +61,8 @@ def test_request_listener_can_change_the_request() -> None:
 
     @on(harness.proxy)
     def request(flow: Flow) -> None:
-        flow.method = "PUT"
-        flow.path = "/changed?x"
+        flow.method = "PUT"  # type: ignore[assignment]
+        flow.path = "/changed?x"  # type: ignore[assignment]
         flow.request_headers.append((b"x-added", b"1"))
 
     harness.send("browser", get())

@@ -38,7 +38,7 @@ class Origin:
             conn.write(self.responses.pop(0))
 
     def ask(self, *headers: tuple[str, str], method: str = "GET", done: bool = True) -> Any:
-        exchange = self.client.exchange()
+        exchange: Any = self.client.exchange()
         exchange.heard = Recorder(
             exchange, "response_start", "response_body", "response_done", "error"
         )

@@ -10,6 +10,7 @@ from published_support import documents
 
 import thor
 from thor.testing import advance, memory_loop, settle
+from thor_support import host_and_port
 
 
 @documents("thor.loop.make ( precision )")
@@ -52,7 +53,7 @@ def test_stop_clears_what_is_scheduled_and_forgets_descriptors() -> None:
     thor.loop.run()
     assert (thor.loop.scheduled_events(), thor.loop.fd_count()) == ([], 0)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(server.address, timeout=5)
+        socket.create_connection(host_and_port(server), timeout=5)
     thor.loop.schedule(0, thor.loop.stop)
     thor.loop.run()
     assert fired == []

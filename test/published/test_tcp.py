@@ -12,7 +12,7 @@ from published_support import documents, example, start_python
 import thor
 import thor_support
 from thor.testing import Recorder, connection_pair, settle
-from thor_support import run_loop
+from thor_support import host_and_port, run_loop
 
 
 class Echo:
@@ -93,7 +93,7 @@ def test_connect_emits_a_connection(port_type: type) -> None:
         conn.write("hello")
         conn.pause(False)
 
-    host, port = echo.server.address
+    host, port = host_and_port(echo.server)
     client.connect(host, port_type(port), 5)
     run_loop(thor.loop)
     assert heard == [b"hello"]
@@ -120,7 +120,8 @@ def test_connect_error_tells_of_a_time_out_with_etimedout() -> None:
     client = thor.TcpClient()
     client.on("connect", lambda conn: thor.loop.stop())
     client.on("connect_error", lambda *error: (errors.append(error), thor.loop.stop()))
-    client.connect(*listening.getsockname(), 0.05)
+    host, port = listening.getsockname()
+    client.connect(host, port, 0.05)
     run_loop(thor.loop)
     for sock in [listening, *fill]:
         sock.close()
@@ -153,7 +154,7 @@ def test_the_tcp_servers_example_runs() -> None:
         thor.loop.stop()
 
     exec(example('s = TcpServer("localhost"'), {"TcpServer": AnyPort, "handle_conn": handle_conn})
-    with socket.create_connection(made[0].address[:2], timeout=5):
+    with socket.create_connection(host_and_port(made[0]), timeout=5):
         run_loop(thor.loop)
     assert isinstance(accepted[0], thor.tcp.TcpConnection)
 
@@ -162,7 +163,7 @@ def test_the_tcp_servers_example_runs() -> None:
 def test_a_tcp_server_starts_accepts_and_stops() -> None:
     server = thor.TcpServer("127.0.0.1", 0)
     heard = Recorder(server, "start", "connect", "stop")
-    with socket.create_connection(server.address, timeout=5):
+    with socket.create_connection(host_and_port(server), timeout=5):
         run_loop(thor.loop, lambda: len(heard.events) == 2)
         assert [event for event, *_ in heard.events] == ["start", "connect"]
         conn = heard.take()[1][1]
@@ -170,7 +171,7 @@ def test_a_tcp_server_starts_accepts_and_stops() -> None:
         run_loop(thor.loop, lambda: heard.events)
         assert heard.take() == [("stop",)]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(server.address, timeout=5)
+            socket.create_connection(host_and_port(server), timeout=5)
     conn.abort()
     run_loop(thor.loop, lambda: thor.loop.fd_count() == 0)
 

@@ -15,7 +15,7 @@ from tls_support import NAME, authority, serving
 
 import thor
 import thor_support
-from thor_support import run_loop
+from thor_support import host_and_port, run_loop
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_tls_clients_example_runs_with_its_two_slips_corrected(
 
     server = thor.TlsServer("127.0.0.1", 0, context=serving())
     server.on("connect", answer)
-    assert run_example(source, trusted, server.address[1]) == (0, "<h1>Hello</h1>", "")
+    assert run_example(source, trusted, host_and_port(server)[1]) == (0, "<h1>Hello</h1>", "")
     assert asked == [b"GET /\n\n"]
 
 
@@ -98,7 +98,7 @@ def test_the_tls_clients_example_trusts_nobody_that_the_system_does_not_trust(
     server = thor.TlsServer("127.0.0.1", 0, context=serving())
     server.on("tls_error", lambda *_: None)
     nobody = {"SSL_CERT_FILE": str(tmp_path / "none"), "SSL_CERT_DIR": str(tmp_path)}
-    assert run_example(source, nobody, server.address[1]) == (0, "", str(ssl.SSLError))
+    assert run_example(source, nobody, host_and_port(server)[1]) == (0, "", str(ssl.SSLError))
 
 
 def test_the_interface_is_identical_to_that_of_a_tcp_client() -> None:

@@ -82,7 +82,7 @@ class Watched:
 class TlsMade(NamedTuple):
     """What was asked of a TLS client. conn: that which TLS was begun on, None if it connected"""
 
-    server_name: str
+    server_name: str | None
     context: Any
     verify: bool
     alpn: tuple[str, ...]
@@ -123,7 +123,8 @@ def memory_tls_client(stage: ClientHarness) -> Any:
             self.handshake = conn
             failure = stage.tls_failure
             if failure is None:
-                conn.alpn = stage.tls_alpn
+                tls_conn: Any = conn
+                tls_conn.alpn = stage.tls_alpn
                 super()._succeed(conn)
             elif failure != "hangs":
                 self.error, text = failure

@@ -45,7 +45,9 @@ def answer(exchange: HttpServerExchange, body: bytes = b"hello") -> None:
 
 def echo(world: World, exchange: HttpServerExchange) -> None:
     """Answer with what comes, as it comes."""
-    lively = lambda: exchange.response_state.name == "BODY"  # noqa: E731
+
+    def lively() -> bool:
+        return exchange.response_state.name == "BODY"
 
     world.watch(
         "exchange",

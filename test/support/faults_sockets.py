@@ -36,7 +36,7 @@ class FaultySocket(MemorySocket):
         kernel.open[self._fd] = self
 
     def __repr__(self) -> str:
-        return f"<FaultySocket {self._fd} {self.address} from {self.peer.address}>"
+        return f"<FaultySocket {self._fd} {self.address!r} from {self.peer.address!r}>"
 
     def join(self, other: FaultySocket) -> None:
         """Be connected to it."""
@@ -66,7 +66,7 @@ class FaultySocket(MemorySocket):
         with self.unfailing():
             return MemorySocket.recv(self, size if does is None else 1, flags)
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | bytearray | memoryview) -> int:
         try:
             does = self._enter("send")
         except OSError as exc:
@@ -137,7 +137,7 @@ class FaultySocket(MemorySocket):
             raise
         end, address = MemorySocket.accept(self)
         end._fd = self._kernel.poller.add(end._bits)
-        self._kernel.open[end._fd] = end  # type: ignore[assignment]
+        self._kernel.open[end._fd] = end
         return end, address
 
     def _give_number_back(self) -> None:

@@ -27,9 +27,9 @@ def _errors(
     ]
 
 
-def _actions(*whats: str) -> list[Fault]:
+def _actions(*actions: str) -> list[Fault]:
     """What a listener does before, or after, what it is there for."""
-    return [Fault("callback", f"{what} the listener", what) for what in whats]
+    return [Fault("callback", f"{action} the listener", action) for action in actions]
 
 
 #: Not yet: the call is to be made again.

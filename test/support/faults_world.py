@@ -342,7 +342,7 @@ class World:
 
     def _pipes_in_use(self) -> list[Any]:
         """Those that do not wait for their next use."""
-        idle = pipes_of(self.loop)._idle
+        idle: list[Any] = list(pipes_of(self.loop)._idle)
         return [pipe for pipe in self.kernel.pipes.values() if pipe not in idle]
 
     def outcome(self) -> dict[str, Any]:

@@ -269,7 +269,7 @@ def converse(asked: Words, answered: Words) -> None:
         assert (answered.length and not no_body) or not may_end(answered.trailers)
         assert isinstance(error, HttpError)
         return
-    start = ("response_start", status, octets(answered.start[1]))
+    start: Any = ("response_start", status, octets(answered.start[1]))
     body = b"" if no_body else answered.body
     _check(heard.response, start, answered, body, answered.length is None and not no_body)
 

@@ -59,6 +59,7 @@ class Tape:
 
 def examples(count: int) -> settings:
     """So many inputs to a test; more, where the profile looks for more."""
+    assert settings.default is not None
     return settings(max_examples=max(count, settings.default.max_examples))
 
 

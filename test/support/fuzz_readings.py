@@ -295,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
 def stdlib_requests(data: bytes) -> Reading:
     """`http.server`: the head of the first request."""
     reading = Reading(first_head_only=True)
-    handler = _Handler(data)
+    handler: Any = _Handler(data)
     handler.raw_requestline = handler.rfile.readline()
     if handler.parse_request():
         start = (

@@ -30,6 +30,7 @@ V6 = (
 )
 UNIX = b"/run/client".ljust(108, b"\0") + b"/run/server".ljust(108, b"\0")
 SOURCE, DESTINATION = ("192.0.2.1", 1024), ("198.51.100.2", 80)
+LONGEST6 = (":".join(["ffff"] * 8), 65535, 0, 0)
 SOURCE6, DESTINATION6 = ("2001:db8::1", 1024, 0, 0), ("2001:db8::2", 443, 0, 0)
 
 
@@ -90,7 +91,7 @@ VALID: list[tuple[str, bytes, ProxyHeader]] = [
     (
         "v1 TCP6, longest",
         b"PROXY TCP6 " + b" ".join([b":".join([b"ffff"] * 8)] * 2) + b" 65535 65535\r\n",
-        ProxyHeader(*[(":".join(["ffff"] * 8), 65535, 0, 0)] * 2, version=1),
+        ProxyHeader(LONGEST6, LONGEST6, version=1),
     ),
     (
         "v1 TCP6 mapped",

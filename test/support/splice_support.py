@@ -15,7 +15,7 @@ import pytest
 from interop_data import PATTERN
 from tcp_support import PEER_LIMIT_S
 
-from thor.loop import LoopBase
+from thor.loop import LoopBase, ScheduledEvent
 from thor.tcp import TcpConnection
 from thor.tcp import splice as splice_module
 from thor.tcp.splice import MIN_SPLICE_BYTES
@@ -107,11 +107,12 @@ def run_beside(loop: LoopBase, until: Callable[[], object]) -> None:
     """As `run_loop`, for an `until` that moves peers: they are looked at again and again, since
     the loop does not know that it waits for them."""
 
-    timers = [loop.schedule(LOOK_S, lambda: look())]
+    timers: list[ScheduledEvent] = []
 
     def look() -> None:
-        timers[0] = loop.schedule(LOOK_S, look)
+        timers[:] = [loop.schedule(LOOK_S, look)]
 
+    look()
     try:
         run_loop(loop, until)
     finally:

@@ -224,6 +224,12 @@ def _await_port(process: subprocess.Popen[bytes], port: int, tries: int, output:
     raise AssertionError(f"{process.args!r} {exc}, port {port}:\n{said}")
 
 
+def host_and_port(server: Any) -> tuple[str, int]:
+    """Return where something listens that has an `address` of the Internet."""
+    host, port = server.address[:2]
+    return host, port
+
+
 def end_session(process: subprocess.Popen[Any]) -> None:
     """End a process that leads a session, and all that it started; returns when it is reaped."""
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -22,7 +22,7 @@ COMMANDS = (serve, fetch, proxy, demo)
 
 
 def make_parser() -> Parser:
-    """The parser of all arguments."""
+    """Return the parser of all arguments."""
     parser = Parser(
         prog="thor",
         description="Evented HTTP servers, clients and proxies.",

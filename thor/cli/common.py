@@ -102,7 +102,7 @@ def flush_stdout() -> None:
 
 
 def address(text: str) -> tuple[str, int]:
-    """The argument HOST:PORT, [IPV6]:PORT or :PORT (every interface)."""
+    """Parse the argument HOST:PORT, [IPV6]:PORT or :PORT (every interface)."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -118,7 +118,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def seconds(text: str) -> float:
-    """An argument that is a time in seconds, 0 or more."""
+    """Parse an argument that is a time in seconds, 0 or more."""
     try:
         value = float(text)
     except ValueError:

@@ -124,7 +124,7 @@ def _add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def field(text: str) -> tuple[str, str]:
-    """The argument 'Name: value'."""
+    """Parse the argument 'Name: value'."""
     name, colon, value = text.partition(":")
     if not colon or not name or name != name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not 'Name: value'")
@@ -170,7 +170,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def check_url(url: str, schemes: Sequence[str]) -> None:
-    """Raises: CommandError for a URL that cannot be fetched"""
+    """Check a URL that is to be fetched. Raises: CommandError"""
     scheme, found, _ = url.partition("://")
     if not found or scheme.lower() not in schemes:
         shown = " or ".join(f"{scheme}://" for scheme in schemes[:2])
@@ -178,7 +178,7 @@ def check_url(url: str, schemes: Sequence[str]) -> None:
 
 
 def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """What TLS is spoken with; None is the client's default. Raises: CommandError"""
+    """Return what TLS is spoken with; None is the client's default. Raises: CommandError"""
     if args.key is not None and args.cert is None:
         raise CommandError("--key goes with --cert", EXIT_USAGE)
     if args.insecure and args.cacert is not None:
@@ -225,7 +225,7 @@ class Fetch:
         self._trace = Trace(client) if args.verbose else None
 
     def run(self) -> int:
-        """Returns: the exit code. Raises: CommandError"""
+        """Fetch, and return the exit code. Raises: CommandError"""
         if self._args.timeout is not None:
             self._loop.schedule(self._args.timeout, self._time_out)
         self._loop.schedule(0, self._request)

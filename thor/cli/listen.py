@@ -41,7 +41,7 @@ REPORT_DELAY_S = 0.1
 
 
 def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """The arguments of a command that serves."""
+    """Add the arguments of a command that serves."""
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -93,7 +93,7 @@ def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def listen_address(text: str) -> Where:
-    """The argument of `--listen`: as `address`, or `unix:PATH`, or `unix:@NAME`."""
+    """Parse the argument of `--listen`: as `address`, or `unix:PATH`, or `unix:@NAME`."""
     if not text.startswith("unix:"):
         return address(text)
     if text in ("unix:", "unix:@"):
@@ -102,14 +102,14 @@ def listen_address(text: str) -> Where:
 
 
 def mode(text: str) -> int:
-    """An argument that is the permissions of a file, in octal."""
+    """Parse an argument that is the permissions of a file, in octal."""
     if not 3 <= len(text) <= 4 or text.strip("01234567") or text[:-3].strip("0"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the mode of a file, such as 660")
     return int(text, 8)
 
 
 def count(text: str) -> int:
-    """An argument that is a number of processes."""
+    """Parse an argument that is a number of processes."""
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, such as 2")
     return int(text)
@@ -125,7 +125,7 @@ def peers(text: str) -> str:
 
 
 def show(address: Address) -> str:
-    """An address as a user writes it, and as sockets give it."""
+    """Return an address as a user writes it, and as sockets give it."""
     if isinstance(address, bytes):  # a Unix socket's abstract name
         return f"unix:@{address[1:].decode('utf-8', 'backslashreplace')}"
     if not isinstance(address, tuple):
@@ -232,7 +232,7 @@ class ListenAddresses(NamedTuple):
 
 
 def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
-    """What the arguments say about listening. Raises: CommandError"""
+    """Return what the arguments say about listening. Raises: CommandError"""
     settings = _settings(args)
     places: Sequence[Where] | None = args.listen
     sockets: Sequence[ListenSocket] = ()
@@ -246,7 +246,7 @@ def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
 
 
 def _settings(args: argparse.Namespace) -> ServerSettings:
-    """What the arguments say to each server. Raises: CommandError"""
+    """Return what the arguments say to each server. Raises: CommandError"""
     settings: ServerSettings = {}
     if args.proxy_protocol is not None:
         settings["proxy_protocol"] = args.proxy_protocol
@@ -274,7 +274,7 @@ def certificates() -> Iterator[None]:
 
 
 def _inherited() -> Sequence[ListenSocket]:
-    """The sockets that a service manager has passed. Raises: CommandError"""
+    """Return the sockets that a service manager has passed. Raises: CommandError"""
     try:
         return listen_fds()
     except (OSError, ValueError) as exc:

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """What https servers are spoken to with; None is the client's default.
+    """Return what https servers are spoken to with; None is the client's default.
 
     Raises: CommandError for a file that cannot be used
     """

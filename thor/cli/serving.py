@@ -232,7 +232,7 @@ def _tell_failure(number: int, error: OSError, delay_s: float) -> None:
 
 
 def describe_exit(status: int) -> str:
-    """What became of a process, for people. status: as `subprocess` has it"""
+    """Return what became of a process, for people. status: as `subprocess` has it"""
     if status < 0:
         return f"was ended by signal {-status} ({signal.strsignal(-status)})"
     return f"failed with {status}" if status else "ended"

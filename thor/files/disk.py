@@ -139,7 +139,7 @@ def check_root(root: bytes, listing: bool) -> None:
 
 
 def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[bytes]:
-    """The names from `root` to where `names` lead, links resolved.
+    """Return the names from `root` to where `names` lead, links resolved.
 
     Raises: OSError; ENOENT also for what lies outside, or behind a hidden name
     """
@@ -197,7 +197,7 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
 
 
 def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answer:
-    """What `names` lead to under `root`, a directory, holds. Raises: OSError"""
+    """Return what `names` lead to under `root`, a directory, holds. Raises: OSError"""
     real = _real_names(root, names, hidden)
     fd = _enter(root, real, _OPEN_DIRECTORY | os.O_RDONLY)
     found: list[Entry] = []

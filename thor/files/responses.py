@@ -133,7 +133,7 @@ def is_name(name: bytes, hidden: bool) -> bool:
 
 
 def content_type(name: bytes) -> str:
-    """The media type of a file, by the extension of its name; text is taken to be UTF-8."""
+    """Return the media type of a file, by the extension of its name; text is taken to be UTF-8."""
     suffix = PurePosixPath(os.fsdecode(name)).suffix.lower()
     kind = TYPES.get(suffix, "application/octet-stream")
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
@@ -142,7 +142,7 @@ def content_type(name: bytes) -> str:
 def response_for(
     method: bytes, fields: RawHeaders, size: int, mtime_ns: int, kind: str, now: float
 ) -> Answer:
-    """The answer to GET or HEAD of a file that is there.
+    """Return the answer to GET or HEAD of a file that is there.
 
     fields: the request's, as they came; size: in bytes; mtime_ns: when it was modified, Unix
         time in nanoseconds; kind: its media type; now: Unix time in seconds
@@ -178,14 +178,14 @@ def response_for(
 
 
 def plain_answer(status: int, headers: list[tuple[str, str | bytes]] | None = None) -> Answer:
-    """A short answer in words, which says nothing of the request."""
+    """Return a short answer in words, which says nothing of the request."""
     return with_body(status, "text/plain; charset=utf-8", f"{PHRASES[status]}\n".encode(), headers)
 
 
 def with_body(
     status: int, kind: str, body: bytes, headers: list[tuple[str, str | bytes]] | None = None
 ) -> Answer:
-    """A short answer with a body of the type `kind`, which browsers are told not to guess."""
+    """Return a short answer with a body of the type `kind`, which browsers must not guess."""
     own: list[tuple[str, str | bytes]] = [
         ("content-type", kind),
         ("content-length", str(len(body))),

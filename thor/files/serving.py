@@ -167,7 +167,7 @@ class _FileResponse:
         self.loop.run_in_thread(files.prepare, *asked, then=self._prepared)
 
     def close(self) -> None:
-        """The client is gone, or needs the file no more."""
+        """Let go of the file: the client is gone, or needs it no more."""
         self.exchange = None
         file, self.file = self.file, None
         if file is not None:

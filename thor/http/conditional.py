@@ -71,7 +71,7 @@ UNSATISFIABLE = ByteRange(0, -1)
 
 
 def parse_date(value: bytes, now: float) -> int | None:
-    """An HTTP date in any of its three forms, as a Unix time; None for anything else.
+    """Return an HTTP date in any of its three forms, as a Unix time; None for anything else.
 
     now: Unix time; a year of two digits is the one that is at most 50 years ahead of it
     """
@@ -206,8 +206,8 @@ def _range_holds(value: bytes, validators: Validators, now: float) -> bool:
 
 
 def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The fields this module asks for, by lower-case name; repeated ones joined with a comma,
-    so that a repeated date or range is one that is not valid (RFC 9110 section 5.3)."""
+    """Return the fields this module asks for, by lower-case name; repeated ones are joined with a
+    comma, so that a repeated date or range is one that is not valid (RFC 9110 section 5.3)."""
     found: dict[bytes, bytes] = {}
     for name, value in fields:
         name = name.lower()

@@ -59,14 +59,14 @@ def field_pair(field: Iterable[str | bytes]) -> FieldIn:
 
 
 def header_names(headers: Iterable[tuple[AnyStr, AnyStr]]) -> set[AnyStr]:
-    """The names in a list, in lower case."""
+    """Return the names in a list, in lower case."""
     return {name.lower() for name, _ in headers}
 
 
 def header_dict(
     headers: Iterable[tuple[AnyStr, AnyStr]], omit: Collection[str | bytes] | None = None
 ) -> dict[AnyStr, list[AnyStr]]:
-    """A list as a dictionary: names in lower case to lists of values.
+    """Return a list as a dictionary: names in lower case to lists of values.
 
     Values are split at commas: not for fields whose values may contain them otherwise, such as
     dates, cookies and quoted strings. Fields named in `omit` are left out.
@@ -81,7 +81,7 @@ def header_dict(
 
 
 def get_header(headers: Iterable[tuple[AnyStr, AnyStr]], name: str | bytes) -> list[AnyStr]:
-    """The values of one field, in order; empty if it is not there.
+    """Return the values of one field, in order; empty if it is not there.
 
     Values are split at commas, as by `header_dict`.
     """
@@ -94,7 +94,7 @@ def get_header(headers: Iterable[tuple[AnyStr, AnyStr]], name: str | bytes) -> l
 
 
 def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[AnyStr, AnyStr]]:
-    """A list without the fields that concern one connection only.
+    """Return a list without the fields that concern one connection only.
 
     These are the known ones and those that Connection nominates, but for Content-Length and Host,
     which it cannot remove (RFC 9110 section 7.6.1).
@@ -107,7 +107,7 @@ def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[Any
 
 
 def nominated_fields(values: Iterable[bytes]) -> set[bytes]:
-    """The fields, in lower case, that Connection's values say are for this connection only."""
+    """Return the fields, in lower case, that values of Connection nominate."""
     named = {option.strip(b" \t") for value in values for option in value.lower().split(b",")}
     return named - _NEVER_NOMINATED
 

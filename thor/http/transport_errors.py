@@ -35,7 +35,7 @@ def connect_failure(
     exc: BaseException | None,
     attempts: str = "",
 ) -> HttpError:
-    """What a `connect_error` means.
+    """Return what a `connect_error` means.
 
     where: what was connected to; errtype, code: of the event; why: the exception behind it, if a
         client class keeps one; attempts: what became of each address, to be put behind
@@ -57,7 +57,7 @@ def connect_failure(
 
 
 def connection_lost(exc: OSError | None, begun: bool = False, sent: bool = True) -> HttpError:
-    """What the end of a connection means that was still needed.
+    """Return what the end of a connection means that was still needed.
 
     why: None: it ended in order; begun: whether anything of a response has come;
         sent: whether anything of the request has left

@@ -63,8 +63,8 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
 
 
 def show_uri(uri: bytes) -> str:
-    """The beginning of a URI for people, printable. What may be a user and a password is left out,
-    also where it is not where it belongs."""
+    """Return the beginning of a URI for people, printable. What may be a user and a password is
+    left out, also where it is not where it belongs."""
     before, at, after = uri.rpartition(b"@")
     if not at:
         return excerpt(uri)
@@ -73,7 +73,7 @@ def show_uri(uri: bytes) -> str:
 
 
 def _fault_of(authority: bytes) -> str:
-    """What is wrong with an authority, and nothing of what is in it: it may be a password."""
+    """Return what is wrong with an authority, without quoting it: it may be a password."""
     if b"@" in authority:
         return "user information, which has its place in the field Authorization,"
     name, colon, port = authority.rpartition(b":")
@@ -86,7 +86,7 @@ def _fault_of(authority: bytes) -> str:
 
 
 def _socket_path(encoded: bytes) -> str:
-    """The path of a socket, or its abstract name behind an `@`. Raises: UrlError"""
+    """Return the path of a socket, or its abstract name behind an `@`. Raises: UrlError"""
     path = unquote_to_bytes(encoded)
     if PERCENT_ENCODED.sub(b"", encoded).translate(None, REG_NAME) or path[:1] not in (b"/", b"@"):
         raise UrlError(

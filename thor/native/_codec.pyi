@@ -30,7 +30,7 @@ def render_fields(
     request: bool,
     /,
 ) -> tuple[bytes, int, bool, Sequence[tuple[int, bytes]]] | None:
-    """A message's start and its field lines, as `writer._render` makes them.
+    """Return a message's start and its field lines, as `writer._render` makes them.
 
     fields: whatever a program passes; what is not a list or tuple of pairs is not plain
     """
@@ -50,7 +50,7 @@ def render_response(
 def decode_chunks(
     buf: bytes | bytearray, at: int, room: int | None, /
 ) -> tuple[bytes, int, bool] | None:
-    """The chunks that are complete from the size line at `at` on.
+    """Return the chunks that are complete from the size line at `at` on.
 
     room: how many bytes of data are allowed, None for any number
     Returns: (their data joined, where the next size line begins, or what follows the body;

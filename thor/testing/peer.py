@@ -373,7 +373,7 @@ class _Tls:
             self.secure.unwrap()
 
     def decrypt(self, data: bytes) -> bytes:
-        """Raises: ssl.SSLError"""
+        """Decrypt bytes that arrived. Raises: ssl.SSLError"""
         self.incoming.write(data) if data else self.incoming.write_eof()
         pieces: list[bytes] = []
         try:

@@ -37,7 +37,7 @@ class Recorder:
             self.events.append(entry)
 
     def take(self) -> list[tuple[Any, ...]]:
-        """What was recorded since the last `take`."""
+        """Return what was recorded since the last `take`."""
         events, self.events = self.events, []
         return events
 
@@ -72,7 +72,7 @@ class Playbook(Recorder):
         return self.watch(name, peer, "data", "end", "close")
 
     def send(self, name: str, *pieces: bytes) -> Self:
-        """The peer sends these bytes, each piece as one segment."""
+        """Have the peer send these bytes, each piece as one segment."""
         peer = self._peers[name]
         send = peer.write if isinstance(peer, TcpConnection) else peer.send
         for data in pieces:
@@ -80,17 +80,17 @@ class Playbook(Recorder):
         return self
 
     def finish(self, name: str) -> Self:
-        """The peer finishes sending (FIN); it still reads."""
+        """Have the peer finish sending (FIN); it still reads."""
         peer = self._peers[name]
         end = peer.end_writing if isinstance(peer, TcpConnection) else peer.end
         return self._step(f"{name} finishes", end)
 
     def abort(self, name: str) -> Self:
-        """The peer resets its connection (RST)."""
+        """Have the peer reset its connection (RST)."""
         return self._step(f"{name} aborts", self._peers[name].abort)
 
     def call(self, method: Callable[..., object], *args: object) -> Self:
-        """The program calls a method."""
+        """Have the program call a method."""
         return self._step(f"{method.__qualname__}{args!r}", method, *args)
 
     def advance(self, seconds: float) -> Self:

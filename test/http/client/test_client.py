@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from client_support import EVENTS, HELLO, HELLO_EVENTS
 
-import thor.http.client.client as client_module
 from thor.http.client import HttpClient, HttpClientExchange
 from thor.http.client.pool import pool_of
 from thor.http.error import AccessError, ConnectError, DnsError
 from thor.loop import LoopBase
-from thor.tcp import TcpConnection, TcpServer
+from thor.tcp import TcpClient, TcpConnection, TcpServer
 from thor.testing import Recorder
 
 RunLoop = Callable[..., None]
@@ -168,7 +167,7 @@ def test_an_address_that_is_refused(loop: LoopBase, run_loop: RunLoop, origin: A
     server = origin()
     client = HttpClient(loop)
     asked: list[str] = []
-    client.check_ip = lambda address: bool(asked.append(address))  # type: ignore[func-returns-value]
+    client.check_ip = lambda address: bool(asked.append(address))
     _, heard = request(client, server.uri)
     assert isinstance(finish(loop, run_loop, heard)[0][0][1], AccessError)
     assert asked == ["127.0.0.1"]
@@ -314,7 +313,7 @@ def test_documented_settings_have_the_documented_defaults() -> None:
     assert (client.max_server_conn, client.max_waiting, client.pool_timeout) == (None, 1000, None)
     assert client.careful is True
     assert client.check_ip is None
-    assert client.tcp_client_class is client_module.TcpClient
+    assert client.tcp_client_class is TcpClient
 
 
 @pytest.mark.parametrize("idle_timeout", [None, 0, 5])
@@ -328,7 +327,7 @@ def test_a_subclass_may_set_them(loop: LoopBase, run_loop: RunLoop) -> None:
     class Refusing(HttpClient):
         retry_limit = 0
 
-        def check_ip(self, address: str) -> bool:  # type: ignore[override]
+        def check_ip(self, address: str) -> bool:
             return False
 
     _, heard = request(Refusing(loop), "http://127.0.0.1:1/")
@@ -338,7 +337,7 @@ def test_a_subclass_may_set_them(loop: LoopBase, run_loop: RunLoop) -> None:
 def test_an_older_client_class_works(loop: LoopBase, run_loop: RunLoop) -> None:
     """One whose `connect_error` has a third argument, the error's text."""
 
-    class Old(client_module.TcpClient):
+    class Old(TcpClient):
         def connect(self, *args: Any) -> None:
             self.loop.call_soon(self.emit, "connect_error", OSError, errno.ECONNREFUSED, "refused")
 

@@ -312,7 +312,7 @@ def test_exchange_tells_of_its_server(stage: ClientHarness) -> None:
     assert exchange.peer is not None
     assert (exchange.secure, exchange.is_open) == (False, True)
     stage.peer.send(HELLO)
-    assert (exchange.peer, exchange.is_open) == (None, False)
+    assert (exchange.conn, exchange.is_open) == (None, False)
 
 
 def test_abort_ends_an_exchange_silently(stage: ClientHarness) -> None:

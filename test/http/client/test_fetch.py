@@ -160,7 +160,7 @@ def test_misuse_raises(sites: Sites) -> None:
     with pytest.raises(TypeError, match="coroutine"):
         sites.client.fetch("http://a/", then=then)
     with pytest.raises(TypeError, match="pair"):
-        sites.client.fetch("http://a/", headers=["A: b"])
+        sites.client.fetch("http://a/", headers=["A: b"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="tunnel"):
         sites.client.fetch("a:80", "CONNECT")
 

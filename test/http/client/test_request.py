@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from client_support import HELLO_EVENTS, ClientHarness
 
 from thor.http.error import OutputStateError, OutputSyntaxError, UrlError
-
-MakeHarness = Callable[..., ClientHarness]
-
 
 # -- framing --------------------------------------------------------------------------------------
 
@@ -186,25 +182,6 @@ def test_a_host_that_is_passed_is_sent_first_in_place_of_the_uris(stage: ClientH
     )
     assert watched.exchange.origin == ("http", "origin", 80)
     stage.answer(watched)
-
-
-def test_what_asks_for_another_protocol(stage: ClientHarness) -> None:
-    watched = stage.request(upgrade=b"websocket", te_trailers=True)
-    assert stage.peer.take() == (
-        b"GET / HTTP/1.1\r\nHost: origin\r\n"
-        b"Upgrade: websocket\r\nTE: trailers\r\nConnection: upgrade, TE\r\n\r\n"
-    )
-    assert stage.answer(watched).events == HELLO_EVENTS
-
-
-@pytest.mark.parametrize("idle_timeout", [None, 0])
-def test_without_reuse_the_request_says_close(make_harness: MakeHarness, idle_timeout: Any) -> None:
-    stage = make_harness(idle_timeout=idle_timeout)
-    watched = stage.request()
-    assert b"\r\nConnection: close\r\n" in stage.peer.take()
-    assert stage.answer(watched).events == HELLO_EVENTS
-    assert stage.peer.is_closed
-    assert stage.open == 0
 
 
 # -- where it goes --------------------------------------------------------------------------------

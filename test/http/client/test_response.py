@@ -17,122 +17,7 @@ from thor.testing import MemoryNetwork, Recorder, settle
 MakeHarness = Callable[..., ClientHarness]
 
 
-# -- good ones ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("response", "body", "reusable"),
-    [
-        pytest.param(HELLO, b"hello", True, id="length"),
-        pytest.param(
-            ok("Transfer-Encoding: chunked", body=b"2\r\nab\r\n1;x=y\r\nc\r\n000\r\n\r\n"),
-            b"abc",
-            True,
-            id="chunked",
-        ),
-        pytest.param(
-            ok("Content-Length: 2", "Connection: close", body=b"ab"), b"ab", False, id="close"
-        ),
-        pytest.param(
-            ok("Content-Length: 2", body=b"ab", start="HTTP/1.0 200 OK"), b"ab", False, id="1.0"
-        ),
-        pytest.param(
-            ok(
-                "Content-Length: 2",
-                "Connection: keep-alive",
-                body=b"ab",
-                start="HTTP/1.0 200 OK",
-            ),
-            b"ab",
-            True,
-            id="1.0-keep-alive",
-        ),
-        pytest.param(ok(start="HTTP/1.1 204 No"), b"", True, id="204"),
-        pytest.param(ok("Content-Length: 9", start="HTTP/1.1 304 No"), b"", True, id="304"),
-    ],
-)
-def test_responses(stage: ClientHarness, response: bytes, body: bytes, reusable: bool) -> None:
-    watched = stage.request()
-    stage.peer.send(response)
-    assert watched.body() == body
-    assert watched.events[-1] == ("response_done", [])
-    watched.ends_once()
-    assert stage.idle == int(reusable)
-    assert stage.peer.is_closed is not reusable
-
-
-def test_fields_come_as_they_were_sent(stage: ClientHarness) -> None:
-    watched = stage.request()
-    stage.peer.send(ok("a: 1 ", "A:\t\xe9", "B:", "Content-Length: 0"))
-    assert watched.events[0][3] == [
-        (b"a", b"1"),
-        (b"A", b"\xe9"),
-        (b"B", b""),
-        (b"Content-Length", b"0"),
-    ]
-
-
-def test_trailers(stage: ClientHarness) -> None:
-    watched = stage.request()
-    body = b"1\r\nx\r\n0\r\nA: b\r\nContent-Length: 7\r\n\r\n"
-    stage.peer.send(ok("Transfer-Encoding: chunked", body=body))
-    assert watched.events[-1] == ("response_done", [(b"A", b"b")])
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        pytest.param(ok("Content-Length: 9"), id="length"),
-        pytest.param(ok("Transfer-Encoding: chunked"), id="chunked"),
-        pytest.param(ok(), id="neither"),
-    ],
-)
-def test_the_response_to_head_has_no_body(stage: ClientHarness, response: bytes) -> None:
-    watched = stage.request("HEAD")
-    stage.peer.send(response)
-    assert watched.names == ["response_start", "response_done"]
-    watched = stage.request()  # and what follows is the next response
-    assert stage.answer(watched).body() == b"hello"
-
-
-def test_informational_responses_come_in_order(stage: ClientHarness) -> None:
-    watched = stage.request()
-    early = ok("Link: </a>", start="HTTP/1.1 103 Early Hints")
-    stage.peer.send(ok(start="HTTP/1.1 100 Continue") + early + early + HELLO)
-    hint = ("response_nonfinal", b"103", b"Early Hints", [(b"Link", b"</a>")])
-    nothing = ("response_nonfinal", b"100", b"Continue", [])
-    assert watched.events == [nothing, hint, hint, *HELLO_EVENTS]
-    assert stage.idle == 1
-
-
 # -- until the connection ends --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        pytest.param(ok(), id="neither-length-nor-coding"),
-        pytest.param(ok(start="HTTP/1.0 200 OK"), id="1.0"),
-        pytest.param(ok("Transfer-Encoding: gzip"), id="coding-that-is-not-chunked"),
-    ],
-)
-def test_a_body_until_the_end_is_complete_after_a_clean_one(
-    stage: ClientHarness, head: bytes
-) -> None:
-    watched = stage.request()
-    stage.peer.send(head + b"hello")
-    watched.is_silent()
-    stage.peer.end()
-    assert watched.body() == b"hello"
-    assert watched.events[-1] == ("response_done", [])
-    assert stage.open == 0
-
-
-def test_a_body_until_the_end_is_not_complete_after_a_reset(stage: ClientHarness) -> None:
-    watched = stage.request()
-    stage.peer.send(ok(body=b"hello")).abort()
-    assert watched.body() == b"hello"
-    assert isinstance(watched.error, errors.ConnectError)
 
 
 @pytest.mark.parametrize("careful", [True, False])
@@ -159,67 +44,7 @@ def test_careless_is_no_excuse_for_a_truncated_body(
     assert isinstance(watched.error, (errors.ConnectError, errors.IncompleteMessageError))
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        pytest.param(b"H", id="first-byte"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n", id="head"),
-        pytest.param(ok("Content-Length: 9", body=b"hello"), id="length"),
-        pytest.param(ok("Content-Length: 9"), id="length-nothing"),
-        pytest.param(ok("Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"), id="no-last-chunk"),
-        pytest.param(ok("Transfer-Encoding: chunked", body=b"5\r\nhel"), id="inside-chunk"),
-        pytest.param(ok("Transfer-Encoding: chunked", body=b"0\r\nA: b\r\n"), id="trailers"),
-        pytest.param(ok(start="HTTP/1.1 100 Continue"), id="only-informational"),
-    ],
-)
-@pytest.mark.parametrize("how", ["end", "abort"])
-def test_a_truncated_response_is_an_error(stage: ClientHarness, part: bytes, how: str) -> None:
-    watched = stage.request()
-    stage.peer.send(part)
-    getattr(stage.peer, how)()
-    kind = errors.IncompleteMessageError if how == "end" else errors.ConnectError
-    assert isinstance(watched.error, kind)
-    assert stage.open == 0
-    assert len(stage.peers) == 1  # nothing is tried again once a byte has come
-
-
 # -- bad ones -------------------------------------------------------------------------------------
-
-
-BAD = [
-    ("html", b"<html>\r\n\r\n", errors.StartLineError),
-    ("nul", ok("A: b\0c"), errors.HeaderValueError),
-    (
-        "coding-and-length",
-        ok("Transfer-Encoding: chunked", "Content-Length: 5"),
-        errors.TransferEncodingCLError,
-    ),
-    ("chunk-size", ok("Transfer-Encoding: chunked", body=b"x\r\n"), errors.ChunkError),
-    ("101-unasked", ok("Upgrade: x", start="HTTP/1.1 101 Go"), errors.UpgradeError),
-    ("flood", ok(start="HTTP/1.1 102 P") * 17, errors.TooManyMsgsError),
-    (
-        "endless-line",
-        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 40_000,
-        errors.FieldSectionTooLargeError,
-    ),
-    (
-        "endless-trailers",
-        ok("Transfer-Encoding: chunked", body=b"0\r\n" + b"A: b\r\n" * 129),
-        errors.TooManyFieldsError,
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("response", "kind"), [pytest.param(data, kind, id=name) for name, data, kind in BAD]
-)
-def test_bad_responses(stage: ClientHarness, response: bytes, kind: type[errors.HttpError]) -> None:
-    watched = stage.request()
-    stage.peer.send(response)
-    assert isinstance(watched.error, kind)
-    assert stage.peer.is_reset
-    assert stage.open == 0
-    assert len(stage.peers) == 1
 
 
 @pytest.mark.parametrize(
@@ -271,17 +96,6 @@ def test_extra_bytes_end_the_connection_and_not_the_response(
     following = stage.request()
     assert len(stage.peers) == 2
     assert stage.answer(following).events == HELLO_EVENTS
-
-
-def test_bytes_before_the_request_are_not_its_response(stage: ClientHarness) -> None:
-    watched = stage.start()
-    stage.peer.send(HELLO)
-    watched.is_silent()
-    assert stage.peers[0].is_reset
-    watched.exchange.request_done([])
-    stage.advance(1)
-    assert len(stage.peers) == 2
-    assert stage.answer(watched).events == HELLO_EVENTS
 
 
 def test_bytes_of_a_head_before_the_request_do_not_become_its_response(

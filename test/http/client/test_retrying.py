@@ -14,22 +14,6 @@ from thor.http.error import ConnectError, ConnectionLostError
 MakeHarness = Callable[..., ClientHarness]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
-@pytest.mark.parametrize("how", ["end", "abort"])
-def test_an_idempotent_request_is_tried_again(stage: ClientHarness, method: str, how: str) -> None:
-    watched = stage.request(method, body=b"abc" if method == "PUT" else b"")
-    first = stage.peer.take()
-    getattr(stage.peer, how)()
-    assert len(stage.peers) == 1
-    stage.advance(0.49)
-    assert len(stage.peers) == 1
-    stage.advance(0.02)
-    assert len(stage.peers) == 2
-    assert stage.peer.take() == first != b""
-    stage.answer(watched, b"HTTP/1.1 204 No\r\n\r\n")
-    assert watched.names == ["response_start", "response_done"]
-
-
 def test_it_gives_up_after_the_limit(stage: ClientHarness) -> None:
     watched = stage.request()
     for count in (1, 2, 3):
@@ -91,15 +75,6 @@ def test_error_of_a_request_of_which_no_byte_was_sent_says_so(make_harness: Make
     reset_first_connection(stage)
     watched = stage.request("POST", headers=[("Content-Length", "1")], body=b"x")
     assert watched.error.__class__ is ConnectError
-
-
-def test_a_refused_connection_is_tried_again(stage: ClientHarness) -> None:
-    watched = stage.request("POST", "http://late/", body=b"x")
-    stage.advance(0.3)
-    stage.listen("late")
-    stage.advance(0.3)
-    assert stage.peer.take().endswith(b"1\r\nx\r\n0\r\n\r\n")
-    assert stage.answer(watched).events == HELLO_EVENTS
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

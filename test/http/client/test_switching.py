@@ -6,9 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from client_support import HELLO_EVENTS, ClientHarness, ok
-
-from thor.http import error as errors
+from client_support import ClientHarness, ok
 
 SWITCH = ok("Upgrade: WebSocket", "Connection: upgrade", start="HTTP/1.1 101 Switching")
 
@@ -52,31 +50,6 @@ def test_what_came_behind_the_switch_is_the_first_data(stage: ClientHarness, met
     stage.settle()
     assert b"".join(heard) == b"first second"
     conn.close()
-
-
-def test_a_connect_that_is_refused_is_answered(stage: ClientHarness) -> None:
-    watched = stage.request("CONNECT", "origin:80")
-    stage.peer.send(ok("Content-Length: 2", body=b"no", start="HTTP/1.1 403 No"))
-    assert watched.names == ["response_start", "response_body", "response_done"]
-
-
-@pytest.mark.parametrize("protocol", ["h2c", "websocket2"])
-def test_a_switch_to_another_protocol_is_an_error(stage: ClientHarness, protocol: str) -> None:
-    watched = stage.request(upgrade=protocol)
-    stage.peer.send(SWITCH)
-    assert isinstance(watched.error, errors.UpgradeError)
-
-
-def test_a_switch_before_the_request_is_complete_is_an_error(stage: ClientHarness) -> None:
-    watched = stage.start("POST", upgrade="websocket")
-    stage.peer.send(SWITCH)
-    assert isinstance(watched.error, errors.UpgradeError)
-
-
-def test_a_server_may_ignore_the_wish(stage: ClientHarness) -> None:
-    watched = stage.request(upgrade="websocket")
-    assert stage.answer(watched).events == HELLO_EVENTS
-    assert stage.idle == 1
 
 
 def test_a_connection_that_nobody_takes_is_closed(stage: ClientHarness) -> None:

@@ -13,15 +13,6 @@ from thor.http.error import ConnectTimeoutError, ExchangeTimeoutError, ReadTimeo
 MakeHarness = Callable[..., ClientHarness]
 
 
-def test_by_default_a_server_may_take_all_its_time(stage: ClientHarness) -> None:
-    watched = stage.request()
-    stage.advance(1_000_000)
-    stage.peer.send(HELLO[:50])
-    stage.advance(1_000_000)
-    stage.peer.send(HELLO[50:])
-    assert watched.events == HELLO_EVENTS
-
-
 def test_a_connection_that_is_not_made_in_time(make_harness: MakeHarness) -> None:
     stage = make_harness(connect_timeout=3)
     stage.network.errors["hangs", 80] = None
@@ -30,35 +21,6 @@ def test_a_connection_that_is_not_made_in_time(make_harness: MakeHarness) -> Non
     assert watched.events == []
     stage.advance(0.2)
     assert isinstance(watched.error, ConnectTimeoutError)
-
-
-@pytest.mark.parametrize("said", [b"", HELLO[:10], HELLO[:-2]], ids=["nothing", "head", "body"])
-@pytest.mark.parametrize("pooled", [False, True], ids=["new", "pooled"])
-def test_a_server_that_goes_silent(make_harness: MakeHarness, said: bytes, pooled: bool) -> None:
-    stage = make_harness(read_timeout=5)
-    if pooled:
-        stage.answer(stage.request())
-        stage.advance(50)
-    watched = stage.request()
-    stage.advance(4)
-    stage.peer.send(said)
-    stage.advance(4.9 if said else 0.9)
-    watched.is_silent()
-    stage.advance(0.2)
-    assert isinstance(watched.error, ReadTimeoutError)
-    assert stage.peer.is_reset
-    assert len(stage.peers) == 1
-
-
-def test_a_server_that_is_slow_but_steady(make_harness: MakeHarness) -> None:
-    stage = make_harness(read_timeout=5)
-    watched = stage.request()
-    for index in range(len(HELLO)):
-        stage.advance(4.9)
-        stage.peer.send(HELLO[index : index + 1])
-    assert watched.body() == b"hello"
-    stage.advance(30)
-    assert stage.idle == 1  # the timeout was the exchange's, not the connection's
 
 
 def test_a_head_that_dribbles_in(make_harness: MakeHarness) -> None:
@@ -94,24 +56,6 @@ def test_time_while_the_program_sends_counts_against_nobody(make_harness: MakeHa
     watched.is_silent()
     stage.advance(0.2)
     assert isinstance(watched.error, ReadTimeoutError)
-
-
-@pytest.mark.parametrize("said", [b"", HELLO[:-2], HELLO], ids=["nothing", "part", "all"])
-def test_time_while_the_program_has_paused_counts_against_nobody(
-    make_harness: MakeHarness, said: bytes
-) -> None:
-    stage = make_harness(read_timeout=5)
-    watched = stage.request()
-    watched.exchange.pause(True)
-    stage.peer.send(said)
-    stage.advance(100)
-    watched.is_silent()
-    watched.exchange.pause(False)
-    stage.advance(4.9)
-    assert watched.names[-1:] == (["response_done"] if said == HELLO else watched.names[-1:])
-    stage.advance(0.2)
-    assert watched.names[-1] == ("response_done" if said == HELLO else "error")
-    watched.ends_once()
 
 
 def test_a_server_that_does_not_read_the_request(make_harness: MakeHarness) -> None:
@@ -163,19 +107,6 @@ def test_zero_is_no_limit(make_harness: MakeHarness, setting: str) -> None:
     watched = stage.request()
     stage.advance(1000)
     assert stage.answer(watched).events == HELLO_EVENTS
-
-
-def test_an_exchange_may_take_so_long_in_all(make_harness: MakeHarness) -> None:
-    stage = make_harness(exchange_timeout=10)
-    watched = stage.request()
-    for _ in range(3):
-        stage.advance(3)
-        stage.peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
-    stage.advance(0.9)
-    watched.is_silent()
-    stage.advance(0.2)
-    assert isinstance(watched.error, ExchangeTimeoutError)
-    assert stage.peer.is_reset
 
 
 @pytest.mark.parametrize("state", ["connecting", "queued", "retrying", "sending", "paused"])

@@ -325,7 +325,10 @@ def cut_off(conn: TlsConnection) -> None:
 
 
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello"
-UNTIL_CLOSE_EVENTS = [("response_start", b"200", b"OK", []), ("response_body", b"hello")]
+UNTIL_CLOSE_EVENTS: list[tuple[Any, ...]] = [
+    ("response_start", b"200", b"OK", []),
+    ("response_body", b"hello"),
+]
 
 
 def answers(data: bytes, ends: Callable[[TlsConnection], None]) -> Any:

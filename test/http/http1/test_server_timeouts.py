@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 import pytest
 
@@ -31,7 +31,8 @@ class Settings:
     linger_timeout: float | None = 2
 
 
-class Progress(NamedTuple):
+@dataclass
+class Progress:
     """A wait began at 100; bytes last left at 90; the window of the rate began at 97."""
 
     since: float = 100.0

@@ -112,7 +112,7 @@ class Life:
 
     def go_on(self, exchange: HttpServerExchange) -> None:
         careful = self.random.random() < 0.95
-        stream = exchange._stream  # private: how much is missing is nowhere else to be read
+        stream: Any = exchange._stream  # private: how much is missing is nowhere else to be read
         left = stream._length_left if stream.framing == LENGTH and careful else None
         if self.random.random() < 0.6:
             size = self.random.choice([1, 5, 17_000])

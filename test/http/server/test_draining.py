@@ -23,7 +23,7 @@ from tcp_support import PEER_LIMIT_S, read_all
 from thor.http.server import HttpServer
 from thor.loop import LoopBase
 from thor.testing.memory import poller_of
-from thor_support import run_loop
+from thor_support import host_and_port, run_loop
 
 PART = b"GET / HTTP/1.1\r\nHost: ori"
 STOPPED = [("start",), ("stop",)]
@@ -69,7 +69,8 @@ def test_one_that_stays_idle_is_closed_without_a_word(first: bytes) -> None:
 
 
 def test_the_time_can_be_set_and_an_idle_timeout_that_is_shorter_holds() -> None:
-    for settings in ({"drain_idle_timeout": 2}, {"idle_timeout": 2}):
+    for setting in ("drain_idle_timeout", "idle_timeout"):
+        settings: dict[str, Any] = {setting: 2}
         stage = ServerHarness(**settings)
         client = stage.client().send(request())
         answer(stage.exchange)
@@ -144,16 +145,6 @@ def test_the_time_counts_from_when_the_client_can_know_that_it_is_its_turn() -> 
     assert client.send(request()).take() == HELLO_CLOSE
 
 
-def test_a_head_that_has_begun_has_the_time_of_a_head() -> None:
-    stage = ServerHarness(answering_done)
-    before, after = stage.client().send(PART), stage.client()
-    draining(stage)
-    after.send(PART)
-    stage.advance(20)
-    for client in (before, after):
-        assert client.send(b"gin\r\n\r\n").take() == HELLO_CLOSE
-
-
 def test_a_head_that_has_begun_does_not_begin_anew() -> None:
     stage = ServerHarness(answering_done)
     client = stage.client().send(PART)
@@ -186,34 +177,6 @@ def test_the_rest_of_a_request_that_comes_when_the_time_is_over_is_more_time() -
     assert client.is_ended
     client.send(chunks(b"def"))
     assert not client.is_reset  # a reset could destroy the answer
-
-
-def test_a_client_of_http_1_0_that_persists_may_go_on() -> None:
-    stage = ServerHarness(answering_done)
-    persisting = request("/", "Connection: keep-alive", version="1.0")
-    client = stage.client().send(persisting)
-    assert b"keep-alive" in client.take()
-    draining(stage).advance(4)
-    assert b"keep-alive" not in client.send(persisting).take()
-    assert client.is_ended
-    fresh = ServerHarness(answering_done)
-    client = fresh.client()
-    draining(fresh)
-    assert client.send(request(version="1.0")).take().endswith(b"\r\n\r\nhello")
-    assert client.is_ended
-
-
-def test_requests_that_are_pipelined_behind_an_answer_that_has_begun_are_answered() -> None:
-    stage = ServerHarness()
-    client = stage.client().send(request("/1"))
-    stage.exchange.response_start(200, "OK", [("Content-Length", "0")])
-    draining(stage)
-    client.send(request("/2"))
-    stage.exchange.response_done([])
-    stage.settle()
-    answer(stage.exchange)
-    assert client.take().endswith(b"\r\n\r\n" + HELLO_CLOSE)
-    assert client.is_ended
 
 
 # -- its end ------------------------------------------------------------------------------------
@@ -288,7 +251,7 @@ def test_a_request_that_was_sent_before_is_answered(loop: LoopBase, accepted: bo
     stopped: list[bool] = []
     server.on("stop", lambda: stopped.append(True))
     loop.run_once()
-    with socket.create_connection(server.address, PEER_LIMIT_S) as client:
+    with socket.create_connection(host_and_port(server), PEER_LIMIT_S) as client:
         if accepted:
             run_loop(loop, lambda: server.connections)
         client.sendall(request())
@@ -307,7 +270,7 @@ def test_no_time_for_idle_clients_ends_those_that_have_not_introduced_themselves
     server = HttpServer("127.0.0.1", 0, loop, proxy_protocol=("127.0.0.0/8",))
     stopped: list[bool] = []
     server.on("stop", lambda: stopped.append(True))
-    with socket.create_connection(server.address, PEER_LIMIT_S) as client:
+    with socket.create_connection(host_and_port(server), PEER_LIMIT_S) as client:
         run_loop(loop, lambda: server.connection_count)
         server.graceful_shutdown(idle_timeout=0)
         assert server.connection_count == 0

@@ -17,6 +17,7 @@ from server_support import (
 )
 
 from thor.http.server import HttpServerExchange
+from thor.tcp import TcpConnection
 from thor.testing import Peer
 
 POST = request(method="POST", body=b"hello")
@@ -330,9 +331,16 @@ def test_the_500_to_head_has_no_body() -> None:
 
 # -- the program ends the connection ------------------------------------------------------------
 
+
+def _tcp_conn(exchange: HttpServerExchange) -> TcpConnection:
+    tcp_conn = exchange.http_conn.tcp_conn
+    assert tcp_conn is not None
+    return tcp_conn
+
+
 ENDINGS: dict[str, Callable[[ServerHarness, HttpServerExchange], Any]] = {
-    "tcp abort": lambda _, exchange: exchange.http_conn.tcp_conn.abort(),
-    "tcp close": lambda _, exchange: exchange.http_conn.tcp_conn.close(),
+    "tcp abort": lambda _, exchange: _tcp_conn(exchange).abort(),
+    "tcp close": lambda _, exchange: _tcp_conn(exchange).close(),
     "connection shutdown": lambda _, exchange: exchange.http_conn.shutdown(),
     "server shutdown": lambda stage, _: stage.server.shutdown(),
     "graceful shutdown": lambda stage, _: stage.server.graceful_shutdown(),

@@ -86,37 +86,6 @@ def test_head_without_a_length_has_no_last_chunk() -> None:
     assert not client.is_closed
 
 
-def test_fields_of_one_connection_are_the_servers() -> None:
-    _, client, exchange = ready()
-    headers = [
-        ("Connection", "keep-alive, X-Hop"),
-        ("X-Hop", "1"),
-        ("Keep-Alive", "timeout=5"),
-        ("Transfer-Encoding", "gzip"),
-        ("Upgrade", "h2c"),
-        ("X-End", "2"),
-    ]
-    send(exchange, headers=headers)
-    assert client.take() == OK + b"X-End: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-
-
-def test_a_426_says_what_to_upgrade_to() -> None:
-    _, client, exchange = ready()
-    send(exchange, status=426, headers=[("Upgrade", "websocket"), ("Content-Length", "0")])
-    assert b"\r\nUpgrade: websocket\r\nConnection: upgrade\r\n" in client.take()
-
-
-def test_a_date_is_added_unless_there_is_one() -> None:
-    stage, client, exchange = ready(send_date=True)
-    send(exchange)
-    assert client.take().count(b"\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n") == 1
-    client.send(request())
-    send(stage.exchange, headers=[("date", "then")])
-    response = client.take()
-    assert b"\r\ndate: then\r\n" in response
-    assert b"Date: Tue" not in response
-
-
 # -- what may be passed -------------------------------------------------------------------------
 
 
@@ -158,21 +127,6 @@ def test_a_method_of_their_own_makes_no_difference_to_statuses_without_meaning()
 
 
 # -- 1xx ----------------------------------------------------------------------------------------
-
-
-def test_informational_responses_go_before_the_final_one() -> None:
-    _, client, exchange = ready()
-    exchange.response_nonfinal(103, "Early Hints", [("Link", "</a>"), ("Connection", "close")])
-    assert client.take() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    exchange.response_nonfinal(102, "", [])
-    answer(exchange)
-    assert client.take() == b"HTTP/1.1 102 \r\n\r\n" + HELLO
-
-
-def test_a_1_0_client_gets_no_informational_response() -> None:
-    _, client, exchange = ready(request(version="1.0"))
-    exchange.response_nonfinal(103, "Early Hints", [])
-    assert client.take() == b""
 
 
 @pytest.mark.parametrize("status", [100, 101, 103])

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from server_support import (
     CHUNKED,
     HELLO,
-    HELLO_CLOSE,
     ServerHarness,
-    answer,
     answering,
-    answering_done,
     chunks,
     request,
 )
@@ -25,68 +21,6 @@ def start(exchange: HttpServerExchange) -> None:
 
 def assert_lost(stage: ServerHarness, error: str = "ConnectError") -> None:
     assert stage.events()[-3:] == [("error", error), ("close",), ("done", error)]
-
-
-def test_what_was_asked_before_a_fin_is_answered_in_full() -> None:
-    stage = ServerHarness()
-    client = stage.client().send(request("/1") + request("/2")).end()
-    assert not client.is_closed
-    answer(stage.exchange)
-    assert client.take() == HELLO
-    answer(stage.exchange)
-    assert client.take() == HELLO_CLOSE
-    assert client.is_ended
-    assert stage.server.connections == []
-    assert [exchange.uri for exchange in stage.exchanges] == [b"/1", b"/2"]
-    assert all(stage.events(i)[-1] == ("done", None) for i in range(2))
-
-
-def test_a_fin_with_the_request_is_no_end_for_the_answer() -> None:
-    stage = ServerHarness(answering_done)
-    client = stage.client()
-    client.send(request() + request())
-    client.end()
-    assert client.take() in (HELLO + HELLO, HELLO + HELLO_CLOSE)
-    assert client.is_ended
-
-
-def test_a_fin_of_an_idle_client_closes() -> None:
-    stage = ServerHarness(answering)
-    client = stage.client().send(request()).end()
-    assert client.take() == HELLO
-    assert client.is_ended
-    assert stage.server.connections == []
-
-
-def test_a_fin_before_any_byte_is_answered_with_nothing() -> None:
-    stage = ServerHarness()
-    client = stage.client().end()
-    assert client.take() == b""
-    assert client.is_ended
-    assert stage.refused == []
-
-
-def test_a_fin_inside_a_head_is_a_bad_request() -> None:
-    stage = ServerHarness()
-    client = stage.client().send(b"GET / HTTP/1.1\r\nHost: ori").end()
-    assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert client.is_ended
-    assert (stage.refused, stage.exchanges) == (["IncompleteMessageError"], [])
-    assert stage.server.connections == []  # nothing more can come: it does not linger
-
-
-@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-def test_a_body_cut_short_is_never_taken_for_complete(framing: str) -> None:
-    stage = ServerHarness()
-    data = b"abc" if "L" in framing else chunks(b"abc")
-    client = stage.client().send(request("/", framing, method="POST"), data).end()
-    assert client.take().startswith(b"HTTP/1.1 400 ")
-    assert stage.events()[1:] == [
-        ("request_body", b"abc"),
-        ("error", "IncompleteMessageError"),
-        ("close",),
-        ("done", "IncompleteMessageError"),
-    ]
 
 
 def test_a_body_cut_short_in_the_answer_resets() -> None:
@@ -119,11 +53,3 @@ def test_a_fin_can_be_taken_for_going_away() -> None:
     client = stage.client().send(request()).end()
     assert client.is_reset
     assert_lost(stage)
-
-
-def test_a_fin_after_the_answer_is_no_going_away() -> None:
-    stage = ServerHarness(answering, abort_on_half_close=True)
-    client = stage.client().send(request()).end()
-    assert client.take() == HELLO
-    assert client.is_ended
-    assert stage.events()[-1] == ("done", None)

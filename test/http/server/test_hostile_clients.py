@@ -49,18 +49,6 @@ def test_what_is_no_data_does_not_extend_the_time_of_a_body(before: bytes, dribb
     assert stage.names()[-3:] == ["error", "close", "done"]
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_empty_lines_do_not_extend_the_time_of_a_head(count: int) -> None:
-    stage = ServerHarness(head_timeout=10, idle_timeout=60)
-    client = stage.client()
-    for _ in range(count):
-        stage.advance(2)
-        client.send(b"\r\n")
-    stage.advance(10.1 - 2 * count)
-    assert client.is_ended
-    assert client.take() == b""
-
-
 def test_a_rest_that_dribbles_is_not_read_for_ever() -> None:
     stage = ServerHarness(answering)
     client = stage.client().send(CHUNKED)
@@ -90,54 +78,9 @@ def flood(
             break
     assert client.is_ended
     assert not client.is_reset
-    stage.advance(stage.server.linger_timeout)
+    stage.advance(stage.server.linger_timeout or 0)
     assert stage.server.connections == []
     return stage.server_side(client).bytes_read
-
-
-GET = b"GET / HTTP/1.1\r\nHost: origin\r\n"
-
-
-@pytest.mark.parametrize(
-    ("head", "again", "status"),
-    [
-        pytest.param(GET, b"A: b\r\n", b"431", id="fields"),
-        pytest.param(GET + b"A: ", b"b", b"431", id="field"),
-        pytest.param(GET, b"A" * 100, b"431", id="name"),
-        pytest.param(GET, b"A: " + b"b" * 5000 + b"\r\n", b"431", id="large-fields"),
-        pytest.param(b"GET /", b"a", b"414", id="target"),
-        pytest.param(b"", b"A", b"400", id="method"),
-        pytest.param(b"", b"\r\n", b"400", id="empty-lines"),
-        pytest.param(CHUNKED, b"0", b"400", id="chunk-size"),
-        pytest.param(CHUNKED + b"1;", b"a", b"400", id="extension"),
-        pytest.param(CHUNKED, b"1;aaaaaaaaa\r\nx\r\n", b"400", id="extensions"),
-        pytest.param(CHUNKED + b"0\r\n", b"A: b\r\n", b"431", id="trailers"),
-        pytest.param(CHUNKED + b"0\r\nA: ", b"b", b"431", id="trailer"),
-    ],
-)
-def test_what_has_no_end_is_refused_before_it_fills_the_memory(
-    head: bytes, again: bytes, status: bytes
-) -> None:
-    stage = ServerHarness()
-    client = stage.client()
-    read = flood(stage, client, head, again)
-    assert client.take().startswith(b"HTTP/1.1 " + status)
-    # The limit, a piece in which it is passed, and what is dropped while the client is told.
-    assert read < stage.server.max_head_bytes + stage.server.linger_bytes + 3 * PIECE
-
-
-def test_a_hundred_thousand_fields_at_once_are_refused() -> None:
-    stage = ServerHarness()
-    client = stage.client().send(GET + b"A: b\r\n" * 100_000 + b"\r\n")
-    assert client.take().startswith(b"HTTP/1.1 431 ")
-    assert stage.exchanges == []
-
-
-def test_a_body_in_chunks_of_one_byte_is_a_body() -> None:
-    stage = ServerHarness(answering_done)
-    client = stage.client().send(CHUNKED + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
-    assert client.take() == HELLO
-    assert sum(len(event[1]) for event in stage.events() if event[0] == "request_body") == 100_000
 
 
 def test_a_piece_of_no_length_does_not_end_a_response() -> None:
@@ -244,7 +187,7 @@ def test_thousands_of_heads_that_dribble_end_in_time() -> None:
             conn.write(request()[index : index + 1])
         stage.advance(4.9)
     assert len(stage.server.connections) == THOUSANDS
-    stage.advance(0.7 + stage.server.linger_timeout)
+    stage.advance(0.7 + (stage.server.linger_timeout or 0))
     assert stage.server.connections == []
     assert stage.refused == ["RequestTimeoutError"] * THOUSANDS
 

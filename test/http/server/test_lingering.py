@@ -15,45 +15,11 @@ def refused(stage: ServerHarness) -> Peer:
     return client
 
 
-def test_a_client_that_does_not_close_is_closed_after_a_while() -> None:
-    stage = ServerHarness(linger_timeout=2)
-    client = refused(stage)
-    stage.advance(1.9)
-    assert len(stage.server.connections) == 1
-    client.send(b"more")
-    stage.advance(0.2)
-    assert stage.server.connections == []
-
-
-def test_a_client_that_closes_is_waited_for_no_longer() -> None:
-    stage = ServerHarness()
-    refused(stage).close()
-    assert stage.server.connections == []
-
-
-def test_a_client_that_goes_on_sending_is_read_up_to_a_bound_and_then_closed_in_time() -> None:
-    """It may be about to read its answer, which a reset would destroy."""
-    stage = ServerHarness(linger_bytes=1000, linger_timeout=2)
-    client = refused(stage).send(b"x" * 1000, b"x")
-    read = stage.server_side(client).bytes_read
-    client.send(b"x" * 1000)
-    assert stage.server_side(client).bytes_read == read
-    assert not client.is_reset
-    stage.advance(2)
-    assert stage.server.connections == []
-
-
 def test_a_client_that_reads_its_answer_late_and_closes_is_waited_for_no_longer() -> None:
     stage = ServerHarness(linger_bytes=1000)
     client = refused(stage).send(b"x" * 1001, b"x" * 1000)
     assert client.take().startswith(b"HTTP/1.1 400 ")
     client.close()
-    assert stage.server.connections == []
-
-
-def test_lingering_can_be_done_without() -> None:
-    stage = ServerHarness(linger_timeout=None)
-    assert refused(stage).received.startswith(b"HTTP/1.1 400 ")
     assert stage.server.connections == []
 
 

@@ -93,7 +93,7 @@ def test_a_large_body_both_ways_over_sockets(serve: Any) -> None:
 
 
 def _unchunked(data: bytes) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         size, _, data = data.partition(b"\r\n")
         count = int(size, 16)

@@ -32,9 +32,9 @@ class Site:
         self.heard: list[tuple[Any, ...]] = []
         self.seen: list[Any] = []
 
-    def serve(self, *args: Any, **settings: Any) -> HttpServer:
+    def serve(self, host: str, port: int, **settings: Any) -> HttpServer:
         """A server that answers with what it knows of its client."""
-        server = HttpServer(*args, self.loop, **settings)
+        server = HttpServer(host, port, self.loop, **settings)
         server.on("exchange", self._answer)
         server.on("tls_error", lambda *told: self.heard.append(("tls_error", *told)))
         server.on("stop", lambda: self.heard.append(("stop",)))
@@ -188,7 +188,8 @@ def test_a_client_without_tls_gets_no_answer(site: Site) -> None:
 
 def test_settings_go_to_the_tls_server(site: Site) -> None:
     server = site.serve(ADDRESS, 0, tls=serving(), handshake_timeout=3, max_handshakes=7)
-    assert (server.tcp_server.handshake_timeout, server.tcp_server.max_handshakes) == (3, 7)
+    tls_server: Any = server.tcp_server
+    assert (tls_server.handshake_timeout, tls_server.max_handshakes) == (3, 7)
     with pytest.raises(TypeError, match="SSLContext"):
         site.serve(ADDRESS, 0, tls="certificate.pem")
     with pytest.raises(TypeError, match="handshake_timeout"):

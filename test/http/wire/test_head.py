@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import Message, deliveries, read_requests, read_responses
+from wire_support import Message, read_requests, read_responses
 
 from thor.http.error import (
-    ExpectationError,
     HeaderNoColonError,
-    HostRequiredError,
-    HttpError,
-    InvalidHostError,
     MisdirectedRequestError,
     RequestTargetError,
 )
@@ -42,58 +38,9 @@ def response_of(block: bytes) -> ResponseHead:
 # -- Host
 
 
-BAD_HOSTS: dict[str, tuple[list[bytes], type[HttpError]]] = {
-    "none": ([], HostRequiredError),
-    "two": ([b"Host: a", b"Host: b"], InvalidHostError),
-    "two that are the same": ([b"Host: a", b"host: a"], InvalidHostError),
-    "empty": ([b"Host:"], InvalidHostError),
-    "blank": ([b"Host: \t"], InvalidHostError),
-    "list": ([b"Host: a, b"], InvalidHostError),
-    "user": ([b"Host: u@a"], InvalidHostError),
-    "path": ([b"Host: a/b"], InvalidHostError),
-    "URI": ([b"Host: http://a/"], InvalidHostError),
-    "space": ([b"Host: a b"], InvalidHostError),
-    "port not digits": ([b"Host: a:b"], InvalidHostError),
-    "port too large": ([b"Host: a:65536"], InvalidHostError),
-    "IPv6 without brackets": ([b"Host: ::1"], InvalidHostError),
-    "not ASCII": ([b"Host: \xc3\xa9"], InvalidHostError),
-}
-
-
-@pytest.mark.parametrize("target", [b"/", b"http://b/", b"*"], ids=["origin", "absolute", "star"])
-@pytest.mark.parametrize(("lines", "error"), BAD_HOSTS.values(), ids=BAD_HOSTS.keys())
-def test_request_without_one_valid_host_is_refused(
-    lines: list[bytes], error: type[HttpError], target: bytes
-) -> None:
-    data = request(*lines, line=b"OPTIONS " + target) + b"\r\n\r\n"
-    for _, pieces in deliveries(data):
-        assert read_requests(pieces).error is error
-
-
 @pytest.mark.parametrize("host", [b"a", b"A.b:80", b"[::1]:8080", b"a:"], ids=repr)
 def test_host_says_whom_the_request_is_for(host: bytes) -> None:
     assert head_of(b"Host: " + host).host == host
-
-
-def test_http_1_0_needs_no_host() -> None:
-    assert head_of(version=b"1.0").host == b""
-    assert head_of(b"Host: a", version=b"1.0").host == b"a"
-
-
-@pytest.mark.parametrize("lines", [[b"Host: a", b"Host: b"], [b"Host:"], [b"Host: a b"]], ids=repr)
-def test_http_1_0_with_a_bad_host_is_refused(lines: list[bytes]) -> None:
-    with pytest.raises(InvalidHostError):
-        head_of(*lines, version=b"1.0")
-
-
-def test_absolute_target_replaces_host() -> None:
-    data = request(b"A: 1", b"hOST: b", b"C: 2", line=b"GET http://a:81/x") + b"\r\n\r\n"
-    for _, pieces in deliveries(data):
-        head = read_requests(pieces).messages[0].head
-        assert not isinstance(head, ResponseHead)
-        assert head.target == b"http://a:81/x"
-        assert head.host == b"a:81"
-        assert head.headers == [(b"A", b"1"), (b"hOST", b"a:81"), (b"C", b"2")]
 
 
 def test_absolute_target_does_not_change_what_is_kept_of_earlier_requests() -> None:
@@ -101,94 +48,7 @@ def test_absolute_target_does_not_change_what_is_kept_of_earlier_requests() -> N
     assert head_of(b"Host: b").headers == [(b"Host", b"b")]
 
 
-def test_absolute_target_in_http_1_0_adds_host() -> None:
-    head = head_of(b"A: 1", line=b"GET http://a/", version=b"1.0")
-    assert head.host == b"a"
-    assert head.headers == [(b"Host", b"a"), (b"A", b"1")]
-
-
-def test_authority_target_leaves_host_as_it_came() -> None:
-    head = head_of(b"Host: b", line=b"CONNECT a:443")
-    assert head.host == b"a:443"
-    assert head.headers == [(b"Host", b"b")]
-
-
-@pytest.mark.parametrize(
-    ("target", "host", "refused"),
-    [
-        (b"http://a/", b"b", True),
-        (b"http://a/", b"a:81", True),
-        (b"http://a/", b"A:80", False),
-        (b"/", b"b", False),
-    ],
-)
-def test_host_that_is_not_the_targets_is_refused_where_that_is_set(
-    target: bytes, host: bytes, refused: bool
-) -> None:
-    block = request(b"Host: " + host, line=b"GET " + target)
-    if refused:
-        with pytest.raises(InvalidHostError):
-            parse_request_head(block, Limits(refuse_host_mismatch=True))
-    else:
-        parse_request_head(block, Limits(refuse_host_mismatch=True))
-
-
 # -- what is asked for
-
-
-@pytest.mark.parametrize(
-    ("version", "lines", "keep_alive"),
-    [
-        (b"1.1", [], True),
-        (b"1.1", [b"Connection: close"], False),
-        (b"1.1", [b"Connection: CLOSE"], False),
-        (b"1.1", [b"Connection: x, close"], False),
-        (b"1.1", [b"Connection: x", b"Connection: close"], False),
-        (b"1.1", [b"Connection: keep-alive, close"], False),
-        (b"1.1", [b"Connection: closed"], True),
-        (b"1.1", [b"Connection: keep-alive"], True),
-        (b"1.1", [b"Connection:"], True),
-        (b"1.1", [b"Connection: ,,"], True),
-        (b"1.1", [b"Proxy-Connection: close"], True),
-        (b"1.3", [], True),
-        (b"1.0", [], False),
-        (b"1.0", [b"Connection: keep-alive"], True),
-        (b"1.0", [b"Connection: Keep-Alive, x"], True),
-        (b"1.0", [b"Connection: keep-alive, close"], False),
-        (b"1.0", [b"Connection: keep-alive", b"Connection: close"], False),
-        (b"1.0", [b"Keep-Alive: timeout=5"], False),
-        (b"1.0", [b"Proxy-Connection: keep-alive"], False),
-    ],
-    ids=repr,
-)
-def test_persistence(version: bytes, lines: list[bytes], keep_alive: bool) -> None:
-    for _ in range(2):  # the second time from the table
-        assert head_of(b"Host: a", *lines, version=version).keep_alive is keep_alive
-        response = b"\r\n".join([b"HTTP/%b 204 x" % version, *lines])
-        assert response_of(response).keep_alive is keep_alive
-
-
-@pytest.mark.parametrize(
-    ("version", "lines", "cont", "other"),
-    [
-        (b"1.1", [], False, False),
-        (b"1.1", [b"Expect: 100-continue"], True, False),
-        (b"1.1", [b"Expect: 100-Continue"], True, False),
-        (b"1.1", [b"Expect: 100-continue,"], True, False),
-        (b"1.1", [b"Expect: 200-ok"], False, True),
-        (b"1.1", [b"Expect: 100-continue, x"], True, True),
-        (b"1.1", [b"Expect: x", b"Expect: 100-continue"], True, True),
-        (b"1.1", [b"Expect: 100-continue;q=1"], False, True),
-        (b"1.1", [b"Expect:"], False, False),
-        (b"1.0", [b"Expect: 100-continue"], False, False),
-        (b"1.0", [b"Expect: x"], False, True),
-    ],
-    ids=repr,
-)
-def test_expectations(version: bytes, lines: list[bytes], cont: bool, other: bool) -> None:
-    head = head_of(b"Host: a", b"Content-Length: 1", *lines, version=version)
-    assert head.expect_continue is cont
-    assert (head.objection is ExpectationError) is other
 
 
 @pytest.mark.parametrize(
@@ -245,13 +105,6 @@ def test_head_knows_its_size_on_the_wire() -> None:
     assert read_requests([data]).only.head.head_bytes == len(data) - 4
     data = b"HTTP/1.1 204 x\r\nA: b\r\n\r\n"
     assert read_responses([data]).only.head.head_bytes == len(data)
-
-
-def test_response_without_framing_does_not_persist() -> None:
-    head = response_of(b"HTTP/1.1 200 OK")
-    assert not head.keep_alive
-    head = response_of(b"HTTP/1.0 200 OK\r\nConnection: keep-alive")
-    assert not head.keep_alive
 
 
 def test_upgrade_of_a_response() -> None:

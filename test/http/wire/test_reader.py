@@ -24,11 +24,8 @@ from thor.http.error import (
     HttpError,
     IncompleteMessageError,
     RequestLineError,
-    StartLineError,
     TargetTooLongError,
     TooManyFieldsError,
-    TooManyMsgsError,
-    UpgradeError,
 )
 from thor.http.wire.framing import LENGTH
 from thor.http.wire.limits import Limits
@@ -145,15 +142,6 @@ def test_trailers_are_those_of_the_last_message() -> None:
     assert reader.trailers == []
 
 
-def test_pipelined_requests_are_kept_apart() -> None:
-    data = GET + POST + b"hello" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + b"\r\n" + GET
-    for way, pieces in deliveries(data):
-        outcome = read_requests(pieces)
-        assert outcome.error is None
-        bodies = [message.body for message in outcome.messages]
-        assert bodies == [b"", b"hello", b"abc", b""] + [b""] * (way == "trailing data")
-
-
 def test_bad_request_behind_good_ones_leaves_them_alone() -> None:
     for _, pieces in deliveries(GET + POST + b"hello" + b"BAD\r\n\r\n"):
         outcome = read_requests(pieces)
@@ -184,24 +172,6 @@ def test_many_pipelined_requests_are_read_from_one_buffer() -> None:
 
 
 # -- before the request line
-
-
-@pytest.mark.parametrize("count", [0, 1, 4])
-def test_empty_lines_before_a_request_are_skipped(count: int) -> None:
-    for way, pieces in deliveries(b"\r\n" * count + GET + b"\r\n" * count + GET):
-        outcome = read_requests(pieces)
-        assert outcome.error is None
-        assert len(outcome.messages) == 2 + (way == "trailing data")
-
-
-@pytest.mark.parametrize("lines", [b"\r\n" * 5, b"\r\n" * 100, b"\n", b"\r\r\n", b"\r\n\n", b"\rX"])
-def test_more_or_other_empty_lines_are_refused(lines: bytes) -> None:
-    for _, pieces in deliveries(lines + GET):
-        assert read_requests(pieces).error is not None
-    for _, pieces in deliveries(GET + lines + GET):
-        outcome = read_requests(pieces)
-        assert outcome.error is not None
-        assert len(outcome.messages) == 1
 
 
 def test_empty_lines_are_no_beginning_of_a_request() -> None:
@@ -317,32 +287,6 @@ def test_end_between_requests_is_no_error(data: bytes) -> None:
             assert read_requests(pieces, eof=True).error is None
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"G",
-        b"GET / HTTP/1.1\r\nHost: a\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\n\r",
-        POST,
-        POST + b"hell",
-        CHUNKED,
-        CHUNKED + b"5",
-        CHUNKED + b"5\r\nhel",
-        CHUNKED + b"5\r\nhello",
-        CHUNKED + b"5\r\nhello\r\n",
-        CHUNKED + b"5\r\nhello\r\n0\r\n",
-        CHUNKED + b"0\r\nA: b\r\n",
-    ],
-    ids=repr,
-)
-def test_end_inside_a_request_is_an_error(data: bytes) -> None:
-    for _, pieces in deliveries(GET + data, trailing=False):
-        outcome = read_requests(pieces, eof=True)
-        assert outcome.error is IncompleteMessageError
-        assert outcome.messages[0].complete
-        assert not any(message.complete for message in outcome.messages[1:])
-
-
 def test_end_is_known_only_when_what_came_before_was_read() -> None:
     reader = reader_with(POST + b"hello" + GET)
     reader.eof()
@@ -456,16 +400,6 @@ def test_nothing_expected_and_nothing_there_is_no_error() -> None:
     reader.eof()
 
 
-def test_informational_responses_come_first() -> None:
-    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\n" + OK
-    for _, pieces in deliveries(data, trailing=False):
-        outcome = read_responses(pieces)
-        assert outcome.error is None
-        codes = [message.head.status_code for message in outcome.messages]  # type: ignore[union-attr]
-        assert codes == [100, 103, 200]
-        assert outcome.messages[-1].body == b"hello"
-
-
 def test_informational_response_completes_nothing() -> None:
     reader = response_reader()
     reader.feed(b"HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\n")
@@ -473,14 +407,6 @@ def test_informational_response_completes_nothing() -> None:
     assert not reader.complete
     assert reader.read_body() is None
     assert reader.read_head() is None
-
-
-@pytest.mark.parametrize(("count", "error"), [(16, None), (17, TooManyMsgsError)])
-def test_informational_responses_are_bounded(count: int, error: type[HttpError] | None) -> None:
-    data = b"HTTP/1.1 103 Early\r\n\r\n" * count + OK
-    for way in ("whole", "byte by byte"):
-        for pieces in cuts(data, way):
-            assert read_responses(pieces).error is error
 
 
 def test_bound_holds_for_each_request() -> None:
@@ -498,25 +424,12 @@ def test_switch_of_protocols_is_complete_and_leaves_the_rest() -> None:
     assert reader.take_rest() == b"raw"
 
 
-def test_switch_that_was_not_asked_for_is_refused() -> None:
-    for _, pieces in deliveries(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\n\r\n", trailing=False):
-        assert read_responses(pieces, upgrade=False).error is UpgradeError
-
-
 def test_tunnel_is_complete_and_leaves_the_rest() -> None:
     reader = response_reader(b"CONNECT")
     reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nraw")
     assert reader.read_head() is not None
     assert reader.complete
     assert reader.take_rest() == b"raw"
-
-
-@pytest.mark.parametrize("body", [b"", b"hello\r\n\r\nHTTP/1.1 200 OK\r\n"], ids=repr)
-def test_response_without_length_goes_on_until_the_end(body: bytes) -> None:
-    for _, pieces in deliveries(b"HTTP/1.1 200 OK\r\n\r\n" + body, trailing=False):
-        assert not read_responses(pieces).messages[-1].complete
-        message = read_responses(pieces, eof=True).only
-        assert (message.body, message.complete) == (body, True)
 
 
 def test_end_completes_a_response_only_after_what_is_left_was_read() -> None:
@@ -529,41 +442,6 @@ def test_end_completes_a_response_only_after_what_is_left_was_read() -> None:
     assert reader.read_body() == b"abc"
     assert reader.read_body() is None
     assert reader.complete
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"HTTP/1.1 200 O",
-        b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
-    ],
-    ids=repr,
-)
-def test_truncated_response_is_an_error(data: bytes) -> None:
-    for way in ("whole", "byte by byte"):
-        for pieces in cuts(data, way):
-            outcome = read_responses(pieces, eof=True)
-            assert outcome.error is IncompleteMessageError
-
-
-@pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        (b"HTTP/1.1 200 " + b"a" * 100_000, FieldSectionTooLargeError),
-        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000, TooManyFieldsError),
-        (b"\r\nHTTP/1.1 200 OK\r\n\r\n", StartLineError),
-    ],
-    ids=["phrase", "fields", "empty line"],
-)
-def test_endless_or_misplaced_head_of_a_response_is_refused(
-    data: bytes, error: type[HttpError]
-) -> None:
-    assert read_responses([data]).error is error
-    assert read_responses([data[i : i + 1] for i in range(len(data))]).error is error
 
 
 def test_support_itself_tells_trailing_data_apart() -> None:

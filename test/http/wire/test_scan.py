@@ -107,7 +107,7 @@ def test_each_byte_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             looked_at += (event.end() if event else len(buf)) - at
             return event
 
-    pattern = scan_module.LINE_END_OR_CTL_RE
+    pattern = vars(scan_module)["LINE_END_OR_CTL_RE"]
     monkeypatch.setattr(scan_module, "LINE_END_OR_CTL_RE", Counting())
     data = b"GET / HTTP/1.1\r\n" + b"A: %b\r\n" % (b"b" * 1000) * 20 + b"\r\n"
     scanner = HeadScanner("request", Limits())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_support import deliveries, read_requests, read_responses
+from wire_support import deliveries, read_requests
 
 from thor.http.error import (
     BareCRError,
@@ -13,7 +13,6 @@ from thor.http.error import (
     InvalidHostError,
     RequestLineError,
     RequestTargetError,
-    StartLineError,
     TargetTooLongError,
 )
 from thor.http.wire.limits import Limits
@@ -21,25 +20,6 @@ from thor.http.wire.startline import parse_request_line, parse_status_line
 
 LIMITS = Limits(max_method_bytes=16, max_target_bytes=40)
 
-GOOD_LINES = {
-    "plain": (b"GET / HTTP/1.1", (b"GET", b"/", b"1.1", True)),
-    "1.0": (b"GET / HTTP/1.0", (b"GET", b"/", b"1.0", False)),
-    "1.2 is 1.1": (b"GET / HTTP/1.2", (b"GET", b"/", b"1.2", True)),
-    "1.9 is 1.1": (b"GET / HTTP/1.9", (b"GET", b"/", b"1.9", True)),
-    "any token is a method": (b"m-x!9 / HTTP/1.1", (b"m-x!9", b"/", b"1.1", True)),
-    "method in lower case stays": (b"get / HTTP/1.1", (b"get", b"/", b"1.1", True)),
-    "longest method": (b"M" * 16 + b" / HTTP/1.1", (b"M" * 16, b"/", b"1.1", True)),
-    "longest target": (b"GET /%b HTTP/1.1" % (b"a" * 39), (b"GET", b"/" + b"a" * 39, b"1.1", True)),
-    "both": (
-        b"M" * 16 + b" /%b HTTP/1.1" % (b"a" * 39),
-        (b"M" * 16, b"/" + b"a" * 39, b"1.1", True),
-    ),
-    "raw octets": (b'GET /"<>[\\]^`{|}?% HTTP/1.1', (b"GET", b'/"<>[\\]^`{|}?%', b"1.1", True)),
-    "dots": (b"GET /../%2e//%00 HTTP/1.1", (b"GET", b"/../%2e//%00", b"1.1", True)),
-    "asterisk": (b"OPTIONS * HTTP/1.1", (b"OPTIONS", b"*", b"1.1", True)),
-    "absolute": (b"GET http://b/ HTTP/1.1", (b"GET", b"http://b/", b"1.1", True)),
-    "authority": (b"CONNECT b:1 HTTP/1.1", (b"CONNECT", b"b:1", b"1.1", True)),
-}
 
 BAD_LINES: dict[str, tuple[bytes, type[HttpError]]] = {
     "two spaces before target": (b"GET  / HTTP/1.1", RequestLineError),
@@ -113,18 +93,6 @@ BAD_LINES: dict[str, tuple[bytes, type[HttpError]]] = {
 }
 
 
-@pytest.mark.parametrize(("line", "parts"), GOOD_LINES.values(), ids=GOOD_LINES.keys())
-def test_request_line_is_read(line: bytes, parts: tuple[bytes, bytes, bytes, bool]) -> None:
-    for way, pieces in deliveries(line + b"\r\nHost: a\r\n\r\n"):
-        outcome = read_requests(pieces, LIMITS)
-        assert outcome.error is None
-        head = outcome.messages[0].head
-        assert (head.method, head.target, head.version, head.http11) == parts  # type: ignore[union-attr]
-        assert outcome.messages[0].complete
-        if way == "trailing data" and head.keep_alive and parts[0] != b"CONNECT":
-            assert outcome.messages[1].head.target == b"/trailing"  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize(("line", "error"), BAD_LINES.values(), ids=BAD_LINES.keys())
 def test_request_line_is_refused(line: bytes, error: type[HttpError]) -> None:
     for _, pieces in deliveries(line + b"\r\nHost: a\r\n\r\n"):
@@ -155,73 +123,6 @@ def test_request_line_is_refused_at_the_byte_that_shows_it(
 
 def test_pure_function_takes_a_line_apart() -> None:
     assert parse_request_line(b"GET / HTTP/1.1", LIMITS) == (b"GET", b"/", b"HTTP/1.1")
-
-
-GOOD_STATUS_LINES = {
-    "plain": (b"HTTP/1.1 200 OK", (b"1.1", True, b"200", 200, b"OK")),
-    "1.0": (b"HTTP/1.0 404 Not Found", (b"1.0", False, b"404", 404, b"Not Found")),
-    "1.7": (b"HTTP/1.7 200 OK", (b"1.7", True, b"200", 200, b"OK")),
-    "no phrase": (b"HTTP/1.1 200 ", (b"1.1", True, b"200", 200, b"")),
-    "no phrase, no space": (b"HTTP/1.1 200", (b"1.1", True, b"200", 200, b"")),
-    "phrase with blanks": (b"HTTP/1.1 200 a\tb  c ", (b"1.1", True, b"200", 200, b"a\tb  c ")),
-    "phrase of blanks": (b"HTTP/1.1 200  OK", (b"1.1", True, b"200", 200, b" OK")),
-    "obs-text": (b"HTTP/1.1 200 \xc3\xa4\xff", (b"1.1", True, b"200", 200, b"\xc3\xa4\xff")),
-    "599": (b"HTTP/1.1 599 x", (b"1.1", True, b"599", 599, b"x")),
-    "600": (b"HTTP/1.1 600 x", (b"1.1", True, b"600", 600, b"x")),
-    "999": (b"HTTP/1.1 999 x", (b"1.1", True, b"999", 999, b"x")),
-}
-
-BAD_STATUS_LINES: dict[str, tuple[bytes, type[HttpError]]] = {
-    "empty": (b"", StartLineError),
-    "leading space": (b" HTTP/1.1 200 OK", StartLineError),
-    "lower case": (b"http/1.1 200 OK", StartLineError),
-    "other protocol": (b"ICY 200 OK", StartLineError),
-    "0.9": (b"HTTP/0.9 200 OK", StartLineError),
-    "2.0": (b"HTTP/2.0 200 OK", StartLineError),
-    "2": (b"HTTP/2 200 OK", StartLineError),
-    "1.10": (b"HTTP/1.10 200 OK", StartLineError),
-    "01.1": (b"HTTP/01.1 200 OK", StartLineError),
-    "two spaces": (b"HTTP/1.1  200 OK", StartLineError),
-    "tab": (b"HTTP/1.1\t200 OK", StartLineError),
-    "tab after status": (b"HTTP/1.1 200\tOK", StartLineError),
-    "version alone": (b"HTTP/1.1", StartLineError),
-    "version and space": (b"HTTP/1.1 ", StartLineError),
-    "two digits": (b"HTTP/1.1 20 OK", StartLineError),
-    "four digits": (b"HTTP/1.1 2000 OK", StartLineError),
-    "000": (b"HTTP/1.1 000 OK", StartLineError),
-    "099": (b"HTTP/1.1 099 OK", StartLineError),
-    "letters": (b"HTTP/1.1 OK 200", StartLineError),
-    "sign": (b"HTTP/1.1 +20 OK", StartLineError),
-    "minus": (b"HTTP/1.1 -20 OK", StartLineError),
-    "underscore": (b"HTTP/1.1 2_0 OK", StartLineError),
-    "other digits": (b"HTTP/1.1 \xb2\xb2\xb2 OK", StartLineError),
-    "fraction": (b"HTTP/1.1 200.1 OK", StartLineError),
-    "NUL in phrase": (b"HTTP/1.1 200 O\x00K", StartLineError),
-    "escape in phrase": (b"HTTP/1.1 200 \x1b[2J", StartLineError),
-    "DEL in phrase": (b"HTTP/1.1 200 \x7f", StartLineError),
-    "CR in phrase": (b"HTTP/1.1 200 OK\rX: y", BareCRError),
-    "LF": (b"HTTP/1.1 200 OK\nX: y", HeaderLineEndingError),
-    "request": (b"GET / HTTP/1.1", StartLineError),
-    "a body": (b"<html>", StartLineError),
-}
-
-
-@pytest.mark.parametrize(
-    ("line", "parts"), GOOD_STATUS_LINES.values(), ids=GOOD_STATUS_LINES.keys()
-)
-def test_status_line_is_read(line: bytes, parts: tuple[bytes, bool, bytes, int, bytes]) -> None:
-    for _, pieces in deliveries(line + b"\r\nContent-Length: 2\r\n\r\nhi"):
-        outcome = read_responses(pieces)
-        assert outcome.error is None
-        head = outcome.messages[0].head
-        assert (head.version, head.http11, head.status, head.status_code, head.phrase) == parts  # type: ignore[union-attr]
-        assert outcome.messages[0].body == b"hi"
-
-
-@pytest.mark.parametrize(("line", "error"), BAD_STATUS_LINES.values(), ids=BAD_STATUS_LINES.keys())
-def test_status_line_is_refused(line: bytes, error: type[HttpError]) -> None:
-    for _, pieces in deliveries(line + b"\r\nContent-Length: 2\r\n\r\nhi"):
-        assert read_responses(pieces).error is error, pieces
 
 
 def test_pure_function_takes_a_status_line_apart() -> None:

@@ -252,8 +252,8 @@ def test_bad_phrase_is_refused(phrase: Any) -> None:
         lambda: ask(1),
         lambda: ask(target=None),
         lambda: ask(upgrade=1),
-        lambda: last_chunk([("A", 1)]),
-        lambda: last_chunk([(1, "A")]),
+        lambda: last_chunk([("A", 1)]),  # type: ignore[list-item]
+        lambda: last_chunk([(1, "A")]),  # type: ignore[list-item]
         lambda: switching_head(None, []),  # type: ignore[arg-type]
     ],
 )

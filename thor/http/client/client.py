@@ -134,7 +134,7 @@ class HttpClient:
             self._routes = None
 
     def exchange(self) -> HttpClientExchange:
-        """A new exchange: one request, and its response."""
+        """Return a new exchange: one request, and its response."""
         return HttpClientExchange(self)
 
     def fetch(
@@ -240,8 +240,8 @@ class HttpClient:
 
 
 def _split_uri(uri: bytes) -> tuple[bytes, bytes]:
-    """What of a valid URI stands before its path, and the rest. Both are empty if there is no path
-    that the first slash could begin."""
+    """Return what of a valid URI stands before its path, and the rest. Both are empty without a
+    path that the first slash could begin."""
     slash = uri.find(b"/", uri.find(b"://") + 3)
     beginning = uri[:slash]
     if slash < 0 or b"?" in beginning or b"#" in beginning:

@@ -90,7 +90,7 @@ class ConnectTarget(NamedTuple):
     proxy_name: str | None = None
 
     def __str__(self) -> str:
-        """The place that is connected to, for people."""
+        """Return the place that is connected to, for people."""
         return f"{self.host} port {self.port}" if self.port else self.host
 
 
@@ -128,7 +128,7 @@ class ConnectionSettings:
     unix_path: str | None
 
     def __init__(self, client: SettingsSource) -> None:
-        """Raises: UrlError for a proxy that is none; ValueError, TypeError for another setting"""
+        """Read the settings. Raises: UrlError for a bad proxy; ValueError, TypeError for another"""
         limits = {name: getattr(client, name) for name in WIRE_LIMITS}
         found = {name: getattr(client, name) for name in POOL_KEY_SETTINGS}
         self.protocols = client.protocols
@@ -199,7 +199,7 @@ def connect_target_for(settings: ConnectionSettings, origin: OriginType) -> Conn
 
 
 def _server_name(host: str) -> str:
-    """The name in a certificate: without the dot of an absolute name (RFC 6066 section 3).
+    """Return the name in a certificate: without the dot of an absolute name (RFC 6066 section 3).
 
     Raises: UrlError for what can be the name of no server (RFC 1035 section 2.3.4)
     """

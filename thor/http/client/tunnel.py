@@ -64,7 +64,7 @@ class ProxyTunnel:
             self._tell_failed(error)
 
     def _answered(self, head: ResponseHead) -> None:
-        """The final response is there."""
+        """Check the final response."""
         if not 200 <= head.status_code < 300:
             phrase = f" {excerpt(head.phrase)}" if head.phrase else ""
             self._fail(ProxyError(f"it answered {head.status_code}{phrase}"))
@@ -95,24 +95,24 @@ class ProxyTunnel:
             self._fail(ProxyError(str(exc)))
 
     def end(self) -> None:
-        """The proxy finished sending."""
+        """Fail: the proxy finished sending."""
         self._fail(ConnectError("it closed the connection"))
 
     def close(self, exc: OSError | None) -> None:
-        """The connection is lost."""
+        """Fail: the connection is lost."""
         self._fail(ConnectError(str(exc) if exc is not None else "it closed the connection"))
 
     def pause(self, paused: bool) -> None:
         """More is written than the proxy takes: one head is little."""
 
     def write_blocked(self) -> None:
-        """The same."""
+        """Fail: the peer is gone."""
 
     def hangup(self) -> None:
         """Not while it is read."""
 
     def disconnect(self) -> None:
-        """The socket is closed."""
+        """Fail: the socket is closed."""
 
     def failed(self, exc: BaseException) -> None:
         """Something raised; it was logged."""

@@ -158,7 +158,7 @@ class ChunkedDecoder:
         return end
 
     def _read_size(self, line: bytes) -> int:
-        """The size that a line without controls says (RFC 9112 section 7.1)."""
+        """Return the size that a line without controls says (RFC 9112 section 7.1)."""
         digits = line
         if line.translate(None, HEX_DIGITS):
             digits = line[: len(line) - len(line.lstrip(HEX_DIGITS))]
@@ -173,7 +173,7 @@ class ChunkedDecoder:
         return size
 
     def _check_extensions(self, line: bytes, start: int) -> None:
-        """What follows the size is ignored once it is well-formed and within the limits."""
+        """Skip what follows the size, if it is well-formed and within the limits."""
         if b";" not in line or not start:
             raise ChunkError(excerpt(line))
         length = len(line) - start

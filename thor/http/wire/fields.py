@@ -112,7 +112,7 @@ _CACHEABLE = frozenset(
 
 
 def _cache_name(name: bytes) -> int:
-    """What the table of names should say of a name; _NOT_A_NAME if it is none."""
+    """Return what the table of names should say of a name; _NOT_A_NAME if it is none."""
     if not is_token(name):
         return _NOT_A_NAME
     lower = name.lower()
@@ -207,7 +207,7 @@ def unfold(lines: Sequence[bytes], max_field_bytes: int) -> list[bytes]:
 
 
 def _joined(pieces: list[bytes]) -> bytes:
-    """A field line, from its first line and those that continue it."""
+    """Return a field line, from its first line and those that continue it."""
     if len(pieces) < 2:
         return b"".join(pieces)
     name = pieces[0].partition(b":")[0]
@@ -218,5 +218,5 @@ def _joined(pieces: list[bytes]) -> bytes:
 
 
 def trailer_fields(fields: list[Field]) -> list[Field]:
-    """What of a trailer section may be passed on (RFC 9110 section 6.5.1)."""
+    """Return what of a trailer section may be passed on (RFC 9110 section 6.5.1)."""
     return [field for field in fields if field[0].lower() not in FORBIDDEN_IN_TRAILERS]

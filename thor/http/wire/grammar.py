@@ -46,14 +46,14 @@ def is_token(octets: bytes) -> bool:
 
 
 def decimal(octets: bytes, max_digits: int = 19) -> int:
-    """The number that 1 to `max_digits` ASCII digits say; -1 if that is not what it is."""
+    """Return the number that 1 to `max_digits` ASCII digits say; -1 if that is not what it is."""
     if octets.isdigit() and len(octets) <= max_digits:  # ASCII only, being `bytes`
         return int(octets)
     return -1
 
 
 def list_elements(value: bytes) -> list[bytes]:
-    """The elements of a comma-separated list, stripped; empty ones too (RFC 9110 section 5.6.1).
+    """Return the elements of a list, stripped; empty ones too (RFC 9110 section 5.6.1).
 
     Not for lists whose elements may be quoted strings.
     """
@@ -67,5 +67,5 @@ def has_token(value: bytes, token: bytes) -> bool:
 
 
 def excerpt(octets: bytes | bytearray) -> str:
-    """A short printable form of something the peer sent, for an error's detail."""
+    """Return a short printable form of something the peer sent, for an error's detail."""
     return repr(bytes(octets[:60]))[1:] + ("..." if len(octets) > 60 else "")

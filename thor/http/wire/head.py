@@ -249,7 +249,7 @@ def _request_head(
     size: int,
     limits: Limits,
 ) -> RequestHead:
-    """What a request says about its body, its connection and its host.
+    """Return what a request says about its body, its connection and its host.
 
     authority: the target's, b"" if it has none; special: the fields that say it
     """

@@ -129,7 +129,7 @@ class MessageReader:
         return rest
 
     def read_body(self) -> bytes | None:
-        """Decoded bytes of the body, as many as there are; None if there are none now.
+        """Return decoded bytes of the body, as many as there are; None if there are none now.
 
         To be called until it returns None: what is wrong after some good bytes is raised by the
         call after the one that returned them.
@@ -180,7 +180,7 @@ class MessageReader:
         self._left -= count
 
     def eof(self) -> None:
-        """The peer has finished sending. What it sent before may still be pulled.
+        """Take note that the peer has finished sending. What it sent before may still be pulled.
 
         Raises: IncompleteMessageError where a message has begun that can no more end. If bytes
             are left that might yet complete it, the read that finds that they do not raises it.
@@ -198,7 +198,7 @@ class MessageReader:
         return self.started
 
     def _take_whole_head(self) -> bytes | None:
-        """The next head without its final CRLF CRLF, if it is complete at the first look."""
+        """Return the next head without its final CRLF CRLF, if it is complete at the first look."""
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._body != NO_BODY:
@@ -221,7 +221,7 @@ class MessageReader:
         return block
 
     def _find_head(self, section: Section) -> bytes | None:
-        """The next head, wherever it was cut, or what is wrong with it."""
+        """Return the next head, wherever it was cut, or what is wrong with it."""
         if self.buffer:
             if self._scanner is None:
                 self._scanner = HeadScanner(section, self.limits)
@@ -243,7 +243,7 @@ class MessageReader:
         return None
 
     def _begin_body(self, framing: int, length: int) -> None:
-        """A head with a body has been read."""
+        """Begin with a body: its head has been read."""
         self.complete = False
         self._trailers = None
         self._body = framing
@@ -282,7 +282,7 @@ class MessageReader:
         return data
 
     def _consume(self, end: int) -> None:
-        """The buffer has been pulled up to `end`."""
+        """Drop the buffer up to `end`."""
         self._fruitless_size = (
             -1
         )  # what is left has not been looked at, even if it is as much as before
@@ -293,13 +293,13 @@ class MessageReader:
             self._at = end
 
     def _end_body(self) -> None:
-        """The body is over because there is nothing more to come."""
+        """End the body, because there is nothing more to come."""
         if self._body != UNTIL_CLOSE:
             self._fail(IncompleteMessageError("in the body"))
         self._finish()
 
     def _finish(self) -> None:
-        """The message is complete."""
+        """Complete the message."""
         self._body = NO_BODY
         self.complete = True
 
@@ -384,7 +384,7 @@ class ResponseReader(MessageReader):
         self._informational = 0  # in front of the next final response
 
     def expect(self, method: bytes, upgrade: bool = True) -> None:
-        """The next response answers a request with this method.
+        """Expect a response to a request with this method.
 
         upgrade: whether the request asked for another protocol, so that a 101 may answer it
 

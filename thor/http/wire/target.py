@@ -127,7 +127,7 @@ def is_strict_target(target: bytes) -> bool:
 
 
 def _absolute_authority(target: bytes) -> bytes:
-    """The authority of a target in absolute form, b"http://authority/path?query".
+    """Return the authority of a target in absolute form, b"http://authority/path?query".
 
     Raises: RequestTargetError also for a scheme other than http and https (RFC 9110 section 7.4)
     """

@@ -150,7 +150,7 @@ def response_head(
     keep_alive: bool,
     date_line: bytes,
 ) -> OutgoingHead:
-    """A response head (RFC 9112 sections 4, 6 and 9.6).
+    """Return a response head (RFC 9112 sections 4, 6 and 9.6).
 
     method, http11: of the request; http11 says whether it came as HTTP/1.1
     keep_alive: whether the connection might persist; False in the result where framing forbids
@@ -195,7 +195,7 @@ def response_head(
 
 
 def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) -> bytes:
-    """The end of a 426, which says what to upgrade to (RFC 9110 section 15.5.22)."""
+    """Return the end of a 426, which says what to upgrade to (RFC 9110 section 15.5.22)."""
     protocols = [value for kind, value in special if kind == _UPGRADE]
     options = ([] if keep_alive else [b"close"]) + ([b"upgrade"] if protocols else [])
     end = b"\r\nUpgrade: " + b", ".join(protocols) if protocols else b""
@@ -205,7 +205,7 @@ def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) ->
 
 
 def informational_head(status: int | str | bytes, phrase: str | bytes, headers: HeadersIn) -> bytes:
-    """A response that precedes the final one (RFC 9110 section 15.2).
+    """Return a response that precedes the final one (RFC 9110 section 15.2).
 
     Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
     """
@@ -216,7 +216,7 @@ def informational_head(status: int | str | bytes, phrase: str | bytes, headers: 
 
 
 def switching_head(protocol: str | bytes, headers: HeadersIn) -> bytes:
-    """A 101 that switches to `protocol` (RFC 9110 section 7.8).
+    """Return a 101 that switches to `protocol` (RFC 9110 section 7.8).
 
     Raises: OutputSyntaxError, TypeError
     """
@@ -234,7 +234,7 @@ def request_head(
     te_trailers: bool,
     keep_alive: bool = True,
 ) -> OutgoingHead:
-    """A request head (RFC 9112 sections 3, 6 and 9.6).
+    """Return a request head (RFC 9112 sections 3, 6 and 9.6).
 
     target: in the form that the next hop needs; with WireFields, one that was parsed
     host: its authority, sent unless `headers` hold one Host
@@ -289,7 +289,7 @@ def _request_framing(method: bytes, length: int, has_body: bool | None) -> tuple
 
 
 def last_chunk(trailers: HeadersIn | None) -> bytes:
-    """The end of a chunked body (RFC 9112 section 7.1.2).
+    """Return the end of a chunked body (RFC 9112 section 7.1.2).
 
     Trailers that may not be some (RFC 9110 section 6.5.1) are left out.
 
@@ -306,7 +306,7 @@ def last_chunk(trailers: HeadersIn | None) -> bytes:
 
 
 def error_response(error: HttpError) -> bytes:
-    """The whole answer to a request that cannot be accepted; nothing of the request is in it.
+    """Return the whole response to a request that cannot be accepted; it quotes nothing of it.
 
     Returns: b"" for an error that no answer is made to
     """
@@ -409,7 +409,7 @@ def _check_lines(data: bytes, parts: list[bytes]) -> None:
 
 
 def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> FieldsIn:
-    """The fields that a passed Connection does not keep back (RFC 9110 section 7.6.1)."""
+    """Return the fields that a passed Connection does not keep back (RFC 9110 section 7.6.1)."""
     if b"".join([value for _, value in special]).translate(None, FIELD_LINE_OCTETS):
         raise OutputSyntaxError("control character in a field that is not passed on")
     options = [value for action, value in special if action == _CONNECTION]
@@ -441,7 +441,7 @@ def _cache_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: by
 
 
 def _cache_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
-    """The number that a Content-Length says. Lines of short ones are kept: they come again."""
+    """Return the number that a Content-Length says. Short ones are kept: they come again."""
     number = decimal(value)
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
@@ -477,7 +477,7 @@ def _status_line(status: int | str | bytes, phrase: str | bytes) -> tuple[bytes,
 
 
 def _one_host(hosts: list[bytes], host: bytes) -> bytes:
-    """The Host to send: the one that was passed, else the target's."""
+    """Return the Host to send: the one that was passed, else the target's."""
     if len(hosts) > 1:
         raise OutputSyntaxError("more than one Host")
     host = hosts[0] if hosts else host
