@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 from interop_support import interop
 from smuggling_cases import CHUNKS, FRAMINGS, LENGTHS, REFUSED, Smuggled
-from smuggling_chains import NUMBERS, Chain, Hops, provoke, send
+from smuggling_chains import NUMBERS, Chain, Hops, provoke, repeated, send
 from smuggling_heads import HEADS, RESPONSES
 
 pytestmark = interop
@@ -76,8 +76,10 @@ def run(hops: Hops, course: Course) -> list[str]:
     at = hops.chain(*names)
     wrong = []
     if what == "requests":
+        start = at.size()
         for index, case in enumerate(messages(names)):
             wrong += send(at, case, index)
+        wrong += repeated(at, start)
     else:
         for index, name in enumerate(RESPONSES):
             wrong += provoke(at, name, index)
