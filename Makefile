@@ -59,7 +59,7 @@ lint: $(STAMPS)/dev ## Check style, format and spelling, the hosted workflow, an
 	@for platform in linux macos; do \
 	  $(BIN)/cibuildwheel --platform $$platform --print-build-identifiers >/dev/null || exit 1; done
 
-format: $(STAMPS)/dev ## Rewrite the source in the house's format
+format: $(STAMPS)/dev ## Rewrite the source in the format that make lint checks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

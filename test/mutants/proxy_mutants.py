@@ -238,7 +238,7 @@ MUTANTS = (
     Mutant(
         "files-encoded-slash",
         "thor/files/responses.py",
-        '    if not name or name in (b".", b"..") or _NOT_IN_A_NAME.search(name):\n',
+        '    if not name or name in (b".", b"..") or _FORBIDDEN_IN_NAME_RE.search(name):\n',
         '    if not name or name in (b".", b".."):\n',
         FILES,
         "%2f in a name is a separator on the disk",
@@ -366,7 +366,7 @@ MUTANTS = (
     Mutant(
         "cli-drain-limit",
         "thor/cli/common.py",
-        "        self._loop.schedule(self._drain_s, self._give_up)\n",
+        "        self._loop.schedule(self._drain_s, self._on_drain_timeout)\n",
         "        pass\n",
         ("test/cli/test_common.py", "test/cli/test_serving.py", "test/cli/test_serve.py"),
         "a request without an end keeps the program from stopping",
