@@ -71,7 +71,7 @@ def test_lines_are_written_whole_and_at_most_a_pipe_s_atomic_size(
 
     writer = LineWriter(pipe[1], "the log")
     with monkeypatch.context() as patch:
-        patch.setattr(line_writer.os, "write", note)
+        patch.setattr(os, "write", note)
         for number in range(300):
             writer.write(f"{number} {'x' * 90}")
         writer.close()
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_once_and_tried_again(
 
     writer = LineWriter(pipe[1], "the log")
     with monkeypatch.context() as patch:
-        patch.setattr(line_writer.os, "write", fill)
+        patch.setattr(os, "write", fill)
         writer.write("one")
         writer.close()
     assert os.read(pipe[0], 100) == b"one\n"

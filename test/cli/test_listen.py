@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from thor.cli.listen import (
     network,
 )
 from thor.events import EventEmitter
+from thor.http import HttpServer
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def make(*argv: str) -> tuple[list[Server], str]:
     add_server_arguments(parser, "127.0.0.1:8000")
     made: list[Server] = []
 
-    def serve(host: Any, port: Any, **settings: Any) -> Server:
+    def serve(host: Any, port: Any, **settings: Any) -> Any:
         made.append(Server(host, port, **settings))
         return made[-1]
 
@@ -207,7 +208,7 @@ def test_what_a_server_cannot_be_made_with_is_told() -> None:
 def test_the_loop_stops_when_all_have() -> None:
     loop: Any = Loop()
     made = [Server("a", 1), Server("b", 2)]
-    servers = Servers(made, loop)
+    servers = Servers(cast(list[HttpServer], made), loop)
     servers.graceful_shutdown()
     assert all(server.told for server in made)
     made[0].emit("stop")

@@ -91,7 +91,11 @@ def test_the_proxys_help_says_that_the_path_of_an_origins_socket_is_whole() -> N
 def test_closed_streams_change_nothing_else(
     args: list[str], code: int, closed: tuple[int, ...]
 ) -> None:
-    ended, out, err = run(*args, preexec_fn=lambda: [os.close(number) for number in closed])
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    ended, out, err = run(*args, preexec_fn=close)
     assert ended == code
     assert "Traceback" not in err
     if closed == (1,):

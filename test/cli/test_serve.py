@@ -53,7 +53,7 @@ def test_directories_are_listed_when_asked(tmp_path: Path) -> None:
 def test_ipv6_is_shown_in_brackets(tmp_path: Path) -> None:
     with running("serve", str(tmp_path), "--listen", "[::1]:0") as server:
         assert server.host == "[::1]"
-        assert socket.create_connection(("::1", server.port), 10).close() is None
+        socket.create_connection(("::1", server.port), 10).close()
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ request comes through that nobody made, and nobody gets an answer that is not hi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from interop_support import interop
 from smuggling_cases import CHUNKS, FRAMINGS, LENGTHS, REFUSED, Smuggled
-from smuggling_chains import NUMBERS, Chain, Hops, provoke, send
+from smuggling_chains import NUMBERS, Chain, Hops, provoke, repeated, send
 from smuggling_heads import HEADS, RESPONSES
 
 pytestmark = interop
@@ -60,7 +60,7 @@ figures: Counter[str] = Counter()
 def _tell_figures(pytestconfig: pytest.Config) -> Iterator[None]:
     yield
     told = ", ".join(f"{number} {what}" for what, number in figures.items())
-    plugin = pytestconfig.pluginmanager.get_plugin
+    plugin: Callable[[str], Any] = pytestconfig.pluginmanager.get_plugin
     with plugin("capturemanager").global_and_fixture_disabled():
         plugin("terminalreporter").write_line(f"\nsmuggling: {told or 'nothing was sent'}")
 
@@ -76,8 +76,10 @@ def run(hops: Hops, course: Course) -> list[str]:
     at = hops.chain(*names)
     wrong = []
     if what == "requests":
+        start = at.size()
         for index, case in enumerate(messages(names)):
             wrong += send(at, case, index)
+        wrong += repeated(at, start)
     else:
         for index, name in enumerate(RESPONSES):
             wrong += provoke(at, name, index)
@@ -93,7 +95,8 @@ def runs(
     threads: dict[str, tuple[ThreadPoolExecutor, Hops]] = {}
     outcomes: dict[Course, Future[list[str]]] = {}
     for item in request.session.items:
-        course = getattr(item, "callspec", None) and item.callspec.params.get("course")
+        callspec = getattr(item, "callspec", None)
+        course = callspec and callspec.params.get("course")
         if item.parent is request.node and course:
             last = course[1][-1]
             if last not in threads:

@@ -54,7 +54,7 @@ def test_what_a_callback_raises_is_logged_told_and_emitted_and_the_loop_goes_on(
 ) -> None:
     mem.on_exception = "log"
     mem.debug = debug
-    owner, heard, emitted = Owner(), [], []
+    owner, heard, emitted = Owner(), list[str](), list[BaseException]()
     mem.on("error", emitted.append)
     WAYS[way](mem, owner)
     mem.schedule(0, heard.append, "timer")
@@ -121,7 +121,7 @@ def test_a_connection_whose_listener_raised_is_reset(mem: LoopBase, expected_log
 
 def test_an_error_listener_that_raises_is_logged_too(mem: LoopBase, expected_logs: Any) -> None:
     mem.on_exception = "log"
-    mem.on("error", lambda exc: {}["another"])
+    mem.on("error", lambda exc: dict[str, str]()["another"])
     mem.schedule(0, lambda: 1 / 0)
     settle(mem)
     assert len(expected_logs.messages) == 2
@@ -169,7 +169,7 @@ class Debugged:
         self.loop.on_exception = "raise"
         self.loop.debug = True
         self.reports: list[tuple[str, Any]] = []
-        self.loop.debug_out = lambda *args: self.reports.append(args)  # type: ignore[assignment]
+        self.loop.debug_out = lambda *args: self.reports.append(args)  # type: ignore[method-assign]
 
     def slow(self, seconds: float = 1.0) -> None:
         self.clock.advance(seconds)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import pytest
@@ -123,7 +124,7 @@ def test_a_deadline_of_never_does_not_pass_and_can_be_set_again(mem: LoopBase) -
 def test_deadlines_pass_in_order_of_time(mem: LoopBase) -> None:
     order: list[int] = []
     for delta in (3, 1, 2):
-        Holder(mem, lambda delta=delta: order.append(delta)).arm(delta)
+        Holder(mem, partial(order.append, delta)).arm(delta)
     mem.clock.advance(10)  # type: ignore[attr-defined]
     settle(mem)
     assert order == [1, 2, 3]

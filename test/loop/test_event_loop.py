@@ -6,7 +6,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from loop_support import ready_source
@@ -375,7 +375,7 @@ def test_what_cannot_be_called_is_refused_at_once(loop: LoopBase, wrong: Any) ->
         lambda: loop.schedule(1, wrong),
         lambda: loop.run_in_loop(wrong),
         lambda: loop.run_in_thread(wrong),
-        lambda: loop.run_in_thread(int, then=wrong or 0),
+        lambda: loop.run_in_thread(int, then=wrong or cast(Any, 0)),
     ]
     for call in calls:
         with pytest.raises(TypeError, match="a callback must be callable, not"):

@@ -148,7 +148,12 @@ def test_threads_work_in_a_forked_child(loop: LoopBase, run_loop: Callable[..., 
 
     def child() -> object:
         heard: list[Any] = []
-        loop.run_in_thread(lambda: 2, then=lambda *args: (heard.append(args), loop.stop()))
+
+        def then(*args: Any) -> None:
+            heard.append(args)
+            loop.stop()
+
+        loop.run_in_thread(lambda: 2, then=then)
         loop.run()
         return heard
 

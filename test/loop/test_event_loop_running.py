@@ -292,8 +292,10 @@ def test_an_interrupt_in_any_stage_loses_nothing_of_the_others(mem: LoopBase, st
         mem.run_in_loop(interrupt)
     mem.run_in_loop(heard.append, "thread")
     if stage == "fd":
-        once = ready_source(mem, lambda: (interrupt(), once.unregister_fd()))
-    source = ready_source(mem, lambda: (heard.append("fd"), source.unregister_fd()))
+        once = ready_source(mem, interrupt)
+        once.on("fd_readable", once.unregister_fd)
+    source = ready_source(mem, lambda: heard.append("fd"))
+    source.on("fd_readable", source.unregister_fd)
     mem.to_flush += [Written("flush"), Written("second flush")]
     with pytest.raises(KeyboardInterrupt):
         mem.run_once()

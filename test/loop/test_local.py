@@ -18,7 +18,7 @@ class Closing:
 
 def test_local_makes_each_value_once() -> None:
     local = LoopLocal()
-    made = local.get("list", list)
+    made: list[object] = local.get("list", list)
     assert local.get("list", list) is made
     assert local.get("other", list) is not made
 

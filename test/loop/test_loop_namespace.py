@@ -99,16 +99,16 @@ def test_everything_that_a_loop_has_is_there(mem: LoopBase, name: str) -> None:
 
 def test_an_unknown_name_is_an_error_that_names_the_module(mem: LoopBase) -> None:
     with pytest.raises(AttributeError, match=r"module 'thor.loop' has no attribute 'runn'"):
-        thor.loop.runn
+        thor.loop.runn  # type: ignore[attr-defined]
 
 
 def test_other_names_are_the_modules_own(mem: LoopBase) -> None:
-    thor.loop.something = 1
+    thor.loop.something = 1  # type: ignore[attr-defined]
     try:
         assert not hasattr(mem, "something")
-        assert thor.loop.something == 1
+        assert thor.loop.something == 1  # type: ignore[attr-defined]
     finally:
-        del thor.loop.something
+        del thor.loop.something  # type: ignore[attr-defined]
 
 
 def test_the_names_for_existing_users_are_there() -> None:

@@ -42,8 +42,8 @@ def pair(backend: Poller) -> Iterator[tuple[Any, Any]]:
         ends = (first, MemorySocket(backend, "b", first))
     else:
         ends = socket.socketpair()
-        for end in ends:
-            end.setblocking(False)
+        for each in ends:
+            each.setblocking(False)
     yield ends
     for end in ends:
         end.close()
@@ -155,7 +155,7 @@ def test_a_batch_has_a_bound_and_nobody_starves(backend: Poller) -> None:
     count = MAX_EVENTS + 44
     sockets: list[Any] = []
     if isinstance(backend, MemoryPoller):
-        sockets = [MemorySocket(backend, n, None) for n in range(count)]
+        sockets = [MemorySocket(backend, ("", n), None) for n in range(count)]
     else:
         sockets = [end for _ in range(count // 2) for end in socket.socketpair()]
     try:

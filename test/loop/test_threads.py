@@ -193,9 +193,7 @@ def test_a_job_never_waits_for_a_thread_that_has_taken_another(
 ) -> None:
     """An idle thread that a job was promised to is not promised to the next one."""
     started: list[str] = []
-    monkeypatch.setattr(
-        thor.loop.threads.threading.Thread, "start", lambda self: started.append(self.name)
-    )
+    monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self.name))
     crew = _WorkerPool(None)  # type: ignore[arg-type]
     crew._idle = crew._count = 1  # one thread waits; it is slow to wake up
     for _ in range(2):
@@ -286,7 +284,7 @@ def test_work_that_no_thread_can_be_made_for_has_failed(
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(thor.loop.threads.threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", start)
     one.run_in_thread(print, then=lambda *args: heard.append(args))
     assert heard == []
     run_loop(one, lambda: heard)
@@ -307,7 +305,7 @@ def test_work_waits_for_the_threads_there_are_when_no_more_can_be_made(
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(thor.loop.threads.threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", start)
     one.run_in_thread(lambda: 1, then=lambda *args: heard.append(args))
     gate.set()
     run_loop(one, lambda: heard)

@@ -139,7 +139,7 @@ def test_a_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> Non
         __slots__ = ()
 
         @property
-        def callback(self) -> Any:  # type: ignore[override]
+        def callback(self) -> Any:
             if not late:
                 late.append(add(timers, 0.5))
                 others[0].delete()

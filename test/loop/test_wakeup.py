@@ -112,7 +112,12 @@ def test_calls_are_made_in_order_and_each_once(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     heard: list[Any] = []
-    from_thread(lambda: [loop.run_in_loop(heard.append, n) for n in range(1000)])
+
+    def call() -> None:
+        for number in range(1000):
+            loop.run_in_loop(heard.append, number)
+
+    from_thread(call)
     run_loop(loop, lambda: len(heard) == 1000)
     loop.run_once()
     assert heard == list(range(1000))

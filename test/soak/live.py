@@ -33,7 +33,7 @@ def main() -> None:
         server = proxy.server
     else:
         server = HttpServer("127.0.0.1", 0, loop)
-        server.on("exchange", Program(Path(os.devnull)))
+        server.on("exchange", Program(Path(os.devnull), loop))
     scale_timeouts(server, float(scale))
     server.on("refused", lambda *_: None)
     sys.stdout.write(f"{server.address[1]}\n")

@@ -27,6 +27,7 @@ from typing import Any
 
 import thor
 from thor.http import HttpServer, HttpServerExchange
+from thor.loop import LoopBase
 
 #: How late a late answer is, and the reset of one that breaks off, in seconds.
 LATE_S = 0.02
@@ -44,7 +45,8 @@ def body_of(number: int, size: int, start: int = 0) -> bytes:
 class Program:
     """Answers the exchanges of a server."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, loop: LoopBase) -> None:
+        self.loop = loop
         self.ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def __call__(self, exchange: HttpServerExchange) -> None:
@@ -102,7 +104,7 @@ class Answer:
         exchange, number = self.exchange, self.number
         self.program.note(b"%d" % number, exchange.method, b"whole")
         if self.kind == b"late":
-            exchange.http_conn.server.loop.schedule(LATE_S, self.send)
+            self.program.loop.schedule(LATE_S, self.send)
         elif self.kind == b"hint":
             exchange.response_nonfinal(103, "Early Hints", [("Link", "</a>")])
             self.send()
@@ -118,7 +120,7 @@ class Answer:
         exchange.response_start(200, "OK", [("X-Number", str(self.number)), *fields])
         if self.kind == b"break":
             exchange.response_body(body_of(self.number, self.size // 2))
-            exchange.http_conn.server.loop.schedule(BREAK_S, self.vanish)
+            self.program.loop.schedule(BREAK_S, self.vanish)
         else:
             self.pause(False)
 
@@ -142,7 +144,7 @@ class Answer:
         self.sent += len(piece)
         self.exchange.response_body(piece)
         if self.sent < self.size:
-            self.exchange.http_conn.server.loop.schedule(0, self.push)
+            self.program.loop.schedule(0, self.push)
         else:
             self.sent = -1
             self.exchange.response_done([("X-Trailer", "yes")])
@@ -173,7 +175,7 @@ def main() -> None:
     """Serve until told to stop."""
     loop = thor.loop.make()
     server = HttpServer("127.0.0.1", int(sys.argv[1]), loop)
-    server.on("exchange", Program(Path(sys.argv[2])))
+    server.on("exchange", Program(Path(sys.argv[2]), loop))
     server.on("refused", lambda *_: None)
     server.on("stop", loop.stop)
     signal.signal(signal.SIGTERM, lambda *_: loop.run_in_loop(server.graceful_shutdown))

@@ -28,10 +28,17 @@ from thor.files import StaticFiles
 from thor.http import HttpServer, HttpServerExchange
 from thor.http.client.pool import pool_of
 from thor.proxy import Flow, ReverseProxy, Upstream
+from thor.types import Address
 
 HOST = "127.0.0.1"
 #: Threads that are idle end sooner than usual, so that it need not be waited for.
 thor.loop.threads.IDLE_S = 1.0
+
+
+def port_of(address: Address) -> int:
+    """The port of an address."""
+    assert isinstance(address, tuple)
+    return int(address[1])
 
 
 class Subject:
@@ -52,7 +59,7 @@ class Subject:
         self.tls_proxy.on("request", lambda flow: self.count(0, flow))
         self.tls_proxy.on("done", lambda flow: self.count(1, flow))
         self.server = HttpServer(HOST, 0, self.loop)
-        self.server.on("exchange", Program(ledger))
+        self.server.on("exchange", Program(ledger, self.loop))
         self.files = HttpServer(HOST, 0, self.loop)
         self.files.on("exchange", StaticFiles(files))
         self.figures = HttpServer(HOST, 0, self.loop)
@@ -72,11 +79,11 @@ class Subject:
     def ports(self) -> dict[str, int]:
         """Where they listen."""
         return {
-            "proxy": self.proxy.address[1],
-            "tls": self.tls_proxy.address[1],
-            "server": self.server.address[1],
-            "files": self.files.address[1],
-            "figures": self.figures.address[1],
+            "proxy": port_of(self.proxy.address),
+            "tls": port_of(self.tls_proxy.address),
+            "server": port_of(self.server.address),
+            "files": port_of(self.files.address),
+            "figures": port_of(self.figures.address),
         }
 
     def failed(self, exc: BaseException) -> None:

@@ -57,6 +57,8 @@ class Client:
         self.random = random.Random(seed)
         self.wire: Wire | None = None
         self.door = doors["proxy"]
+        #: Where the connection leads.
+        self.at = self.door
         #: Requests that were made, and have no outcome yet.
         self.due: list[int] = []
 
@@ -153,12 +155,12 @@ def line(method: str, path: str, *fields: str, version: str = "1.1") -> bytes:
 def is_body(reply: Reply, number: int, size: int) -> bool:
     """Whether this is the answer to a GET."""
     said = reply.fields.get(b"x-number") == b"%d" % number
-    return said and reply.status == 200 and reply.body == body_of(number, size)
+    return bool(said and reply.status == 200 and reply.body == body_of(number, size))
 
 
 def is_digest(reply: Reply, number: int, body: bytes) -> bool:
     """Whether this is the answer to a request with a body."""
-    return reply.body == f"{number} {hashlib.sha256(body).hexdigest()}".encode()
+    return bool(reply.body == f"{number} {hashlib.sha256(body).hexdigest()}".encode())
 
 
 # -- kinds --------------------------------------------------------------------------------------

@@ -190,8 +190,8 @@ class Party:
         self.server = self.serve("127.0.0.1", 0)
         self.heard = Recorder(self.server, *SERVER_EVENTS)
 
-    def serve(self, host: Any, port: Any, **kwargs: Any) -> TcpServer:
-        server = TcpServer(host, port, self.loop, **kwargs)
+    def serve(self, host: Any, port: Any, **settings: Any) -> TcpServer:
+        server = TcpServer(host, port, self.loop, **settings)
         self.stack.callback(server.shutdown)
         server.on("connect", self.conns.append)
         return server

@@ -44,7 +44,7 @@ def pollers() -> list[str]:
 
 
 def run_loop(
-    loop: Any, until: Callable[[], object] | None = None, *, timeout_s: float = LOOP_LIMIT_S
+    loop: Any, until: Callable[..., object] | None = None, *, timeout_s: float = LOOP_LIMIT_S
 ) -> None:
     """Run `loop` until somebody stops it, or until `until()` is true; fail the test at the limit.
 

@@ -7,6 +7,7 @@ test itself plays. Must not know any test.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -230,11 +231,15 @@ class Meeting:
         assert isinstance(exc, BaseException)
         return exc
 
-    def until(self, happened: Callable[[], object]) -> None:
+    def dial(self) -> socket.socket:
+        """Return a connected socket that the test plays."""
+        return socket.create_connection((ADDRESS, self.port), PEER_LIMIT_S)
+
+    def until(self, happened: Callable[..., object]) -> None:
         run_loop(self.loop, happened)
 
 
-def outcome(client: Any, begin: Callable[[], object]) -> Any:
+def outcome(client: Any, begin: Callable[..., object]) -> Any:
     """Have a client begin, and run its loop until it is known what comes of it.
 
     Returns: the connection, or the arguments of `connect_error`

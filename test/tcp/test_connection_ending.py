@@ -261,7 +261,8 @@ def test_stopping_the_loop_closes_connections_without_a_word(loop: LoopBase) -> 
 
 def test_what_was_written_in_the_turn_of_the_stop_is_sent(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
-        conn.on("data", lambda data: (conn.write(b"bye"), loop.stop()))
+        conn.on("data", lambda data: conn.write(b"bye"))
+        conn.on("data", lambda data: loop.stop())
         conn.pause(False)
         peer.sendall(b"x")
         loop.run()

@@ -452,7 +452,7 @@ def test_a_header_that_is_not_complete_does_not_spin_the_loop(gated: Party) -> N
         s for s in gated.loop.registered_fd_handlers() if type(s).__name__ == "ProxyHeaderReader"
     ]
     calls: list[int] = []
-    waiting[0].on_ready = calls.append  # type: ignore[method-assign]
+    waiting[0].on_ready = calls.append  # type: ignore[method-assign, assignment]
     for _ in range(5):
         gated.loop.run_once(0)
     assert calls == []

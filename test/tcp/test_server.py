@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tcp_support import SERVER_EVENTS, Party, fail_accepts
+from tcp_support import SERVER_EVENTS, Party, fail_accepts, port_of
 
 from thor.loop import LoopBase
 from thor.tcp import TcpClient, TcpServer, acceptor
@@ -80,7 +80,7 @@ def test_a_port_in_use_is_an_error_of_the_constructor(party: Party) -> None:
 @pytest.mark.parametrize("host", ["", b""])
 def test_every_interface_reports_no_mapped_address(party: Party, host: Any) -> None:
     server = party.serve(host, 0)
-    port = server.address[1]
+    port = port_of(server)
     for peer in ("127.0.0.1", "::1"):
         with socket.create_connection((peer, port)) as client:
             count = len(party.conns)
@@ -96,7 +96,9 @@ def test_connections_from_a_host_share_its_text_and_few_hosts_are_remembered(
     monkeypatch.setattr(server_module, "MAX_HOSTS", 2)
     server = party.serve("127.0.0.1", 0)
     for peer in ("127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.4"):
-        with socket.create_connection(server.address, source_address=(peer, 0)) as client:
+        with socket.create_connection(
+            ("127.0.0.1", port_of(server)), source_address=(peer, 0)
+        ) as client:
             count = len(party.conns)
             run_loop(party.loop, lambda count=count: len(party.conns) > count)
             assert party.conns[-1].address == client.getsockname()
@@ -225,7 +227,7 @@ def test_a_loop_opens_nothing_before_a_server_is_made_on_it(
     loop = make_loop()
     assert loop.fds.poller is None
     server = TcpServer("127.0.0.1", 0, loop)
-    with socket.create_connection(server.address):
+    with socket.create_connection(("127.0.0.1", port_of(server))):
         server.on("connect", lambda conn: loop.stop())
         run_loop(loop)
     assert loop.fds.poller is None

@@ -294,7 +294,8 @@ def test_an_interrupt_while_those_who_wait_are_accepted_does_not_put_off_the_end
     server.on("connect", interrupt)
     server.on("stop", lambda: stopped.append(True))
     party.turns()
-    party.loop.schedule(0, lambda: (party.dial(server), server.graceful_shutdown()))
+    party.loop.schedule(0, party.dial, server)
+    party.loop.schedule(0, server.graceful_shutdown)
     with pytest.raises(KeyboardInterrupt):
         party.turns()
     party.turns()

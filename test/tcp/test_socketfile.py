@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,12 +155,12 @@ def test_one_that_opens_the_same_path_meanwhile_waits_and_finds_it_in_use(
     """Otherwise it would take the first for abandoned, and its file away."""
     with opened(path):
         pass
-    real_step, real_flock = getattr(owner, step), socketfile.fcntl.flock
+    real_step, real_flock = getattr(owner, step), fcntl.flock
     waited: list[bool] = []
 
     def flock(fd: int, how: int) -> None:
         try:
-            real_flock(fd, how | socketfile.fcntl.LOCK_NB)
+            real_flock(fd, how | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Waits from None
 
@@ -170,7 +172,7 @@ def test_one_that_opens_the_same_path_meanwhile_waits_and_finds_it_in_use(
         waited.append(True)
         return real_step(*args)
 
-    monkeypatch.setattr(socketfile.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, meanwhile)
         first = open_unix(path, 10)
@@ -187,7 +189,7 @@ def test_a_directory_that_cannot_be_locked_is_no_hindrance(
     def fail(*args: Any) -> Any:
         raise OSError(errno.ENOLCK, "no locks")
 
-    for module, name in ((socketfile.fcntl, "flock"), (os, "open")):
+    for module, name in ((fcntl, "flock"), (os, "open")):
         with opened(path):
             pass
         with monkeypatch.context() as patch:
@@ -203,7 +205,7 @@ def test_whoever_keeps_the_directory_locked_holds_nobody_up_but_nothing_is_repla
     monkeypatch.setattr(socketfile, "LOCK_WAIT_S", 0)
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
-        socketfile.fcntl.flock(directory, socketfile.fcntl.LOCK_SH)
+        fcntl.flock(directory, fcntl.LOCK_SH)
         with opened(path):
             assert can_connect(path)
         with pytest.raises(OSError, match="keeps its directory locked") as caught:
@@ -221,8 +223,8 @@ def test_a_lock_that_is_held_for_a_moment_is_waited_for(
     with opened(path):
         pass
     directory = os.open(tmp_path, os.O_RDONLY)
-    socketfile.fcntl.flock(directory, socketfile.fcntl.LOCK_EX)
-    monkeypatch.setattr(socketfile.time, "sleep", lambda seconds: os.close(directory))
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    monkeypatch.setattr(time, "sleep", lambda seconds: os.close(directory))
     with opened(path):
         assert can_connect(path)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from thor.tcp import worker_sockets
+from thor.tcp.listening import open_beside
 from thor.tcp.worker_sockets import WorkerSockets
 
 balanced = pytest.mark.skipif(
@@ -164,7 +165,7 @@ def test_all_are_closed_where_one_cannot_be_opened(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[socket.socket] = []
-    real = worker_sockets.open_beside
+    real = open_beside
 
     def beside(sock: socket.socket, backlog: int) -> socket.socket:
         opened.append(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ class Wire:
         self.got += taken
         return len(taken)
 
-    def sendmsg(self, pieces: list[Any]) -> int:
+    def sendmsg(self, pieces: Sequence[Any]) -> int:
         self.calls.append(list(pieces))
         taken = b"".join(pieces)[: self.takes]
         self.got += taken

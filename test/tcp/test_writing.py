@@ -118,7 +118,12 @@ def test_reading_resumed_inside_a_write_that_pauses_emits_nothing_in_it(
     pair.server.write(b"waiting")
     settle(memory)
     memory_socket(pair.server).buffer_bytes = 0
-    pair.client.on("pause", lambda paused: (heard.append(paused), pair.client.pause(False)))
+
+    def resume(paused: bool) -> None:
+        heard.append(paused)
+        pair.client.pause(False)
+
+    pair.client.on("pause", resume)
     pair.client.on("data", heard.append)
     pair.client.write(b"x" * MIB)
     assert heard == [True]
@@ -133,11 +138,11 @@ def test_a_writer_that_goes_on_inside_pause_false_is_paused_again(
     writes = iter([b"y" * MIB, b"z" * MIB])
 
     def refill(paused: bool) -> None:
-        data = next(writes, b"")
-        if not paused and data:
+        data = b"" if paused else next(writes, b"")
+        if data:
             pair.client.write(data)
 
-    pair.client.on("pause", lambda paused: paused or refill(paused))
+    pair.client.on("pause", refill)
     pair.client.write(b"x" * MIB)
     got = 0
     for _ in range(100):
@@ -244,22 +249,31 @@ def test_many_small_pieces_cross_a_real_socket(loop: LoopBase) -> None:
 # -- writing to what is over -----------------------------------------------------------------------
 
 
+def settle_loop_of(conn: TcpConnection) -> None:
+    settle(conn.loop)
+
+
+def stop_loop_of(conn: TcpConnection) -> None:
+    conn.loop.stop()
+
+
 @pytest.mark.parametrize(
     ("end", "state"),
     [
-        (lambda conn: conn.close(), "flushing"),
-        (lambda conn: conn.end_writing(), "flushing"),
-        (lambda conn: conn.abort(), "closed"),
-        (lambda conn: (conn.end_writing(), settle(conn.loop)), "ended"),
-        (lambda conn: (conn.close(), settle(conn.loop)), "closed"),
-        (lambda conn: conn.loop.stop(), "closed"),
+        ([TcpConnection.close], "flushing"),
+        ([TcpConnection.end_writing], "flushing"),
+        ([TcpConnection.abort], "closed"),
+        ([TcpConnection.end_writing, settle_loop_of], "ended"),
+        ([TcpConnection.close, settle_loop_of], "closed"),
+        ([stop_loop_of], "closed"),
     ],
     ids=["close", "end_writing", "abort", "ended", "closed", "stopped"],
 )
 def test_writing_after_the_end_names_the_state(
-    pair: Pair, end: Callable[[TcpConnection], Any], state: str
+    pair: Pair, end: list[Callable[[TcpConnection], None]], state: str
 ) -> None:
-    end(pair.client)
+    for step in end:
+        step(pair.client)
     with pytest.raises(ValueError, match=state):
         pair.client.write(b"too late")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -187,7 +188,7 @@ def bits(sock: MemorySocket) -> int:
 
 def test_numbers_are_unique_and_beyond_the_kernels() -> None:
     poller = MemoryPoller()
-    numbers = {MemorySocket(poller, n, None).fileno() for n in range(10)}
+    numbers = {MemorySocket(poller, ("", n), None).fileno() for n in range(10)}
     assert len(numbers) == 10
     assert min(numbers) >= FIRST_FD
 
@@ -317,7 +318,11 @@ def test_what_the_poller_reports(ends: Ends, what: str, expected: int) -> None:
 def test_the_nth_call_fails_and_only_that_one(ends: Ends, call: str, nth: int) -> None:
     near, far = ends
     far.send(b"x" * 10)
-    do = {"recv": lambda: near.recv(1), "send": lambda: near.sendmsg([b"x"])}[call]
+    calls: dict[str, Callable[[], object]] = {
+        "recv": lambda: near.recv(1),
+        "send": lambda: near.sendmsg([b"x"]),
+    }
+    do = calls[call]
     do()
     near.fail(call, OSError(errno.ENOBUFS, "no buffers"), nth)
     for _ in range(nth - 1):

@@ -8,6 +8,7 @@ from inspect import signature
 from typing import Any
 
 import pytest
+from tcp_support import port_of
 
 from thor.tcp import AddressRefused, TcpClient, TcpServer
 from thor.testing import (
@@ -161,15 +162,15 @@ def test_a_port_is_taken_once_and_zero_is_any(network: MemoryNetwork) -> None:
     network.tcp_server_class("example.com", 80)
     with pytest.raises(OSError, match="in use"):
         network.tcp_server_class("example.com", 80)
-    ports = {network.tcp_server_class("example.com", 0).address[1] for _ in range(3)}
+    ports = {port_of(network.tcp_server_class("example.com", 0)) for _ in range(3)}
     assert len(ports) == 3
     assert 0 not in ports
 
 
 def test_a_server_takes_the_settings_of_a_real_one_and_no_others(network: MemoryNetwork) -> None:
-    settings = {"backlog": 5, "reuse_port": True, "mode": 0o660, "sock": None}
+    settings: dict[str, Any] = {"backlog": 5, "reuse_port": True, "mode": 0o660, "sock": None}
     network.tcp_server_class("example.com", 80, **settings)
     with pytest.raises(TypeError, match="proxy_protocl"):
-        network.tcp_server_class("example.com", 81, proxy_protocl=["127.0.0.1"])
+        network.tcp_server_class("example.com", 81, proxy_protocl=["127.0.0.1"])  # type: ignore[call-arg]
     for name, parameter in signature(TcpServer).parameters.items():
         assert parameter.kind == signature(network.tcp_server_class).parameters[name].kind

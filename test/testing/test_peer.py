@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from tcp_support import memory_socket
 from tls_support import NAME, serving, trusting
 
 from thor.loop import LoopBase, make
@@ -169,8 +170,7 @@ def memory() -> tuple[LoopBase, MemorySocket, Peer]:
     loop = memory_loop()
     ours, theirs = connection_pair(loop)
     ours.unregister_fd()
-    assert isinstance(ours.socket, MemorySocket)
-    return loop, ours.socket, Peer(loop, theirs)
+    return loop, memory_socket(ours), Peer(loop, theirs)
 
 
 def test_paused_peer_in_memory_lets_no_byte_arrive(

@@ -78,7 +78,7 @@ def test_a_server_that_says_nothing_is_a_time_out(
     client.context = trusting()
     client.handshake_timeout = None if whole else 0.05
     address = silent.getsockname()
-    found = outcome(client, lambda: client.connect(*address, 0.05 if whole else 60))
+    found = outcome(client, lambda: client.connect(address[0], address[1], 0.05 if whole else 60))
     assert found == (socket.error, errno.ETIMEDOUT)
     assert ("handshake" in str(client.error)) is not whole
     assert loop.scheduled_events() == []

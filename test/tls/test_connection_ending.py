@@ -160,7 +160,7 @@ def test_data_before_a_bad_record_is_delivered_then_the_error(pair: SecurePair) 
 
 def test_the_alert_for_a_bad_record_overtakes_nothing_over_a_real_socket(served: Meeting) -> None:
     """The kernel would reset a connection that is closed with bytes unread."""
-    raw = socket.create_connection(served.server.address, timeout=10)
+    raw = served.dial()
     peer = Bytes(trusting(), NAME)
     raw.sendall(peer.shake())
     served.until(lambda: _readable(raw))

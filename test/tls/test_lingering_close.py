@@ -26,8 +26,7 @@ class Ending:
         self.heard = Recorder(self.peer, "data", "end", "close")
         self.farewell = LingeringClose(loop, self.socket, words)
 
-    @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         return bool(self.socket.fileno() == -1)
 
 
@@ -36,7 +35,7 @@ def test_last_words_are_sent_then_the_end(memory: LoopBase) -> None:
     ending.peer.pause(False)
     settle(memory)
     assert ending.heard.take() == [("data", b"alert"), ("end",)]
-    assert not ending.closed
+    assert not ending.is_closed()
 
 
 def test_without_words_there_is_the_end_alone(memory: LoopBase) -> None:
@@ -52,19 +51,19 @@ def test_it_is_over_when_the_peer_closes(memory: LoopBase) -> None:
     ending = Ending(memory)
     ending.peer.write(b"what was on its way")
     settle(memory)
-    assert not ending.closed
+    assert not ending.is_closed()
     ending.peer.close()
     settle(memory)
-    assert ending.closed
+    assert ending.is_closed()
     assert memory.scheduled_events() == []
 
 
 def test_it_is_over_when_the_time_is_up(memory: LoopBase) -> None:
     ending = Ending(memory)
     advance(memory, MAX_LINGER_S - 0.1)
-    assert not ending.closed
+    assert not ending.is_closed()
     advance(memory, 0.2)
-    assert ending.closed
+    assert ending.is_closed()
     ending.peer.abort()
     settle(memory)
 
@@ -73,7 +72,7 @@ def test_it_is_over_when_the_peer_sends_for_ever(memory: LoopBase) -> None:
     ending = Ending(memory)
     ending.peer.write(b"x" * (MAX_LINGER_BYTES + 1))
     settle(memory)
-    assert ending.closed
+    assert ending.is_closed()
     ending.peer.abort()
     settle(memory)
 
@@ -86,7 +85,7 @@ def test_words_that_do_not_fit_wait_for_room(memory: LoopBase) -> None:
     assert ending.heard.take() == [("data", b"a longer alert"), ("end",)]
     ending.peer.close()
     settle(memory)
-    assert ending.closed
+    assert ending.is_closed()
 
 
 @pytest.mark.parametrize("call", ["send", "recv"])
@@ -96,7 +95,7 @@ def test_a_connection_that_is_gone_is_over(memory: LoopBase, call: str) -> None:
     ending.peer.pause(False)
     ending.peer.write(b"x")
     settle(memory)
-    assert ending.closed
+    assert ending.is_closed()
     ending.peer.abort()
     settle(memory)
 
@@ -118,7 +117,7 @@ def test_a_reset_is_no_reason_to_spin(loop: LoopBase) -> None:
 def test_the_loops_stop_closes_the_socket(memory: LoopBase) -> None:
     ending = Ending(memory)
     memory.stop()
-    assert ending.closed
+    assert ending.is_closed()
 
 
 def test_the_peer_reads_the_words_whatever_it_sent(loop: LoopBase) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tcp_support import PEER_LIMIT_S, read_all, reset
+from tcp_support import PEER_LIMIT_S, port_of, read_all, reset
 from tls_support import (
     NAME,
     Bytes,
@@ -39,7 +39,7 @@ def raw(served: Meeting) -> Iterator[Any]:
     made: list[socket.socket] = []
 
     def dial() -> socket.socket:
-        made.append(socket.create_connection(served.server.address, timeout=PEER_LIMIT_S))
+        made.append(served.dial())
         return made[-1]
 
     yield dial
@@ -169,7 +169,7 @@ def test_a_client_that_speaks_no_tls_gets_an_alert(served: Meeting, raw: Any) ->
 
 def test_a_failure_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
     server = TlsServer("127.0.0.1", 0, loop, context=serving())
-    with socket.create_connection(server.address, timeout=PEER_LIMIT_S) as client:
+    with socket.create_connection(("127.0.0.1", port_of(server)), PEER_LIMIT_S) as client:
         name = client.getsockname()
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         run_loop(loop, lambda: expected_logs.messages)
@@ -181,9 +181,7 @@ def test_a_failure_that_nobody_listens_for_is_logged(loop: LoopBase, expected_lo
 
 def test_a_hand_shake_may_take_only_so_long(loop: LoopBase) -> None:
     with meeting(loop, handshake_timeout=0.05) as served:
-        clients = [
-            socket.create_connection(served.server.address, timeout=PEER_LIMIT_S) for _ in range(2)
-        ]
+        clients = [served.dial() for _ in range(2)]
         clients[1].sendall(HELLO[:100])
         for _ in clients:
             exc = served.refusal()
@@ -206,7 +204,7 @@ def test_a_listener_for_failures_that_raises_harms_nobody(
 
     with meeting(loop) as served:
         served.server.on("tls_error", fail)
-        with socket.create_connection(served.server.address) as client:
+        with served.dial() as client:
             client.sendall(b"x" * 20)
             served.until(lambda: expected_logs.messages)
         assert served.heard.take()[0][0] == "tls_error"
@@ -221,7 +219,7 @@ def test_only_so_many_are_under_way_and_the_others_wait_their_turn(loop: LoopBas
     with meeting(loop, max_handshakes=2) as served:
         clients = []
         for _ in range(5):
-            client = socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
+            client = served.dial()
             client.sendall(HELLO)
             turns(served, 2)
             clients.append(client)
@@ -252,7 +250,7 @@ def test_only_so_many_are_under_way_and_the_others_wait_their_turn(loop: LoopBas
 
 def test_a_connection_that_is_silent_takes_no_place(loop: LoopBase) -> None:
     with meeting(loop, max_handshakes=1) as served:
-        silent = [socket.create_connection(served.server.address) for _ in range(5)]
+        silent = [served.dial() for _ in range(5)]
         turns(served)
         conn, _ = served.meet()
         assert isinstance(conn, TlsConnection)
@@ -264,7 +262,7 @@ def test_one_that_waits_may_go_time_out_or_be_shut_down(loop: LoopBase) -> None:
     with meeting(loop, max_handshakes=1, handshake_timeout=0.2) as served:
         clients = []
         for _ in range(4):
-            client = socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
+            client = served.dial()
             client.sendall(HELLO)
             turns(served, 2)
             clients.append(client)
@@ -277,7 +275,7 @@ def test_one_that_waits_may_go_time_out_or_be_shut_down(loop: LoopBase) -> None:
             client.close()
         last = []
         for _ in range(3):
-            client = socket.create_connection(served.server.address, timeout=PEER_LIMIT_S)
+            client = served.dial()
             client.sendall(HELLO)
             last.append(client)
         turns(served)

@@ -409,13 +409,14 @@ def test_a_method_never_emits(pair: AnyPair, memory: LoopBase) -> None:
     pair.client.write(b"data")
     pair.client.close()
     memory.run_once()
-    for method in (
+    methods: list[Callable[[], None]] = [
         lambda: pair.server.pause(False),
         lambda: pair.server.pause(True),
         lambda: pair.server.pause(False),
         pair.server.end_writing,
         pair.server.close,
         pair.server.abort,
-    ):
+    ]
+    for method in methods:
         method()
         assert heard.events == []

@@ -12,6 +12,7 @@ from udp_support import V4, V6, Bench, Names, data_of, port_of
 
 from thor import UdpEndpoint
 from thor.udp import endpoint as endpoint_module
+from thor.udp import sockets as udp_sockets
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,8 @@ def test_data_is_str_or_bytes(bench: Bench, datagram: Any, sent: bytes) -> None:
 def test_hosts_are_str_or_bytes_and_ports_numbers_or_digits(bench: Bench, host: Any) -> None:
     endpoint, _ = bench.endpoint(None)
     peer = bench.peer(V6 if ":" in str(host) else V4)
-    for port in (port_of(peer), str(port_of(peer)), str(port_of(peer)).encode()):
+    ports: list[Any] = [port_of(peer), str(port_of(peer)), str(port_of(peer)).encode()]
+    for port in ports:
         endpoint.send(b"x", host, port)
         bench.turns()
         assert peer.recv(100) == b"x"
@@ -116,7 +118,7 @@ def test_no_socket_can_be_opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(endpoint_module.udp_sockets, "open_socket", fail)
+    monkeypatch.setattr(udp_sockets, "open_socket", fail)
     endpoint, heard = bench.endpoint(None)
     endpoint.send(b"x", V4, 53)
     assert bench.hear(heard) == [("socket_error", socket.error, errno.EMFILE)]

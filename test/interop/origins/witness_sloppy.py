@@ -12,6 +12,7 @@ connection ends after them.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -36,6 +37,8 @@ def number(text: bytes, base: int = 0) -> int:
 
 class Sloppy(socketserver.StreamRequestHandler):
     """One connection."""
+
+    rfile: io.BufferedReader
 
     def handle(self) -> None:
         """Answer whatever comes."""
