@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tcp_support import port_of
 from tls_support import ADDRESS, NAME, Bytes, issued, serving, trusting
 
 from thor.http import HttpServer
@@ -32,7 +33,7 @@ class Site:
         self.heard: list[tuple[Any, ...]] = []
         self.seen: list[Any] = []
 
-    def serve(self, host: str, port: int, **settings: Any) -> HttpServer:
+    def serve(self, host: str | None, port: int | None, **settings: Any) -> HttpServer:
         """A server that answers with what it knows of its client."""
         server = HttpServer(host, port, self.loop, **settings)
         server.on("exchange", self._answer)
@@ -373,7 +374,7 @@ def test_a_socket_that_is_there(site: Site, secure: bool) -> None:
 
 def test_servers_that_share_a_port(site: Site) -> None:
     one = site.serve(ADDRESS, 0, reuse_port=True)
-    other = site.serve(ADDRESS, one.address[1], reuse_port=True)
+    other = site.serve(ADDRESS, port_of(one), reuse_port=True)
     assert one.address == other.address
     for _ in range(5):
         assert b"200 OK" in site.ask(one)
