@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tcp_support import port_of
 from tls_support import ADDRESS, NAME, Bytes, issued, serving, trusting
 
 from thor.http import HttpServer
