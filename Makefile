@@ -75,7 +75,7 @@ $(STAMPS)/user: $(shell find thor -name '*.py' -o -name '*.pyi' -o -name py.type
 	  $(USER_ENV)/dist/*.whl
 	@touch $@
 
-type: $(STAMPS)/user ## Check types: Thor with mypy --strict; a user's program with mypy and pyright
+type: $(STAMPS)/user ## Check types: Thor and its tests with mypy --strict; a user's program with mypy and pyright
 	$(BIN)/mypy
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	  cp test/typing/program.py "$$folder"; echo '{}' >"$$folder/pyrightconfig.json"; \

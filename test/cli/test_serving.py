@@ -19,7 +19,7 @@ from cli_support import LIMIT_S, Running, complains, here, running
 from tls_support import authority, issued
 
 from thor import workers
-from thor.cli import common, serve, serving
+from thor.cli import common, serving
 from thor.cli.serving import describe_exit, describe_restart
 
 ANYWHERE = ("--listen", "127.0.0.1:0")
@@ -353,31 +353,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(common, "log_stderr", lines.append)
     monkeypatch.setattr(workers, "FIRST_DELAY_S", 0.001)
     return lines
-
-
-def test_a_worker_that_cannot_begin_is_tried_again_and_again(
-    site: str, told: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise OSError(24, "Too many open files")
-
-    def ended(message: str) -> None:
-        told.append(message)
-        if message.startswith("thor: worker 1 ") and "0.004 s" in message:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(serve, "HttpServer", refuse)
-    monkeypatch.setattr(serving, "log_stderr", ended)
-    here("serve", site, *ANYWHERE, "--workers", "2")
-    found = [line for line in told if line.startswith("thor: worker 1 ")]
-    starts = [re.sub(r"\(\d+\)", "(x)", line) for line in found]
-    first = "thor: worker 1 (x) failed with 1; another one starts in 0.001 s"
-    assert starts[:4] == [
-        "thor: worker 1 (x) started",
-        first,
-        "thor: worker 1 (x) started",
-        first.replace("0.001", "0.002"),
-    ]
 
 
 def test_a_worker_that_hangs_is_ended(

@@ -28,60 +28,8 @@ from thor_support import run_loop
 
 CHUNKED = b"Transfer-Encoding: chunked"
 
-ODD_BUT_READ = {
-    "chunked with trailers": (
-        ok(CHUNKED, body=b"5;x\r\nhello\r\n000\r\nX-Sum: 1\r\n\r\n"),
-        b"200",
-        b"hello",
-    ),
-    "status 999": (ok(start=b"HTTP/1.1 999 Denied"), b"999", b"hello"),
-    "folded": (ok(b"X-A: one\r\n two"), b"200", b"hello"),
-    "204 with a body": (ok(start=b"HTTP/1.1 204 No Content"), b"204", b""),
-}
-
-
-@pytest.mark.parametrize("case", ODD_BUT_READ)
-def test_an_odd_response_is_read(case: str) -> None:
-    response, status, body = ODD_BUT_READ[case]
-    fetcher = Site(response, end="close").fetch()
-    assert (fetcher.error, fetcher.status, fetcher.body) == (None, status, body)
-
-
-ODD_AND_REFUSED = {
-    "empty reply": (b"", httperr.ConnectError),
-    "garbage": (b"\x01\x02\x03\r\n\r\n", httperr.StartLineError),
-    "space before colon": (ok(b"X-Odd \t: 1"), httperr.HeaderSpaceError),
-    "lengths differ": (ok(b"Content-Length: 5", b"Content-Length: 6"), httperr.DuplicateCLError),
-    "bad chunk": (ok(CHUNKED, body=b"zz\r\n"), httperr.ChunkError),
-    "body ends early": (ok(b"Content-Length: 9"), httperr.IncompleteMessageError),
-}
-
-
-@pytest.mark.parametrize("case", ODD_AND_REFUSED)
-def test_a_response_that_cannot_be_read_is_one_error(case: str) -> None:
-    response, error = ODD_AND_REFUSED[case]
-    fetcher = Site(*[response] * 3, end="close").fetch()
-    assert isinstance(fetcher.error, error)
-    assert isinstance(fetcher.error, HttpError)
-    assert fetcher.error.desc
-    assert fetcher.trailers is None
-
-
-def test_a_reset_in_the_body_is_an_error_and_one_before_a_response_is_tried_again() -> None:
-    cut = Site(ok(b"Content-Length: 9"), end="abort").fetch()
-    assert isinstance(cut.error, httperr.HttpError)
-    silent = Site(end="abort")
-    assert isinstance(silent.fetch().error, httperr.ConnectError)
-    assert len(silent.requests) == 3
-
 
 # -- the exchange ---------------------------------------------------------------------------------
-
-
-def test_values_are_stripped_and_order_case_and_repetition_are_kept() -> None:
-    fetcher = Site(ok(b"x-ODD:  1 ", b"X-Odd:2", b"Set-Cookie: a, b")).fetch()
-    assert fetcher.headers[:3] == [(b"x-ODD", b"1"), (b"X-Odd", b"2"), (b"Set-Cookie", b"a, b")]
-    assert get_header(fetcher.headers, b"X-ODD") == [b"1", b"2"]
 
 
 def test_informational_responses_have_a_version_too() -> None:
@@ -191,16 +139,6 @@ def test_a_client_of_its_own_posts_a_form_and_drops_an_answer_that_is_too_long()
     settle(site.loop)
     assert (heard, site.open) == ([100], [])
     assert site.requests[0].endswith(b"\r\n\r\n3\r\na=b\r\n0\r\n\r\n")
-
-
-def test_check_ip_may_be_set_at_any_time_and_refuses_an_address() -> None:
-    site = Site()
-    fetcher = site.fetcher()
-    assert fetcher.client.check_ip is None
-    fetcher.client.check_ip = lambda address: False
-    fetcher.check(b"http://site.example/")
-    settle(site.loop)
-    assert isinstance(fetcher.error, httperr.AccessError)
 
 
 # -- what is made when a module is imported, on the default loop ----------------------------------

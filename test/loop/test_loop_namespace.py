@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import thor
 import thor.loop
-from thor.loop import LoopBase, ScheduledEvent
+from thor.loop import LoopBase
 from thor.testing import memory_loop
 
 
@@ -21,36 +20,12 @@ def mem(monkeypatch: pytest.MonkeyPatch) -> LoopBase:
     return loop
 
 
-def test_run_schedule_and_stop_are_those_of_the_default_loop(
-    default_loop: LoopBase, run_loop: Callable[..., None]
-) -> None:
-    heard: list[Any] = []
-    event = thor.loop.schedule(0, heard.append, "fired")
-    assert isinstance(event, ScheduledEvent)
-    thor.loop.schedule(0, lambda: heard.append(thor.loop.running))
-    thor.loop.schedule(0, thor.loop.stop)
-    assert len(default_loop.scheduled_events()) == 3
-    assert thor.loop.running is False
-    run_loop(thor.loop)
-    assert heard == ["fired", True]
-    assert thor.loop.running is False
-
-
 def test_the_package_has_them_too(mem: LoopBase) -> None:
     heard: list[str] = []
     thor.schedule(0, heard.append, "fired")
     thor.schedule(1, thor.stop)
     thor.run()
     assert heard == ["fired"]
-
-
-def test_a_scheduled_event_can_be_deleted(mem: LoopBase) -> None:
-    thor.loop.schedule(1, print).delete()
-    assert thor.loop.scheduled_events() == []
-
-
-def test_time_is_that_of_the_default_loop(mem: LoopBase) -> None:
-    assert thor.loop.time() == mem.clock.time()
 
 
 def test_start_and_stop_can_be_listened_for(mem: LoopBase) -> None:
@@ -79,10 +54,6 @@ def test_what_is_assigned_goes_to_the_default_loop(mem: LoopBase, name: str, val
     assert name not in vars(thor.loop)
 
 
-def test_debug_is_off_at_first(mem: LoopBase) -> None:
-    assert thor.loop.debug is False
-
-
 def test_running_cannot_be_assigned(mem: LoopBase) -> None:
     with pytest.raises(AttributeError, match="read-only"):
         thor.loop.running = True
@@ -109,20 +80,6 @@ def test_other_names_are_the_modules_own(mem: LoopBase) -> None:
         assert thor.loop.something == 1  # type: ignore[attr-defined]
     finally:
         del thor.loop.something  # type: ignore[attr-defined]
-
-
-def test_the_names_for_existing_users_are_there() -> None:
-    assert isinstance(thor.loop._loop, LoopBase)
-    assert issubclass(thor.loop.ScheduledEvent, object)
-
-
-def test_made_loops_have_what_the_namespace_has(make_loop: Callable[..., LoopBase]) -> None:
-    loop = make_loop(0.5)
-    assert loop.precision == 0.5
-    assert loop is not thor.loop._loop
-    for name in ("run", "stop", "schedule", "time", "running", "debug", "on", "precision"):
-        assert hasattr(loop, name)
-        assert hasattr(thor.loop, name)
 
 
 def test_the_decorator_listens_to_the_namespaces_loop(mem: LoopBase) -> None:

@@ -79,7 +79,7 @@ MUTANTS = (
         "thor/http/http1/teardown.py",
         "        if self._left < 0:\n",
         "        if False:\n",
-        SERVER_CASES,
+        LINGERING,
         "a client whose request was refused sends on without an end",
     ),
     Mutant(
@@ -127,7 +127,7 @@ MUTANTS = (
         "thor/http/http1/server_requests.py",
         "        return not self._connection.half_closed or reader.buffered > 0\n",
         "        return True\n",
-        SERVER_CASES,
+        ("test/http/server/test_half_close.py",),
         "a client that has closed its side is promised a next response",
     ),
     Mutant(

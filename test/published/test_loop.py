@@ -90,7 +90,8 @@ def test_time_is_the_unix_time_and_costs_one_reading_a_turn() -> None:
 @documents("thor.loop.running")
 def test_running_is_true_while_the_loop_runs() -> None:
     seen: list[bool] = []
-    thor.loop.schedule(0, lambda: (seen.append(thor.loop.running), thor.loop.stop()))
+    thor.loop.schedule(0, lambda: seen.append(thor.loop.running))
+    thor.loop.schedule(0, thor.loop.stop)
     assert thor.loop.running is False
     thor.loop.run()
     assert seen == [True]

@@ -89,7 +89,8 @@ def test_connect_emits_a_connection(port_type: type) -> None:
 
     @thor.on(client)
     def connect(conn: Any) -> None:
-        conn.on("data", lambda data: (heard.append(data), thor.loop.stop()))
+        conn.on("data", heard.append)
+        conn.on("data", lambda data: thor.loop.stop())
         conn.write("hello")
         conn.pause(False)
 
@@ -103,7 +104,8 @@ def test_connect_emits_a_connection(port_type: type) -> None:
 def test_connect_error_tells_of_a_refusal_with_its_errno() -> None:
     errors: list[tuple[type, int]] = []
     client = thor.TcpClient()
-    client.on("connect_error", lambda *error: (errors.append(error), thor.loop.stop()))
+    client.on("connect_error", lambda *error: errors.append(error))
+    client.on("connect_error", lambda *error: thor.loop.stop())
     client.connect("127.0.0.1", thor_support.free_port())
     run_loop(thor.loop)
     assert errors == [(socket.error, errno.ECONNREFUSED)]
@@ -119,7 +121,8 @@ def test_connect_error_tells_of_a_time_out_with_etimedout() -> None:
         sock.connect_ex(listening.getsockname())
     client = thor.TcpClient()
     client.on("connect", lambda conn: thor.loop.stop())
-    client.on("connect_error", lambda *error: (errors.append(error), thor.loop.stop()))
+    client.on("connect_error", lambda *error: errors.append(error))
+    client.on("connect_error", lambda *error: thor.loop.stop())
     host, port = listening.getsockname()
     client.connect(host, port, 0.05)
     run_loop(thor.loop)
@@ -131,7 +134,8 @@ def test_connect_error_tells_of_a_time_out_with_etimedout() -> None:
 def test_connect_error_tells_of_a_name_that_is_none() -> None:
     errors: list[tuple[type, int]] = []
     client = thor.TcpClient()
-    client.on("connect_error", lambda *error: (errors.append(error), thor.loop.stop()))
+    client.on("connect_error", lambda *error: errors.append(error))
+    client.on("connect_error", lambda *error: thor.loop.stop())
     client.connect("not a name", 80)
     run_loop(thor.loop)
     [(errtype, code)] = errors

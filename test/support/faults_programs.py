@@ -15,6 +15,7 @@ from thor.http import HttpClient, HttpServer
 from thor.http.client import HttpClientExchange
 from thor.http.error import OutputStateError
 from thor.http.server import HttpServerExchange
+from thor.types import RawHeaders
 
 GET = b"GET / HTTP/1.1\r\nHost: origin\r\n\r\n"
 
@@ -49,12 +50,16 @@ def echo(world: World, exchange: HttpServerExchange) -> None:
     def lively() -> bool:
         return exchange.response_state.name == "BODY"
 
+    def request_done(trailers: RawHeaders) -> None:
+        if lively():
+            exchange.response_done(trailers)
+
     world.watch(
         "exchange",
         exchange,
         request_start=lambda *_: exchange.response_start(200, "OK", []),
         request_body=lambda chunk: lively() and exchange.response_body(chunk),
-        request_done=lambda trailers: lively() and exchange.response_done(trailers),
+        request_done=request_done,
         pause=exchange.pause,
     )
 

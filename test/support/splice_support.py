@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from interop_data import PATTERN
-from tcp_support import PEER_LIMIT_S
+from tcp_support import PEER_LIMIT_S, Owner
 
 from thor.loop import LoopBase, ScheduledEvent
 from thor.tcp import TcpConnection
@@ -180,12 +180,12 @@ def carry(
 # -- two connections -------------------------------------------------------------------------------
 
 
-class Side:
+class Side(Owner):
     """The layer above one connection; the source's writes what it is given to the other."""
 
-    def __init__(self, joint: Joint) -> None:
+    def __init__(self, joint: Joint, conn: TcpConnection) -> None:
+        super().__init__(conn)
         self.joint = joint
-        self.calls: list[tuple[Any, ...]] = []
 
     def data(self, data: bytes) -> None:
         joint = self.joint
@@ -195,27 +195,9 @@ class Side:
         if joint.again:
             joint.src.splice_to(joint.dst, joint)
 
-    def end(self) -> None:
-        self.calls.append(("end",))
-
     def pause(self, paused: bool) -> None:
-        self.calls.append(("pause", paused))
+        super().pause(paused)
         self.joint.src.pause(paused)
-
-    def write_blocked(self) -> None:
-        self.calls.append(("stuck",))
-
-    def hangup(self) -> None:
-        self.calls.append(("hangup",))
-
-    def close(self, exc: OSError | None) -> None:
-        self.calls.append(("close", type(exc)))
-
-    def disconnect(self) -> None:
-        self.calls.append(("disconnect",))
-
-    def failed(self, exc: BaseException) -> None:
-        self.calls.append(("failed", type(exc)))
 
 
 class Joint:
@@ -233,8 +215,7 @@ class Joint:
         theirs, self.reader = pair(family, buffer_bytes)
         self.src = TcpConnection(ours, ("127.0.0.1", 1), loop)
         self.dst = TcpConnection(theirs, ("127.0.0.1", 2), loop)
-        self.near = self.src.owner = Side(self)
-        self.far = self.dst.owner = Side(self)
+        self.near, self.far = Side(self, self.src), Side(self, self.dst)
         self.src.allow_half_open = self.dst.allow_half_open = True
         self.read = self.went = 0
         self.left = 1 << 40

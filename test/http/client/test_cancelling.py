@@ -51,8 +51,9 @@ def test_cancelling_between_the_response_and_the_upgrade(
     )
     conn = watched.exchange.conn
     assert conn is not None
-    assert conn.tcp_conn is not None
-    end = {"cancel": watched.exchange.cancel, "close": conn.close, "abort": conn.tcp_conn.abort}
+    tcp_conn = conn.tcp_conn
+    assert tcp_conn is not None
+    end = {"cancel": watched.exchange.cancel, "close": conn.close, "abort": tcp_conn.abort}
     for event in ("response_nonfinal", "response_start"):
         watched.exchange.on(event, lambda *_: end[how]())
     status = b"101" if method == "GET" else b"200"
@@ -69,8 +70,9 @@ def test_cancelling_inside_a_listener(stage: ClientHarness, event: str, how: str
     watched = stage.request()
     conn = watched.exchange.conn
     assert conn is not None
-    assert conn.tcp_conn is not None
-    end = {"cancel": watched.exchange.cancel, "close": conn.close, "abort": conn.tcp_conn.abort}
+    tcp_conn = conn.tcp_conn
+    assert tcp_conn is not None
+    end = {"cancel": watched.exchange.cancel, "close": conn.close, "abort": tcp_conn.abort}
     watched.exchange.on(event, lambda *_: end[how]())
     stage.peer.send(b"HTTP/1.1 103 Early\r\n\r\n" + HALF)
     assert watched.names[-1] == event

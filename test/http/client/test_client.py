@@ -167,7 +167,12 @@ def test_an_address_that_is_refused(loop: LoopBase, run_loop: RunLoop, origin: A
     server = origin()
     client = HttpClient(loop)
     asked: list[str] = []
-    client.check_ip = lambda address: bool(asked.append(address))
+
+    def refuse(address: str) -> bool:
+        asked.append(address)
+        return False
+
+    client.check_ip = refuse
     _, heard = request(client, server.uri)
     assert isinstance(finish(loop, run_loop, heard)[0][0][1], AccessError)
     assert asked == ["127.0.0.1"]

@@ -89,8 +89,7 @@ def test_attributes_for_existing_users(stage: ClientHarness) -> None:
     assert exchange.origin == ("http", "origin", 80)
     assert (exchange.method, exchange.uri) == (b"GET", b"http://origin/a")
     assert exchange.client is stage.client
-    assert exchange.loop is stage.loop
-    assert exchange.conn is None
+    assert (exchange.loop, exchange.conn) == (stage.loop, None)
     stage.settle()
     conn = exchange.conn
     assert conn is not None
@@ -102,7 +101,7 @@ def test_attributes_for_existing_users(stage: ClientHarness) -> None:
     exchange.on("response_done", lambda _: seen.append(exchange.conn))
     stage.peer.send(head, b"abc", b"de").end()
     assert seen == [3, 5, None]
-    assert exchange.conn is conn.tcp_conn is None
+    assert [exchange.conn, conn.tcp_conn] == [None, None]
     assert exchange.res_version == b"1.0"
     assert exchange.input_header_length == len(head)
     assert exchange.input_transfer_length == 5

@@ -338,6 +338,11 @@ def _tcp_conn(exchange: HttpServerExchange) -> TcpConnection:
     return tcp_conn
 
 
+def pause_and_resume(stage: ServerHarness, exchange: HttpServerExchange) -> None:
+    exchange.pause(True)
+    exchange.pause(False)
+
+
 ENDINGS: dict[str, Callable[[ServerHarness, HttpServerExchange], Any]] = {
     "tcp abort": lambda _, exchange: _tcp_conn(exchange).abort(),
     "tcp close": lambda _, exchange: _tcp_conn(exchange).close(),
@@ -345,7 +350,7 @@ ENDINGS: dict[str, Callable[[ServerHarness, HttpServerExchange], Any]] = {
     "server shutdown": lambda stage, _: stage.server.shutdown(),
     "graceful shutdown": lambda stage, _: stage.server.graceful_shutdown(),
     "loop stop": lambda stage, _: stage.loop.stop(),
-    "pause": lambda _, exchange: (exchange.pause(True), exchange.pause(False)),
+    "pause": pause_and_resume,
 }
 
 
@@ -412,9 +417,8 @@ def test_an_exchange_whose_connection_the_program_ends_is_lost(
 
 
 def test_an_answer_followed_by_a_close_of_the_connection_is_sent() -> None:
-    stage = ServerHarness(
-        lambda exchange: (answer(exchange), ENDINGS["tcp close"](stage, exchange))
-    )
+    stage = ServerHarness(answer)
+    stage.server.on("exchange", lambda exchange: ENDINGS["tcp close"](stage, exchange))
     client = stage.client().send(request())
     assert client.take() == HELLO
     assert client.is_ended
@@ -422,9 +426,8 @@ def test_an_answer_followed_by_a_close_of_the_connection_is_sent() -> None:
 
 
 def test_an_answer_followed_by_an_abort_of_the_connection_is_not() -> None:
-    stage = ServerHarness(
-        lambda exchange: (answer(exchange), ENDINGS["tcp abort"](stage, exchange))
-    )
+    stage = ServerHarness(answer)
+    stage.server.on("exchange", lambda exchange: ENDINGS["tcp abort"](stage, exchange))
     client = stage.client().send(request())
     assert client.is_reset
     assert client.take() == b""

@@ -35,7 +35,7 @@ def test_record_has_the_request_and_the_time_it_took() -> None:
     exchange: Any = stage.exchange
     assert (exchange.method, exchange.path, exchange.version) == (b"GET", b"/a?b", b"1.1")
     assert (b"X", b"y") in exchange.request_headers
-    assert exchange.duration_s is None
+    assert (exchange.duration_s, exchange.started) == (None, before)
     stage.advance(1.5)
     answer(exchange)
     stage.settle()

@@ -75,9 +75,17 @@ def test_nothing_is_due_of_a_body_whose_length_is_not_known() -> None:
 # -- one message, and the next
 
 
+def is_complete(reader: RequestReader | ResponseReader) -> bool:
+    return reader.complete
+
+
+def is_started(reader: RequestReader) -> bool:
+    return reader.started
+
+
 def test_head_without_body_is_complete_at_once() -> None:
     reader = reader_with(GET)
-    assert not reader.complete
+    assert not is_complete(reader)
     head = reader.read_head()
     assert head is not None
     assert parts_of(head)[:3] == (b"GET", b"/", b"1.1")
@@ -94,7 +102,7 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
     assert reader.read_head() is not None
     assert reader.buffered == len(GET) + len(POST) + 5
     assert reader.read_head() is not None
-    assert not reader.complete
+    assert not is_complete(reader)
     assert reader.read_body() == b"hello"
     assert reader.complete
     assert reader.buffered == len(GET)
@@ -105,7 +113,7 @@ def test_body_may_be_read_as_it_comes() -> None:
     reader.read_head()
     assert reader.read_body() == b"he"
     assert reader.read_body() is None
-    assert not reader.complete
+    assert not is_complete(reader)
     reader.feed(b"l")
     reader.feed(b"lo" + GET)
     assert reader.read_body() == b"llo"
@@ -176,25 +184,25 @@ def test_many_pipelined_requests_are_read_from_one_buffer() -> None:
 
 def test_empty_lines_are_no_beginning_of_a_request() -> None:
     reader = reader_with()
-    assert not reader.started
+    assert not is_started(reader)
     for piece in (b"\r", b"\n", b"\r\n", b"\r"):
         reader.feed(piece)
         assert reader.read_head() is None
-        assert not reader.started
+        assert not is_started(reader)
     reader.feed(b"\nG")
     assert reader.started
     assert reader.read_head() is None
     assert reader.started
     reader.feed(GET[1:])
     assert reader.read_head() is not None
-    assert not reader.started
+    assert not is_started(reader)
 
 
 def test_body_that_is_not_complete_is_no_beginning_of_a_request() -> None:
     reader = reader_with(POST + b"he")
     assert reader.started
     reader.read_head()
-    assert not reader.started
+    assert not is_started(reader)
 
 
 # -- limits
@@ -264,7 +272,7 @@ def test_error_is_raised_by_every_later_read() -> None:
         with pytest.raises(RequestLineError) as again:
             read()
         assert again.value is first.value
-    assert not reader.started
+    assert not is_started(reader)
     reader.eof()
 
 
@@ -272,7 +280,7 @@ def test_good_part_of_a_body_comes_before_the_error() -> None:
     reader = reader_with(CHUNKED + b"3\r\nabc\r\nx\r\n")
     reader.read_head()
     assert reader.read_body() == b"abc"
-    assert not reader.complete
+    assert not is_complete(reader)
     with pytest.raises(ChunkError):
         reader.read_body()
 
@@ -356,7 +364,7 @@ def test_connection_is_used_for_one_response_after_the_other() -> None:
         assert reader.read_body() == b"hello"
         assert reader.complete
         reader.expect(b"GET")
-        assert not reader.complete
+        assert not is_complete(reader)
 
 
 def test_second_expectation_before_the_response_is_misuse() -> None:
@@ -404,7 +412,7 @@ def test_informational_response_completes_nothing() -> None:
     reader = response_reader()
     reader.feed(b"HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\n")
     assert reader.read_head() is not None
-    assert not reader.complete
+    assert not is_complete(reader)
     assert reader.read_body() is None
     assert reader.read_head() is None
 
@@ -438,7 +446,7 @@ def test_end_completes_a_response_only_after_what_is_left_was_read() -> None:
     reader.read_head()
     reader.feed(b"abc")
     reader.eof()
-    assert not reader.complete
+    assert not is_complete(reader)
     assert reader.read_body() == b"abc"
     assert reader.read_body() is None
     assert reader.complete
