@@ -7,6 +7,7 @@ from proxy_headers import DESTINATION, SOURCE, SSL_VALUE, V4, VALID, summed, tlv
 
 from thor.tcp.proxy_protocol import ProxyHeader, parse_header
 from thor.tcp.proxy_tlvs import (
+    ALPN,
     CLIENT_CERT_CONN,
     CLIENT_CERT_SESS,
     CLIENT_SSL,
@@ -17,6 +18,10 @@ from thor.tcp.proxy_tlvs import (
     join_tlvs,
     read_ssl,
 )
+
+
+def test_earlier_name_of_the_alpn_type_is_an_alias() -> None:
+    assert ALPN == PP2_TYPE_ALPN == 0x01
 
 
 def test_facts_that_are_not_told_are_none() -> None:

@@ -19,6 +19,7 @@ Tlv = tuple[int, bytes]
 
 #: Types (section 2.2).
 PP2_TYPE_ALPN = 0x01
+ALPN = PP2_TYPE_ALPN  # the earlier name
 AUTHORITY = 0x02
 CRC32C = 0x03
 NOOP = 0x04
