@@ -99,7 +99,7 @@ def request(method: bytes, target: bytes, *lines: bytes) -> bytes:
     return b"\r\n".join((b"%b %b HTTP/1.1" % (method, target), b"Host: a", *lines)) + b"\r\n\r\n"
 
 
-def test_a_handler_that_is_a_partial_answers_with_bytes() -> None:
+def test_handler_that_is_a_partial_answers_with_bytes() -> None:
     daemon = Daemon()
     head, _, body = daemon.send(request(b"GET", b"/x")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n")
@@ -108,7 +108,7 @@ def test_a_handler_that_is_a_partial_answers_with_bytes() -> None:
     assert daemon.site["requests"] == [(b"GET", b"/x", "127.0.0.1")]
 
 
-def test_a_form_is_answered_without_content() -> None:
+def test_form_is_answered_without_content() -> None:
     daemon = Daemon()
     answer = daemon.send(request(b"POST", b"/", b"Content-Length: 3") + b"a=b")
     assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
@@ -116,7 +116,7 @@ def test_a_form_is_answered_without_content() -> None:
     assert daemon.send(request(b"GET", b"/")).startswith(b"HTTP/1.1 404 ")
 
 
-def test_an_answer_inside_the_body_that_closes_ends_the_upload() -> None:
+def test_answer_inside_the_body_that_closes_ends_the_upload() -> None:
     daemon = Daemon()
     answer = daemon.send(request(b"POST", b"/", b"Content-Length: 9000") + b"x" * 5000)
     assert answer.startswith(b"HTTP/1.1 413 Content Too Large\r\n")
@@ -127,7 +127,7 @@ def test_an_answer_inside_the_body_that_closes_ends_the_upload() -> None:
     assert not daemon.server.connections
 
 
-def test_a_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_no_harm() -> None:
+def test_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_no_harm() -> None:
     daemon = Daemon()
     assert daemon.send(request(b"GET", b"/slow")).endswith(b"begun\r\n")
     daemon.browser.abort()
@@ -137,7 +137,7 @@ def test_a_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_n
     daemon.site["exchange"].response_done([])
 
 
-def test_a_client_that_was_answered_is_no_close() -> None:
+def test_client_that_was_answered_is_no_close() -> None:
     daemon = Daemon()
     daemon.send(request(b"GET", b"/slow"))
     daemon.site["exchange"].response_done([])
@@ -146,7 +146,7 @@ def test_a_client_that_was_answered_is_no_close() -> None:
     assert "closed" not in daemon.site
 
 
-def test_the_loop_tells_its_connections_and_timers() -> None:
+def test_loop_tells_its_connections_and_timers() -> None:
     """What a handler of crashes prints."""
     daemon = Daemon()
     daemon.send(request(b"GET", b"/slow"))
@@ -171,7 +171,7 @@ def _signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals")
-def test_a_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
+def test_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
     server = thor.http.HttpServer(b"127.0.0.1", 0)
     stopped: list[str] = []
 
@@ -193,7 +193,7 @@ def test_every_interface_is_bytes_or_nothing() -> None:
     server.shutdown()
 
 
-def test_the_default_loops_precision_and_reports_may_be_set_on_it(
+def test_default_loops_precision_and_reports_may_be_set_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: list[tuple[Any, ...]] = []
@@ -208,7 +208,7 @@ def test_the_default_loops_precision_and_reports_may_be_set_on_it(
     assert all(isinstance(message, str) for message, _ in reports)
 
 
-def test_the_loops_module_is_a_loop_to_programs() -> None:
+def test_loops_module_is_a_loop_to_programs() -> None:
     loop = thor.loop
     cleared: list[str] = []
     timeout: thor.loop.ScheduledEvent = thor.schedule(60, thor.stop)

@@ -11,21 +11,15 @@ from pathlib import Path
 import pytest
 from cli_support import running, thor
 from interop_data import PATTERN, item, sha256
-from interop_support import (
-    ANYWHERE,
+from interop_support import ANYWHERE, Served, curl, ends_well, fields_of, interop, nginx
+from interop_thor import (
     V4_HEADER,
     V6_HEADER,
     Certificates,
     Fetcher,
-    Served,
     TlsAsker,
     TlsEcho,
-    curl,
-    ends_well,
     field_of,
-    fields_of,
-    interop,
-    nginx,
     proxy_header_answer,
 )
 from tls_support import NAME, authority, issued, only, trusting

@@ -15,20 +15,8 @@ from typing import Any
 import pytest
 from cli_support import Running, complains, here, thor
 from interop_data import Wire, item, pattern_pieces, sha256
-from interop_support import (
-    LIMIT_S,
-    ORIGINS,
-    Certificates,
-    Fetcher,
-    Served,
-    TlsAsker,
-    TlsEcho,
-    curl,
-    fields_of,
-    interop,
-    node_origin,
-    started,
-)
+from interop_support import LIMIT_S, ORIGINS, Served, curl, fields_of, interop, node_origin, started
+from interop_thor import Certificates, Fetcher, TlsAsker, TlsEcho
 from tls_support import NAME, authority, issued, trusting
 
 from thor.loop import LoopBase

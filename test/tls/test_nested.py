@@ -42,7 +42,7 @@ def nested(memory: LoopBase) -> Iterator[SecurePair]:
     inner.end()
 
 
-def test_a_connection_can_go_through_another_one(nested: SecurePair) -> None:
+def test_connection_can_go_through_another_one(nested: SecurePair) -> None:
     assert (nested.client.server_name, nested.server.server_name) == ("inner.test", "inner.test")
     assert nested.client.alpn == "x"
     for source, sink in ((nested.client, nested.server), (nested.server, nested.client)):
@@ -65,7 +65,7 @@ def test_short_sends_lose_and_repeat_nothing(nested: SecurePair, room: int) -> N
     assert heard.take() == [("data", PATTERN[: 7001 * 29]), ("end",)]
 
 
-def test_an_end_is_one_through_both(nested: SecurePair) -> None:
+def test_end_is_one_through_both(nested: SecurePair) -> None:
     client, server = Heard(nested.client), Heard(nested.server)
     nested.server.allow_half_open = True
     nested.server.pause(False)
@@ -100,7 +100,7 @@ def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePai
     assert heard.take() == [("data", b"question"), ("end",), ("close",), ("disconnect",)]
 
 
-def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
+def test_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     heard = Heard(nested.server)
     nested.server.pause(False)
     outer: Any = nested.client.tls.lower_tls
@@ -112,7 +112,7 @@ def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     assert isinstance(nested.server.error, ssl.SSLEOFError)
 
 
-def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> None:
+def test_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> None:
     client, server = Heard(nested.client), Heard(nested.server)
     for end in nested:
         end.pause(False)
@@ -126,7 +126,7 @@ def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> N
     advance(nested.loop, 3)
 
 
-def test_a_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
+def test_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
     client, server = Heard(nested.client), Heard(nested.server)
     for end in nested:
         end.pause(False)
@@ -170,7 +170,7 @@ class Inside:
         return self.heard.take()
 
 
-def test_an_inner_hand_shake_that_comes_with_the_end_of_the_outer_one(memory: LoopBase) -> None:
+def test_inner_handshake_that_comes_with_the_end_of_the_outer_one(memory: LoopBase) -> None:
     """It is in OpenSSL already, where no poller sees it."""
     inside = Inside(memory)
     sent = inside.finished + inside.outer.say(inside.inner.shake())
@@ -183,7 +183,7 @@ def test_an_inner_hand_shake_that_comes_with_the_end_of_the_outer_one(memory: Lo
     settle(memory)
 
 
-def test_an_outer_end_behind_a_part_of_an_inner_hand_shake_is_told(memory: LoopBase) -> None:
+def test_outer_end_behind_a_part_of_an_inner_handshake_is_told(memory: LoopBase) -> None:
     inside = Inside(memory)
     part = inside.outer.say(inside.inner.shake()[:100]) + inside.outer.finish()
     inside.send(inside.finished + part)

@@ -383,7 +383,7 @@ def test_stopping_the_loop_inside_any_event_forgets_the_connection(
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_listener_that_raises_resets_its_connection(
+def test_listener_that_raises_resets_its_connection(
     pair: AnyPair, memory: LoopBase, event: str, expected_logs: Any
 ) -> None:
     memory.on_exception = "log"
@@ -404,7 +404,7 @@ def test_a_listener_that_raises_resets_its_connection(
         assert peer.take() == [("close",)]
 
 
-def test_a_method_never_emits(pair: AnyPair, memory: LoopBase) -> None:
+def test_method_never_emits(pair: AnyPair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.client.write(b"data")
     pair.client.close()
