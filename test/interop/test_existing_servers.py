@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
-from tcp_support import port_of
 
 import thor
 import thor.events
@@ -108,14 +107,6 @@ def test_handler_that_is_a_partial_answers_with_bytes() -> None:
     assert daemon.site["requests"] == [(b"GET", b"/x", "127.0.0.1")]
 
 
-def test_form_is_answered_without_content() -> None:
-    daemon = Daemon()
-    answer = daemon.send(request(b"POST", b"/", b"Content-Length: 3") + b"a=b")
-    assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
-    assert answer.endswith(b"\r\n\r\n")
-    assert daemon.send(request(b"GET", b"/")).startswith(b"HTTP/1.1 404 ")
-
-
 def test_answer_inside_the_body_that_closes_ends_the_upload() -> None:
     daemon = Daemon()
     answer = daemon.send(request(b"POST", b"/", b"Content-Length: 9000") + b"x" * 5000)
@@ -135,15 +126,6 @@ def test_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_no_
     assert daemon.site["closed"] is True
     daemon.site["exchange"].response_body(b"more")
     daemon.site["exchange"].response_done([])
-
-
-def test_client_that_was_answered_is_no_close() -> None:
-    daemon = Daemon()
-    daemon.send(request(b"GET", b"/slow"))
-    daemon.site["exchange"].response_done([])
-    daemon.browser.abort()
-    settle(daemon.network.loop)
-    assert "closed" not in daemon.site
 
 
 def test_loop_tells_its_connections_and_timers() -> None:
@@ -187,12 +169,6 @@ def test_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
     assert not thor.loop.running
 
 
-def test_every_interface_is_bytes_or_nothing() -> None:
-    server = thor.http.HttpServer(b"", 0)
-    assert port_of(server) > 0
-    server.shutdown()
-
-
 def test_default_loops_precision_and_reports_may_be_set_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,15 +182,3 @@ def test_default_loops_precision_and_reports_may_be_set_on_it(
     assert thor.loop.precision == 0.2
     assert {len(report) for report in reports} == {2}
     assert all(isinstance(message, str) for message, _ in reports)
-
-
-def test_loops_module_is_a_loop_to_programs() -> None:
-    loop = thor.loop
-    cleared: list[str] = []
-    timeout: thor.loop.ScheduledEvent = thor.schedule(60, thor.stop)
-    loop.schedule(0, cleared.append, "clients")
-    loop.schedule(0.01, thor.stop)
-    run_loop(thor.loop, lambda: cleared)
-    timeout.delete()
-    thor.stop()
-    assert cleared == ["clients"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tcp_support import MIB, memory_socket
+from tcp_support import MIB
 from tls_support import (
     CLIENT_EVENTS,
     NAME,
@@ -40,45 +40,6 @@ def nested(memory: LoopBase) -> Iterator[SecurePair]:
     )
     yield inner
     inner.end()
-
-
-def test_connection_can_go_through_another_one(nested: SecurePair) -> None:
-    assert (nested.client.server_name, nested.server.server_name) == ("inner.test", "inner.test")
-    assert nested.client.alpn == "x"
-    for source, sink in ((nested.client, nested.server), (nested.server, nested.client)):
-        heard = Recorder(sink, "data")
-        sink.pause(False)
-        source.write(PATTERN)
-        nested.settle()
-        assert heard.take() == [("data", PATTERN)]
-
-
-@pytest.mark.parametrize("room", [50, 1000, 40_000])
-def test_short_sends_lose_and_repeat_nothing(nested: SecurePair, room: int) -> None:
-    heard = Recorder(nested.server, "data", "end")
-    memory_socket(nested.server).buffer_bytes = room
-    nested.server.pause(False)
-    for start in range(0, 200_000, 7001):
-        nested.client.write(PATTERN[start : start + 7001])
-    nested.client.end_writing()
-    nested.settle()
-    assert heard.take() == [("data", PATTERN[: 7001 * 29]), ("end",)]
-
-
-def test_end_is_one_through_both(nested: SecurePair) -> None:
-    client, server = Heard(nested.client), Heard(nested.server)
-    nested.server.allow_half_open = True
-    nested.server.pause(False)
-    nested.client.pause(False)
-    nested.client.write(b"question")
-    nested.client.end_writing()
-    nested.settle()
-    assert server.take() == [("data", b"question"), ("end",)]
-    nested.server.write(b"answer")
-    nested.server.close()
-    nested.settle()
-    assert server.take() == [("disconnect",)]
-    assert client.take() == [("data", b"answer"), ("end",), ("close",), ("disconnect",)]
 
 
 def test_both_layers_are_ended_by_their_close_notify(nested: SecurePair) -> None:
@@ -191,21 +152,6 @@ def test_outer_end_behind_a_part_of_an_inner_handshake_is_told(memory: LoopBase)
     assert inside.events() == [("connect_error", ssl.SSLError, told)]
     inside.plain.client.abort()
     settle(memory)
-
-
-def test_pausing_and_resuming_in_every_listener(nested: SecurePair) -> None:
-    heard = Recorder(nested.server, "data", "end")
-
-    def toggle(_: bytes) -> None:
-        nested.server.pause(True)
-        nested.server.pause(False)
-
-    nested.server.on("data", toggle)
-    nested.client.write(PATTERN)
-    nested.client.end_writing()
-    nested.server.pause(False)
-    nested.settle()
-    assert heard.take() == [("data", PATTERN), ("end",)]
 
 
 def test_over_a_real_socket(served: Meeting) -> None:
