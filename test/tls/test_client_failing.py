@@ -24,7 +24,6 @@ from tls_support import (
     trusting,
 )
 
-import thor
 from thor.loop import LoopBase
 from thor.testing import Recorder
 from thor.tls import (
@@ -201,14 +200,6 @@ def test_after_cancel_the_client_can_connect_at_once(served: Meeting) -> None:
     served.server.shutdown()
 
 
-def test_one_connect_at_a_time(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    with pytest.raises(RuntimeError, match="connecting already"):
-        client.connect(NAME, served.port)
-    client.cancel()
-
-
 @pytest.mark.parametrize("turns", [1, 2, 3, 4])
 def test_stopping_the_loop_inside_a_handshake_forgets_it(
     make_loop: Any, poller: str, turns: int
@@ -267,11 +258,6 @@ def test_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: 
     [told] = expected_logs.messages
     assert told.startswith(f"no connection to 'localhost' port {served.port}: ")
     assert "self-signed certificate" in told
-
-
-def test_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
-    assert TlsClient().loop is default_loop
-    assert thor.TlsClient is TlsClient
 
 
 def test_peer_in_plain_python_serves_us(loop: LoopBase, silent: socket.socket) -> None:

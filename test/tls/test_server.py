@@ -69,16 +69,6 @@ def test_connect_is_emitted_after_the_handshake(served: Meeting, raw: Any) -> No
     assert conn.address == client.getsockname()
 
 
-def test_server_starts_and_stops_as_a_tcp_server_does(loop: LoopBase) -> None:
-    server = TlsServer("127.0.0.1", 0, loop, context=serving(), backlog=5)
-    heard = Recorder(server, "start", "stop")
-    run_loop(loop, lambda: heard.events)
-    server.close()
-    run_loop(loop, lambda: len(heard.events) == 2)
-    assert heard.take() == [("start",), ("stop",)]
-    assert thor.TlsServer is TlsServer
-
-
 @pytest.mark.parametrize("context", [None, "server.pem", object()])
 def test_server_needs_a_context(loop: LoopBase, context: Any) -> None:
     with pytest.raises(TypeError, match=r"context must be an ssl\.SSLContext"):
