@@ -111,7 +111,7 @@ GUARDED = {
         "thor.loop.threads",
         "thor.loop.wakeup",
         "thor.cli.line_writer",
-        "thor.development",
+        "thor.development.calls",
     },
     "queue": {"thor.loop.threads"},
     "concurrent": set(),
@@ -385,7 +385,7 @@ ACYCLIC = (
     "http.http1",
     "http.client",
     "http.server",
-    "proxy",
+    "development",
     "files",
     "proxy",
     "cli",
@@ -410,15 +410,8 @@ def test_modules_of_a_package_import_each_other_without_a_cycle(package: str) ->
     assert tuple(TopologicalSorter(graph).static_order())
 
 
-#: Private attributes that a module uses of objects of another: (module, attribute), with the
-#: reason.
-FOREIGN_PRIVATE = {
-    ("thor.development", "_loop"): "it checks objects of every kind, some of which keep theirs",
-}
-
-
 def test_private_attributes_are_used_in_their_own_module_only() -> None:
-    assert set(Source.read(ROOT).foreign_accesses()) <= FOREIGN_PRIVATE.keys()
+    assert not Source.read(ROOT).foreign_accesses()
 
 
 # -- importing ----------------------------------------------------------------------------------

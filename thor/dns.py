@@ -1,17 +1,17 @@
 """Name resolution.
 
-Owns: the calls of the system's resolver, the queries under way and the cache of answers, for each
+Owns: the calls of the system's resolver, the queries in progress and the cache of answers, for each
 loop. Must not know what the addresses are for.
 
-Theory of operation. `socket.getaddrinfo` is what honours /etc/hosts, nsswitch and the resolver's
-configuration, and it blocks: it runs in threads. Lookups of the same name share one query, and its
+Theory of operation. `socket.getaddrinfo` follows /etc/hosts, nsswitch and the resolver's
+configuration, but blocks, so it runs in threads. Lookups of the same name share one query, and its
 answer is cached for a while; the port is inserted afterwards, so that one answer serves every port.
-A literal address needs no resolver and is answered without a thread, but not before `lookup` has
-returned: a callback is never called from inside the call.
+A literal address needs neither resolver nor thread, but its callback too is called after `lookup`
+has returned.
 
-A query is not abandoned when all its lookups are cancelled: its answer goes into the cache, and
-later lookups of a name that hangs do not occupy another thread. Failures are not cached: a resolver
-that was unavailable for a moment is asked again.
+A query goes on when all its lookups are cancelled: its answer is cached, and later lookups of a
+name that hangs do not occupy another thread. Failures are not cached, so that a resolver that was
+unavailable for a moment is asked again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Answer = DnsResultList | OSError
 
 
 class _Question(NamedTuple):
-    """What is looked up."""
+    """A name and the type of socket that its addresses are for."""
 
     name: bytes  # in lower case
     socktype: int
@@ -59,11 +59,11 @@ class Lookup:
     def __init__(self, port: int, callback: Callable[[Answer], object]) -> None:
         self._port = port
         self._callback: Callable[[Answer], object] | None = callback
-        #: All lookups that wait for the same answer, this one among them.
+        #: The lookups that wait for the same answer, including this one.
         self.query: dict[Lookup, None] = {}
 
     def cancel(self) -> None:
-        """Do not call the callback. Harmless when it was called, or cancelled, already."""
+        """Do not call the callback; without effect if it was called or cancelled before."""
         self._callback = None
         self.query.pop(self, None)
 
@@ -75,7 +75,7 @@ class Lookup:
 
 
 class _Cache:
-    """The answers that a loop has cached."""
+    """The cached answers of one loop."""
 
     def __init__(self) -> None:
         self._answers: BoundedCache[_Question, _CachedAnswer] = BoundedCache(
@@ -96,7 +96,7 @@ class _Cache:
 
 
 class _Queries:
-    """The queries that a loop has under way: for each, the lookups that wait for its answer."""
+    """The queries of one loop that are in progress, and the lookups that wait for each."""
 
     def __init__(self) -> None:
         self._queries: dict[_Question, dict[Lookup, None]] = {}
@@ -105,7 +105,7 @@ class _Queries:
         return len(self._queries)
 
     def add(self, loop: EventLoop, question: _Question, lookup: Lookup) -> None:
-        """Have `lookup` answered by a query that is under way, or by a new one in a thread."""
+        """Have `lookup` wait for the query in progress, or for a new one in a thread."""
         query = self._queries.get(question)
         if query is None:
             if len(self._queries) >= MAX_PENDING:
@@ -126,11 +126,11 @@ class _Queries:
             cached = _CachedAnswer(loop.clock.monotonic() + CACHE_TTL_S, answer)
             loop.local.get(_Cache, _Cache).put(question, cached)
         for lookup in self._queries.pop(question):
-            # Each in a call of its own: a callback that raises does not affect the others.
+            # Separate calls: a callback that raises does not affect the others.
             loop.call_soon(lookup.answer, answer)
 
     def close(self) -> None:
-        """Forget the queries: the loop was stopped, and with it their threads."""
+        """Discard the queries: the loop was stopped, and with it their threads."""
         self._queries.clear()
 
 
@@ -146,11 +146,11 @@ def lookup(
     host: a name, as the system's resolver knows it, or a literal IPv4 or IPv6 address
     port: a number (or its decimal digits), which is inserted into each address
     socktype: `socket.SOCK_STREAM` or `socket.SOCK_DGRAM`
-    callback: called once, on the loop, never from inside this call. It is passed a new list of
+    callback: called once, on the loop, after this call has returned. Its argument is a new list of
         the rows of `socket.getaddrinfo`, best first (RFC 6724) and never empty; or the exception:
-        a `socket.gaierror` with an EAI_* code as `errno`, or another `OSError` where the system
-        failed. It is not called after the loop was stopped.
-    Returns: an object whose `cancel()` keeps `callback` from being called
+        a `socket.gaierror` with an EAI_* code as `errno`, or another `OSError` of the system. It is
+        not called after the loop was stopped.
+    Returns: the lookup, whose `cancel()` keeps `callback` from being called
     Raises: ValueError for an invalid port, TypeError for a wrong type
     """
     if not isinstance(host, (str, bytes)):
@@ -172,7 +172,9 @@ def lookup(
 
 
 def lookup_now(host: str | bytes, port: int | str, socktype: int) -> DnsResultList:
-    """Look up the addresses to listen on: like `lookup`, but it blocks. For use at startup.
+    """Look up addresses to listen on, and block meanwhile: for use at startup.
+
+    Returns: the rows, as `lookup` passes them
 
     Raises: OSError (a `socket.gaierror`, most often), ValueError, TypeError
     """
@@ -184,7 +186,7 @@ def lookup_now(host: str | bytes, port: int | str, socktype: int) -> DnsResultLi
 
 
 def port_number(port: int | str | bytes) -> int:
-    """Return a port that a program passed, as a number.
+    """Return the number of a port that a program passed.
 
     Raises: ValueError unless it is 0 to 65535 (ASCII decimal digits, if it is text); TypeError
     """
@@ -201,7 +203,7 @@ def port_number(port: int | str | bytes) -> int:
 
 
 def _to_ascii(host: str | bytes) -> bytes:
-    """Return a name as the resolver takes it, in lower case. Raises: ValueError if it is invalid"""
+    """Return a name in ASCII and lower case (IDNA). Raises: ValueError if it is invalid"""
     if isinstance(host, bytes):
         host = host.decode("utf-8")
     name = host.encode("ascii" if host.isascii() else "idna").lower()
@@ -211,7 +213,7 @@ def _to_ascii(host: str | bytes) -> bytes:
 
 
 def _resolve(name: bytes, socktype: int, flags: int) -> DnsResultList:
-    """Call the resolver, which blocks. The rows' ports are 0."""
+    """Call the resolver, which blocks. Returns: rows with port 0. Raises: OSError"""
     rows = socket.getaddrinfo(name, 0, 0, socktype, 0, flags)
     if not rows:
         raise socket.gaierror(socket.EAI_NONAME, "no addresses")
@@ -219,7 +221,7 @@ def _resolve(name: bytes, socktype: int, flags: int) -> DnsResultList:
 
 
 def _parse_literal(question: _Question) -> DnsResultList | None:
-    """Return the rows of a literal address; None if it is not one. This does not block."""
+    """Return the rows of a literal address; None for a name. Does not block."""
     try:
         return _resolve(*question, socket.AI_NUMERICHOST)
     except (OSError, ValueError):
@@ -234,7 +236,7 @@ def _with_port(rows: DnsResultList, port: int) -> DnsResultList:
 
 
 def _lookup_error(exc: BaseException) -> OSError:
-    """Return the error of a lookup, as it is passed to the callback."""
+    """Return the exception that the callback is passed."""
     if isinstance(exc, OSError):
         return exc
     if isinstance(exc, ValueError):

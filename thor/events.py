@@ -3,13 +3,13 @@
 Owns: the registration of listeners and their synchronous call. Must not know loops, sockets or
 protocols.
 
-Theory of operation: an emitter holds nothing until its first `on`, so that millions are cheap.
-`_listeners` maps an event's name to its listeners: the bare function when there is one listener
-without a state of its own (the usual case, and the fast one), else `_Registrations`. These are
-never changed in place: an `emit` walks a snapshot, and `live` says which of them were removed
-meanwhile.
+Theory of operation: an emitter stores nothing until its first `on`, so that millions are cheap.
+`_listeners` maps an event's name to its listeners: the bare function if there is one listener
+without state (the usual case, and the fast one), otherwise `_Registrations`. These are never
+changed in place: `emit` iterates over a snapshot, and `live` is False for a listener that was
+removed meanwhile.
 
-`emit` spells out up to three arguments: packing and unpacking them is a third of its cost.
+`emit` has up to three positional arguments: packing and unpacking a tuple is a third of its cost.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class _Registration:
         try:
             context.run(self.func, *args)
         except RuntimeError as exc:
-            # A context cannot be entered twice; a listener reached again from its own call
-            # runs in a copy, so that it sees the same values.
+            # A context cannot be entered twice: a listener that is called again during its own
+            # call runs in a copy, which has the same values.
             if "is already entered" not in str(exc) or exc.__traceback__.tb_next is not None:  # type: ignore[union-attr]
                 raise
             context.copy().run(self.func, *args)
@@ -75,10 +75,10 @@ _MARKS = sys.version_info >= (3, 12)
 def require_callback(given: object, kind: str = "callback") -> None:
     """Raise TypeError unless calling `given` runs it.
 
-    A call of a coroutine function or of an async generator function runs nothing: what it returns
-    has to be awaited, and nobody would.
+    A call of a coroutine function or of an async generator function runs nothing: its result must
+    be awaited, and nobody would do that.
 
-    kind: what it is called in the message
+    kind: the word for it in the message
     """
     function: Any = given
     try:
@@ -95,7 +95,7 @@ def _is_marked(function: object) -> bool:
 
 
 def _require_unusual_callback(given: object, kind: str) -> None:
-    """Do what `require_callback` does, for what is not a plain function or method."""
+    """Do what `require_callback` does, for an object that is not a plain function or method."""
     if given.__class__ is _BUILTIN:
         return
     import functools
@@ -139,11 +139,11 @@ class EventEmitter:
     def on(self: E, event: str, listener: EventListener) -> E:
         """Call `listener` each time `event` is emitted; listeners are called in order.
 
-        Raises: TypeError for what cannot be called, and for a coroutine function or an async
-            generator function, which would not run
+        Raises: TypeError for an object that cannot be called, and for a coroutine function or an
+            async generator function, which would not run
         """
         if self._listeners is None and not copy_context():
-            # As `_add` would, without the way there: `require_callback` spelled out.
+            # The same as `_add`, inlined with `require_callback` for speed.
             try:
                 if listener.__code__.co_flags & _ASYNC_FLAGS or (_MARKS and _is_marked(listener)):
                     _require_unusual_callback(listener, "listener")
@@ -288,9 +288,9 @@ class EventEmitter:
     ) -> bool:
         """Call the listeners of `event` with the other arguments, now, in order of registration.
 
-        A listener that is added meanwhile is called by the next emit; one that is removed
-        meanwhile is no longer called. Without a listener, the sink's method of that name is
-        called. An exception of a listener ends the emit and is raised to the caller.
+        A listener that is added meanwhile is called by the next `emit`; one that is removed
+        meanwhile is no longer called. Without a listener, the method of the sink with that name is
+        called. An exception of a listener ends `emit`, and is raised to the caller.
         Returns: whether anything was called
         """
         if (listeners := self._listeners) is None or (listener := listeners.get(event)) is None:

@@ -1,27 +1,27 @@
 """Worker processes, and their supervisor.
 
 Owns: forking, the end of workers, and when the next one starts. Must not know what they do, nor
-sockets: the program opens what they listen on before (`thor.tcp.WorkerSockets`).
+sockets: the program opens the listening sockets before (`thor.tcp.WorkerSockets`).
 
 Theory of operation. A supervisor has a number of *slots*, and forks a worker for each. Its own
-loop does nothing else, so that little could end it. It shares two pipes with each worker, and
-nothing is ever written to either: the supervisor reads the *worker_fd*, whose other end only the
-worker has, and which ends when the worker ends, in whatever way; the worker reads the
-*supervisor_fd*, whose other end only the supervisor has, and shuts down when it ends. So the
-supervisor notices the end of each worker, and no worker outlives its supervisor. (SIGCHLD would be
-one handler for the whole process, which belongs to the program; and not every system has a signal
-for the death of a parent.)
+loop does nothing else, so that little can end it. It shares two pipes with each worker, and nobody
+writes to either. The supervisor reads the *worker_fd*, whose other end only the worker has: it
+reaches its end when the worker ends, in whatever way. The worker reads the *supervisor_fd*, whose
+other end only the supervisor has, and shuts down when it reaches its end. So the supervisor notices
+the end of each worker, and no worker outlives its supervisor. (The handler of SIGCHLD is one for
+the whole process, and belongs to the program; not every system has a signal for the death of a
+parent.)
 
-A worker that ends is replaced: at once if it had run for a while, else after a delay that doubles
-each time, up to a limit. The connections in the queue of its socket wait for its successor, so the
-limit is low.
+A worker that ends is replaced: at once if it had run for a while, otherwise after a delay that
+doubles each time, up to a limit. The limit is low, because the connections in the backlog of its
+socket wait for the next worker.
 
-Workers shut down on SIGTERM, which the supervisor sends. It may come twice, since many service
-managers send it to all processes of a service: the second one is ignored. Workers ignore SIGINT:
-Ctrl-C reaches every process of a terminal, and the supervisor decides what it means.
+Workers shut down on SIGTERM, which the supervisor sends. It may arrive twice, since many service
+managers send it to all processes of a service; the second one is ignored. Workers ignore SIGINT:
+Ctrl-C sends it to every process of a terminal, and the supervisor decides what to do.
 
 The fork happens inside a turn of the supervisor's loop, which discards its state in the child
-(`EventLoop.on_fork`). The child never returns to that turn: it works, and ends.
+(`EventLoop.on_fork`). The child never returns to that turn: it runs `work`, and exits.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.workers")
 
-#: A worker that ran for so long, in seconds, has started well: it is replaced at once.
+#: A worker that ran for so many seconds has started successfully: it is replaced at once.
 MIN_UPTIME_S = 5.0
-#: The delay after the first worker that did not, and the longest one, in seconds.
+#: The delay after the first worker that has not, and the longest delay, in seconds.
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
@@ -55,7 +55,7 @@ MAX_DELAY_S = 5.0
 def restart_delay(failures: int) -> float:
     """Return how long to wait for the next worker, in seconds.
 
-    failures: how many workers of the slot, one after the other, have not run for `MIN_UPTIME_S`
+    failures: how many consecutive workers of the slot have not run for `MIN_UPTIME_S`
     """
     if failures == 0:
         return 0.0
@@ -63,9 +63,9 @@ def restart_delay(failures: int) -> float:
 
 
 class Worker:
-    """The process in which a supervisor's `work` runs.
+    """The worker process, as its `work` sees it.
 
-    number: of its slot, from 1
+    number: the number of its slot, from 1
     """
 
     def __init__(self, number: int, supervisor_fd: int) -> None:
@@ -77,15 +77,15 @@ class Worker:
     def on_shutdown(self, callback: Callable[[], object], loop: EventLoop | None = None) -> None:
         """Call `callback()`, once, when the worker has to shut down.
 
-        That is on SIGTERM, or when its supervisor is gone. Before this method is called, SIGTERM
+        That is on SIGTERM, or when the supervisor has ended. Before this method is called, SIGTERM
         ends the process.
-        loop: which calls it, and must run; None is the default one
+        loop: the loop that calls it, which must run; None is the default loop
         """
         require_callback(callback)
         loop = loop or default_loop()
         self._callback = callback
         self._source = source = EventSource(loop)
-        # Nothing is ever written to it: it becomes readable when it ends.
+        # Nothing is written to the pipe: it becomes readable when the supervisor ends.
         for event in ("fd_readable", "fd_close", "fd_error"):
             source.on(event, self._on_supervisor_gone)
         source.register_fd(self._supervisor_fd, "fd_readable")
@@ -93,7 +93,7 @@ class Worker:
             signal.SIGTERM, lambda number, frame: loop.run_in_loop(self._on_supervisor_gone)
         )
 
-    #: The name that `on_shutdown` had before.
+    #: The earlier name of `on_shutdown`.
     when_told = on_shutdown
 
     def _on_supervisor_gone(self) -> None:
@@ -105,18 +105,17 @@ class Worker:
 
 
 class Supervisor(EventEmitter):
-    """Runs `work` in a number of processes, and replaces those that end, until it is shut down.
+    """Runs `work` in several processes, and replaces each that ends, until it is shut down.
 
-    It starts when its loop runs. If the loop is stopped, the workers are killed.
+    It starts when its loop runs. If the loop is stopped, it kills the workers.
 
     Emits:
         worker_started(number: int, pid: int): a worker was forked for a slot.
-        worker_failed(number: int, error: OSError, delay_s: float): a worker could not be forked, or
-            not be watched; the next attempt is in `delay_s` seconds.
+        worker_failed(number: int, error: OSError, delay_s: float): a worker could not be forked or
+            watched; the next attempt is in `delay_s` seconds.
         worker_ended(number: int, pid: int, status: int, delay_s: float | None): a worker has ended,
-            with an exit status, or by a signal (then it is negative, as in `subprocess`; it is 0
-            for a worker that other code has waited for). The next one starts in `delay_s` seconds;
-            None: there is no next one.
+            with an exit status, or by a signal (negative, as in `subprocess`); 0 if other code has
+            waited for the process. The next one starts in `delay_s` seconds; None: there is none.
         stop(): after `graceful_shutdown()` or `shutdown()`, when no worker is left. Once, last.
     """
 
@@ -165,7 +164,7 @@ class Supervisor(EventEmitter):
         for slot in self._slots:
             self.loop.call_soon(
                 slot.start
-            )  # separate calls: a listener that raises ends only its own
+            )  # separate calls: a listener that raises affects only its own
 
     def stop_if_ended(self) -> None:
         if not self._has_stopped and all(slot.has_ended for slot in self._slots):
@@ -192,7 +191,7 @@ class Supervisor(EventEmitter):
 
 
 class _Slot(EventSource):
-    """A slot, which has one worker at a time; as a source of the loop, its worker_fd."""
+    """A slot, which has one worker at a time; the loop watches its worker_fd."""
 
     def __init__(self, supervisor: Supervisor, number: int) -> None:
         EventSource.__init__(self, supervisor.loop)
@@ -221,7 +220,7 @@ class _Slot(EventSource):
             self.pid, worker_fd = self._fork()
             self.watch_fd(worker_fd, READABLE)
         except OSError as exc:
-            if self.pid:  # nothing would report its end
+            if self.pid:  # it was forked but cannot be watched
                 self._wait()
             delay_s = self._start_later(failed=True)
             if not supervisor.emit("worker_failed", self.number, exc, delay_s):
@@ -237,7 +236,7 @@ class _Slot(EventSource):
             ends += os.pipe()
             ends += os.pipe()
             worker_fd, worker_end, supervisor_fd, supervisor_end = ends
-            _flush_streams()  # or both processes would write what is buffered now
+            _flush_streams()  # otherwise both processes would write what is buffered
             with _signals_blocked():
                 pid = os.fork()
                 if not pid:
@@ -260,7 +259,7 @@ class _Slot(EventSource):
     # -- ending --------------------------------------------------------------------------------
 
     def shutdown(self, signal_number: int) -> None:
-        """End the worker by a signal, and start no other one."""
+        """Send the worker a signal to end, and start no other one."""
         self._is_shut_down = True
         if self._retry is not None:
             self._retry.delete()
@@ -272,11 +271,11 @@ class _Slot(EventSource):
             self.has_ended = True
 
     def on_ready(self, bits: int) -> None:
-        """Reap the worker: its worker_fd has ended."""
+        """Reap the worker: it has closed its end of the worker_fd."""
         self.reap()
 
     def reap(self) -> None:
-        """Wait for the worker, which is ending, and schedule the next one."""
+        """Wait for the worker, which has ended or is about to, and schedule the next one."""
         if not self.pid:
             return
         pid, status = self.pid, self._wait()
@@ -299,14 +298,14 @@ class _Slot(EventSource):
         try:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if not ended:
-                # A worker that is exiting has closed its worker_fd, and a signal is harmless. One
-                # that has closed it for another reason can no longer be supervised.
+                # A worker that is exiting has closed its worker_fd: SIGKILL then changes nothing.
+                # One that has closed it for another reason can no longer be supervised.
                 os.kill(self.pid, signal.SIGKILL)
                 status = os.waitpid(self.pid, 0)[1]
             status = os.waitstatus_to_exitcode(status)
         except (ChildProcessError, ProcessLookupError):
-            # Other code has waited for it, or SIGCHLD is ignored. By now its id may belong to
-            # another process, which must not be killed.
+            # Other code has waited for it, or SIGCHLD is ignored. Its id may belong to another
+            # process by now, which must not be killed.
             status = 0
         self.pid = 0
         self.close_pipes()
@@ -371,7 +370,7 @@ def _check_status(returned: object) -> int:
 
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # it is closed, or nobody reads it
+        with suppress(OSError, ValueError, AttributeError):  # it is closed, or its reader is
             stream.flush()
 
 

@@ -12,15 +12,15 @@ from thor.cli.common import CommandError
 from thor.cli.listen import (
     Servers,
     add_server_arguments,
-    certificates,
+    certificate_errors,
+    describe_address,
+    format_address,
     idle_drain_s,
     listen_address,
     listen_all,
-    listening,
+    listen_errors,
     mode,
-    peers,
-    place,
-    show,
+    network,
 )
 from thor.events import EventEmitter
 from thor.http import HttpServer
@@ -68,28 +68,32 @@ def test_modes_are_octal() -> None:
     "text", ["unix:", "10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8", "10.1.2.3/8"]
 )
 def test_peers_are_networks_or_those_of_unix_sockets(text: str) -> None:
-    assert peers(text) == text
+    assert network(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "unix:/run/x"])
 def test_peers_that_are_no_network_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="no network"):
-        peers(text)
+        network(text)
 
 
 def test_addresses_are_shown_as_they_are_written() -> None:
-    assert show(("127.0.0.1", 80)) == "127.0.0.1:80"
-    assert show(("::1", 80, 0, 0)) == "[::1]:80"
-    assert show(("unix:/run/x", 0)) == "unix:/run/x"
-    assert show("/run/x") == "unix:/run/x"
-    assert show(b"\0x\xff") == "unix:@x\\xff"
+    assert format_address(("127.0.0.1", 80)) == "127.0.0.1:80"
+    assert format_address(("::1", 80, 0, 0)) == "[::1]:80"
+    assert format_address(("unix:/run/x", 0)) == "unix:/run/x"
+    assert format_address("/run/x") == "unix:/run/x"
+    assert format_address(b"\0x\xff") == "unix:@x\\xff"
 
 
 def test_where_a_server_listens_is_a_url_or_every_interface() -> None:
-    assert place(("127.0.0.1", 80)) == "http://127.0.0.1:80/"
-    assert place(("::1", 80, 0, 0), True) == "https://[::1]:80/"
-    assert place(("0.0.0.0", 80)) == place(("::", 80, 0, 0)) == "port 80 of every interface"
-    assert place("/run/x") == "unix:/run/x"
+    assert describe_address(("127.0.0.1", 80)) == "http://127.0.0.1:80/"
+    assert describe_address(("::1", 80, 0, 0), True) == "https://[::1]:80/"
+    assert (
+        describe_address(("0.0.0.0", 80))
+        == describe_address(("::", 80, 0, 0))
+        == "port 80 of every interface"
+    )
+    assert describe_address("/run/x") == "unix:/run/x"
 
 
 # -- the servers --------------------------------------------------------------------------------
@@ -194,10 +198,10 @@ def test_place_that_cannot_be_listened_on_ends_the_others() -> None:
 
 def test_what_a_server_cannot_be_made_with_is_told() -> None:
     says = "cannot listen on unix:@x: no mode"
-    with pytest.raises(CommandError, match=says), listening(("unix:@x", 0)):
+    with pytest.raises(CommandError, match=says), listen_errors(("unix:@x", 0)):
         raise ValueError("no mode")
     says = "cannot listen on unix:x: too long"
-    with pytest.raises(CommandError, match=says), listening(("unix:x", 0)):
+    with pytest.raises(CommandError, match=says), listen_errors(("unix:x", 0)):
         raise OSError("too long")
 
 
@@ -215,8 +219,8 @@ def test_loop_stops_when_all_have() -> None:
 
 def test_file_that_cannot_be_used_is_named() -> None:
     says = "cannot use /no/x: No such file or directory"
-    with pytest.raises(CommandError, match=says), certificates():
+    with pytest.raises(CommandError, match=says), certificate_errors():
         os.stat("/no/x")
     says = "cannot use a and b: they are none"
-    with pytest.raises(CommandError, match=says), certificates():
+    with pytest.raises(CommandError, match=says), certificate_errors():
         raise ValueError("a and b: they are none")

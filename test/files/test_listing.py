@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from thor.files.listing import Entry, listing_for
-from thor.files.responses import Answer
+from thor.files.listing import Entry, directory_listing
+from thor.files.responses import Response
 
 
 def page(*entries: Entry, names: tuple[bytes, ...] = (b"sub",), complete: bool = True) -> str:
-    return listing_for(names, entries, complete=complete).body.decode()
+    return directory_listing(names, entries, complete=complete).body.decode()
 
 
 def test_listing_escapes_names() -> None:
@@ -68,7 +68,7 @@ def test_listing_of_the_top_has_no_parent() -> None:
 
 
 def test_listing_allows_its_own_style_and_nothing_else() -> None:
-    answer: Answer = listing_for((), [], complete=True)
+    answer: Response = directory_listing((), [], complete=True)
     headers = dict(answer.headers)
     style = re.findall(rb"<style>(.*)</style>", answer.body, re.DOTALL)[0]
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from thor.files.responses import (
     ResolvedPath,
     content_type,
-    plain_answer,
-    redirect_for,
+    directory_redirect,
+    file_response,
     resolve_path,
-    response_for,
+    text_response,
 )
 from thor.http.conditional import ByteRange
 
@@ -122,7 +122,7 @@ def test_types_by_extension(name: bytes, kind: str) -> None:
 
 def ask(method: bytes = b"GET", size: int = 1000, **fields: bytes) -> tuple[int, dict[str, str]]:
     given = [(name.replace("_", "-").encode(), value) for name, value in fields.items()]
-    answer = response_for(method, given, size, MTIME_NS, "image/png", NOW)
+    answer = file_response(method, given, size, MTIME_NS, "image/png", NOW)
     values = {
         name: value.decode() if isinstance(value, bytes) else value
         for name, value in answer.headers
@@ -146,7 +146,7 @@ def test_a_whole_file() -> None:
 
 def test_the_part_that_is_sent() -> None:
     def part(method: bytes, size: int, *fields: tuple[bytes, bytes]) -> ByteRange | None:
-        return response_for(method, list(fields), size, MTIME_NS, "image/png", NOW).part
+        return file_response(method, list(fields), size, MTIME_NS, "image/png", NOW).part
 
     assert part(b"GET", 1000) == ByteRange(0, 999)
     assert part(b"GET", 1000, (b"range", b"bytes=-10")) == ByteRange(990, 999)
@@ -196,12 +196,12 @@ def test_an_outdated_if_range_gets_the_whole() -> None:
 
 
 def test_tags_tell_two_changes_of_one_second_apart() -> None:
-    later = response_for(b"GET", [(b"if-match", ETAG)], 1000, MTIME_NS + 1, "image/png", NOW)
+    later = file_response(b"GET", [(b"if-match", ETAG)], 1000, MTIME_NS + 1, "image/png", NOW)
     assert later.status == 412
 
 
 def test_a_file_from_the_future_was_modified_now() -> None:
-    answer = response_for(b"GET", [], 1, int(NOW * 1e9) + 10**12, "image/png", NOW)
+    answer = file_response(b"GET", [], 1, int(NOW * 1e9) + 10**12, "image/png", NOW)
     assert dict(answer.headers)["last-modified"] == b"Tue, 14 Nov 2023 22:13:20 GMT"
 
 
@@ -218,12 +218,12 @@ def test_a_file_from_the_future_was_modified_now() -> None:
 def test_a_redirect_leads_to_the_same_directory(target: bytes, location: bytes) -> None:
     wanted = resolve_path(target)
     assert wanted is not None
-    answer = redirect_for(wanted)
+    answer = directory_redirect(wanted)
     assert answer.status == 301
     assert dict(answer.headers)["location"] == location
 
 
 def test_a_plain_answer_has_its_length() -> None:
-    answer = plain_answer(404)
+    answer = text_response(404)
     assert answer.body == b"Not Found\n"
     assert dict(answer.headers)["content-length"] == "10"

@@ -9,7 +9,6 @@ LINGERING = ("test/http/server/test_lingering.py",)
 DRAINING = ("test/http/server/test_draining.py",)
 PERSISTENCE = ("test/http/server/test_persistence.py",)
 UPGRADE = ("test/http/server/test_upgrade.py",)
-HALF_CLOSE = ("test/http/server/test_half_close.py",)
 RETRYING = ("test/http/client/test_retrying.py",)
 POOL = ("test/http/client/test_pool.py",)
 CLIENT_PATIENCE = ("test/http/client/test_timeouts.py",)
@@ -19,11 +18,12 @@ SERVER_CONNECTION = "thor/http/http1/server_connection.py"
 ENDING = "thor/http/http1/server_connection.py"
 SERVER_PATIENCE = "thor/http/http1/server_timeouts.py"
 BODY_WRITER = "thor/http/http1/server_stream.py"
-CLIENT_CONNECTION = "thor/http/client/connection.py"
 CLIENT_REQUEST = "thor/http/client/request.py"
 CLIENT_EXCHANGE = "thor/http/client/exchange.py"
 ATTEMPTS = "thor/http/client/attempts.py"
 CLIENT_POOL = "thor/http/client/pool.py"
+SERVER_CASES = ("test/conformance/test_server.py::test_case_in_memory",)
+CLIENT_CASES = ("test/conformance/test_client.py::test_case_in_memory",)
 
 MUTANTS = (
     Mutant(
@@ -31,7 +31,7 @@ MUTANTS = (
         "thor/http/http1/server_requests.py",
         "        elif self._head is not STARTED and self.reader.started:\n",
         "        elif self.reader.started:\n",
-        PATIENCE,
+        SERVER_CASES,
         "each byte of a head starts its timeout anew: slowloris",
     ),
     Mutant(
@@ -55,7 +55,7 @@ MUTANTS = (
         SERVER_PATIENCE,
         "    if wait.half_closed and settings.half_close_timeout:\n",
         "    if False:\n",
-        ("test/http/server/test_timeouts.py", *HALF_CLOSE),
+        SERVER_CASES,
         "a client that has closed its side is answered for ever",
     ),
     Mutant(
@@ -119,7 +119,7 @@ MUTANTS = (
         "thor/http/http1/server_requests.py",
         "        if exchange.expects_continue and not reader.complete and not reader.buffered:\n",
         "        if False:\n",
-        PERSISTENCE,
+        SERVER_CASES,
         "after a final response instead of 100 a body is taken for the next request",
     ),
     Mutant(
@@ -127,7 +127,7 @@ MUTANTS = (
         "thor/http/http1/server_requests.py",
         "        return not self._connection.half_closed or reader.buffered > 0\n",
         "        return True\n",
-        HALF_CLOSE,
+        ("test/http/server/test_half_close.py",),
         "a client that has closed its side is promised a next response",
     ),
     Mutant(
@@ -135,7 +135,7 @@ MUTANTS = (
         "thor/http/server/exchange.py",
         '        if self.method != b"CONNECT" and protocol.lower() not in offered:\n',
         "        if False:\n",
-        UPGRADE,
+        SERVER_CASES,
         "a connection is switched to a protocol that nobody offered",
     ),
     Mutant(
@@ -247,7 +247,7 @@ MUTANTS = (
         "thor/http/http1/client_connection.py",
         "        if exchange.protocol not in [protocol.lower() for protocol in protocols]:\n",
         "        if False:\n",
-        ("test/http/client/test_switching.py",),
+        CLIENT_CASES,
         "an origin switches to a protocol that was not asked for",
     ),
     Mutant(
@@ -271,7 +271,7 @@ MUTANTS = (
         "thor/http/http1/client_timeouts.py",
         "        until = progress.sent_at + CONTINUE_S\n",
         "        until = inf\n",
-        (*CLIENT_PATIENCE,),
+        CLIENT_CASES,
         "a body waits for ever for a 100 that never comes",
     ),
     Mutant(

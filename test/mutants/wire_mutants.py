@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from mutations import Mutant
 
-WIRE = ("test/http/wire",)
 BODIES = ("test/http/wire/test_body.py",)
 FIELD_LINES = ("test/http/wire/test_fields.py",)
-FRAMINGS = ("test/http/wire/test_framing.py",)
-SCANNING = ("test/http/wire/test_scan.py",)
 STARTLINES = ("test/http/wire/test_startline.py",)
-HEADS = ("test/http/wire/test_head.py",)
 READER = ("test/http/wire/test_reader.py",)
 WRITER = ("test/http/wire/test_writer.py",)
 CONDITIONAL = ("test/http/test_conditional.py",)
@@ -23,6 +19,8 @@ HEAD = "thor/http/wire/head.py"
 READER_FILE = "thor/http/wire/reader.py"
 WRITER_FILE = "thor/http/wire/writer.py"
 CONDITIONAL_FILE = "thor/http/conditional.py"
+SERVER_CASES = ("test/conformance/test_server.py::test_case_in_memory",)
+CLIENT_CASES = ("test/conformance/test_client.py::test_case_in_memory",)
 
 MUTANTS = (
     Mutant(
@@ -30,7 +28,7 @@ MUTANTS = (
         FRAMING,
         "            raise TransferEncodingCLError\n",
         "            pass\n",
-        FRAMINGS,
+        SERVER_CASES,
         "a message with Content-Length and Transfer-Encoding is read: smuggling",
     ),
     Mutant(
@@ -38,7 +36,7 @@ MUTANTS = (
         FRAMING,
         "        if not http11:\n            raise TransferEncodingVersionError",
         "        if False:\n            raise TransferEncodingVersionError",
-        FRAMINGS,
+        SERVER_CASES,
         "Transfer-Encoding of an HTTP/1.0 message is believed",
     ),
     Mutant(
@@ -46,7 +44,7 @@ MUTANTS = (
         FRAMING,
         "if len(values) > 1 and not (repeatable and all(value == first for value in values)):",
         "if len(values) > 1 and not repeatable:",
-        FRAMINGS,
+        CLIENT_CASES,
         "of two different lengths of a response the first is believed",
     ),
     Mutant(
@@ -54,7 +52,7 @@ MUTANTS = (
         FRAMING,
         "    if len(elements) > 1:\n        raise TransferCodeError(excerpt(value))\n",
         "",
-        FRAMINGS,
+        SERVER_CASES,
         "`gzip, chunked` is read as if the data were not compressed",
     ),
     Mutant(
@@ -62,7 +60,7 @@ MUTANTS = (
         FRAMING,
         "status == 204 or status == 304:",
         "status == 204:",
-        FRAMINGS,
+        CLIENT_CASES,
         "the length of a 304 is taken for that of its body",
     ),
     Mutant(
@@ -70,7 +68,7 @@ MUTANTS = (
         BODY,
         "if not 0 < len(digits) <= MAX_SIZE_DIGITS:",
         "if not digits:",
-        BODIES,
+        SERVER_CASES,
         "a chunk size of any number of digits is read",
     ),
     Mutant(
@@ -94,7 +92,7 @@ MUTANTS = (
         BODY,
         "        if self._extension_bytes > self._limits.max_chunk_extensions_bytes:\n",
         "        if False:\n",
-        BODIES,
+        SERVER_CASES,
         "the chunk extensions of one message grow without a bound",
     ),
     Mutant(
@@ -102,7 +100,7 @@ MUTANTS = (
         FIELDS,
         "    return [field for field in fields if field[0].lower() not in FORBIDDEN_IN_TRAILERS]\n",
         "    return fields\n",
-        BODIES,
+        SERVER_CASES,
         "a trailer may be a Host, a Content-Length, a Cookie",
     ),
     Mutant(
@@ -158,7 +156,7 @@ MUTANTS = (
         HEAD,
         "    if len(hosts) > 1:\n",
         "    if len(hosts) > 2:\n",
-        HEADS,
+        SERVER_CASES,
         "a request has two Host fields",
     ),
     Mutant(
@@ -166,7 +164,7 @@ MUTANTS = (
         HEAD,
         "    if not hosts and http11:\n",
         "    if False:\n",
-        HEADS,
+        SERVER_CASES,
         "an HTTP/1.1 request has no Host",
     ),
     Mutant(
@@ -174,7 +172,7 @@ MUTANTS = (
         HEAD,
         "    headers[at] = (headers[at][0], authority)\n",
         "",
-        HEADS,
+        SERVER_CASES,
         "the Host of a request in absolute form stays beside another authority",
     ),
     Mutant(
@@ -182,7 +180,7 @@ MUTANTS = (
         HEAD,
         "        keep_alive = (http11 or stay) and not close\n        if switch and http11:",
         "        keep_alive = http11 or stay\n        if switch and http11:",
-        HEADS,
+        SERVER_CASES,
         "`Connection: close` of a request is not heard",
     ),
     Mutant(
@@ -190,7 +188,7 @@ MUTANTS = (
         HEAD,
         "        if limits.max_body_bytes is not None and length > limits.max_body_bytes:\n",
         "        if False:\n",
-        FRAMINGS,
+        SERVER_CASES,
         "a Content-Length above max_body_bytes is accepted",
     ),
     Mutant(
@@ -214,7 +212,7 @@ MUTANTS = (
         READER_FILE,
         "        if self._informational > self.limits.max_informational:\n",
         "        if False:\n",
-        READER,
+        CLIENT_CASES,
         "an origin sends informational responses without an end",
     ),
     Mutant(

@@ -269,9 +269,9 @@ def converse(asked: Words, answered: Words) -> None:
         assert (answered.length and not no_body) or not may_end(answered.trailers)
         assert isinstance(error, HttpError)
         return
-    answer: Any = ("response_start", status, octets(answered.start[1]))
+    began: Any = ("response_start", status, octets(answered.start[1]))
     body = b"" if no_body else answered.body
-    _check(heard.response, answer, answered, body, answered.length is None and not no_body)
+    _check(heard.response, began, answered, body, answered.length is None and not no_body)
 
 
 def _error(events: list[tuple[Any, ...]]) -> HttpError | None:

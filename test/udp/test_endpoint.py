@@ -255,7 +255,7 @@ def test_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
 def test_turn_takes_so_many_datagrams_and_no_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "BATCH", 4)
+    monkeypatch.setattr(channel, "MAX_BATCH", 4)
     endpoint, heard = bench.endpoint()
     other, heard_other = bench.endpoint()
     peer = bench.peer()

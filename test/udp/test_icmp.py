@@ -95,7 +95,7 @@ def test_error_amid_what_is_received_loses_nothing(bench: Bench) -> None:
 def test_more_errors_than_a_turn_takes_are_all_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "BATCH", 2)
+    monkeypatch.setattr(channel, "MAX_BATCH", 2)
     endpoint, heard = bench.endpoint(None)
     port = bench.dead_port()
     for _ in range(5):

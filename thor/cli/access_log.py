@@ -1,7 +1,7 @@
-"""`--access-log`: of which requests there are lines, and where they go.
+"""The access log of the commands that serve: `--access-log`.
 
-Owns: the arguments, and what is listened to. Must not know what a line looks like, nor how it is
-written.
+Owns: the arguments, and the events that make an entry. Must not know the format of a line, nor how
+it is written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_access_log_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_access_log(args: argparse.Namespace) -> AccessLog | None:
-    """Return what `--access-log` asks for. Raises: CommandError"""
+    """Return the access log that the arguments ask for, None for none. Raises: CommandError"""
     if args.access_log:
         return AccessLog(LineWriter(sys.stdout.fileno(), "the access log"), args.access_log_query)
     if args.access_log_query is not None:
@@ -46,7 +46,7 @@ def open_access_log(args: argparse.Namespace) -> AccessLog | None:
 
 
 class AccessLog:
-    """A line for each request that is done, or was refused."""
+    """Writes a line for each request that is complete, or was refused."""
 
     def __init__(self, writer: LineWriter, query: str | None) -> None:
         self._writer = writer
@@ -54,23 +54,23 @@ class AccessLog:
 
     def log_proxy(self, proxy: ReverseProxy) -> None:
         """Log the requests of a proxy."""
-        proxy.on("done", self._done)
+        proxy.on("done", self._write_entry)
         self._log_refused(proxy.server)
 
     def log_server(self, server: HttpServer) -> None:
-        """Log the requests of a server; called before anything else listens for its exchanges."""
+        """Log the requests of a server. Call it before anything listens for its exchanges."""
         server.exchange_class = RecordedExchange
-        server.on("exchange", self._begun)
+        server.on("exchange", self._on_exchange)
         self._log_refused(server)
 
     def close(self) -> None:
-        """Write what is queued, within a bounded time."""
+        """Write what is queued, for at most a second, and close the log."""
         self._writer.close()
 
-    def _begun(self, exchange: RecordedExchange) -> None:
-        exchange.on("done", lambda _: self._done(exchange))
+    def _on_exchange(self, exchange: RecordedExchange) -> None:
+        exchange.on("done", lambda _: self._write_entry(exchange))
 
-    def _done(self, entry: Flow | RecordedExchange) -> None:
+    def _write_entry(self, entry: Flow | RecordedExchange) -> None:
         self._writer.write(access_line(entry, query=self._query))
 
     def _log_refused(self, server: HttpServer) -> None:

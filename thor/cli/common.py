@@ -1,8 +1,7 @@
-"""What the commands share: arguments, messages, and the way a server runs until it is told to
-stop.
+"""What all commands use: arguments, messages, and running a loop until a signal stops it.
 
 Owns: exit codes (0 done, 1 failed while running, 2 wrong use), and signals. Must not know any
-command; what is listened on is in `listen.py`.
+command, nor addresses to listen on (`listen.py`).
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 
     from thor.loop import LoopBase
 
-#: What a command adds its parser to.
+#: The subparsers that each command adds its own to.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DONE, FAILED, EXIT_USAGE = 0, 1, 2
 
 DOCUMENTATION = "documentation: doc/cli.rst in the source; 'make doc' there makes it HTML"
 
-#: How long requests in flight may take after the first signal to stop, in seconds.
+#: How long requests in flight may take after the first signal, in seconds.
 DRAIN_S = 30.0
 
 
@@ -41,7 +40,7 @@ class CommandError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of arguments whose complaints are one line."""
+    """A parser of arguments whose error messages are one line."""
 
     def __init__(self, **kwargs: Any) -> None:
         # An epilog has lines of its own: see `examples`.
@@ -49,34 +48,36 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": form, **kwargs, "allow_abbrev": False})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse; what is unknown to a command is that command's complaint, with its help."""
+        """Parse; an unknown argument is an error of the command, whose help the message names."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """End the program: wrong use."""
+        """Write the message to stderr, and exit with `EXIT_USAGE`."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message} (see '{self.prog} --help')\n")
 
 
 def examples(*commands: str) -> str:
-    """Return the end of a command's help: examples, and where the documentation is."""
+    """Return the epilog of a command's help: examples, and where the documentation is."""
     lines = "".join(f"  {command}\n" for command in commands)
     return f"examples:\n{lines}\n{DOCUMENTATION}"
 
 
 def open_standard_streams() -> None:
-    """Have stdout and stderr lead nowhere where they were closed when the program began; else
-    the next file or socket would take their numbers, and get what is printed."""
+    """Open standard streams that were closed when the program began, on /dev/null.
+
+    Otherwise the next file or socket would get the number of such a stream, and what is printed.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-                os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_RDWR)
+            if devnull != number:
+                os.dup2(devnull, number)
+                os.close(devnull)
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
@@ -84,18 +85,18 @@ def open_standard_streams() -> None:
 
 
 def log_stderr(message: str) -> None:
-    """Say something to the user: a line on stderr."""
+    """Write a line to stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 def flush_stdout() -> None:
-    """Write out what was printed; a reader that has gone away is no failure of ours."""
+    """Write what was printed; it is not an error if the reader has closed the pipe."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 # -- arguments ----------------------------------------------------------------------------------
@@ -133,12 +134,12 @@ def seconds(text: str) -> float:
 
 @contextmanager
 def logging_to_stderr() -> Iterator[None]:
-    """Has the library's warnings appear on stderr, a line each."""
+    """Write the library's warnings to stderr, one line each, inside the `with` block."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
     logger = logging.getLogger("thor")
-    before, logging.raiseExceptions = logging.raiseExceptions, False  # its reader may go away
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # stderr may be a closed pipe
     logger.addHandler(handler)
     try:
         yield
@@ -148,39 +149,44 @@ def logging_to_stderr() -> Iterator[None]:
 
 
 def log_draining(count: int) -> None:
-    """Tell whoever has pressed Ctrl-C why the command goes on; nothing if it does not."""
+    """Write why the command goes on after Ctrl-C; nothing for a `count` of 0.
+
+    count: the connections that are still open
+    """
     if count:
         what = f"{count} connection{'s' * (count != 1)}"
         log_stderr(f"thor: waiting for {what}, Ctrl-C again to stop at once")
 
 
 class GracefulRunner:
-    """Runs a loop until a signal says to stop: in good order, or at once when it comes again."""
+    """Runs a loop until SIGTERM or SIGINT: the first shuts down gracefully, the second at once."""
 
     def __init__(
         self,
         loop: LoopBase,
         stop: Callable[[], object],
         drain_s: float,
-        left: str = "requests in flight",
+        remaining: str = "requests in flight",
         interrupt: Callable[[], object] | None = None,
     ) -> None:
-        """stop: begins an orderly end; whoever it ends calls `loop.stop()` when that is done
+        """Set up, without running.
 
-        interrupt: the same for Ctrl-C, if that differs: somebody waits for the end
-        left: what is still there after `drain_s` seconds, for people
+        stop: begins a graceful shutdown, which ends with `loop.stop()`
+        drain_s: how long that may take, in seconds; then the loop is stopped
+        remaining: what is still in progress then, for the message
+        interrupt: called for SIGINT in place of `stop`
         """
         self._loop = loop
         self._stop = stop
         self._drain_s = drain_s
-        self._left = left
+        self._remaining = remaining
         self._interrupt = interrupt or stop
         self._stopping = False
 
     def run(self) -> None:
-        """Run the loop; returns when it was stopped."""
+        """Run the loop until it is stopped."""
         before = {
-            number: signal.signal(number, self._signalled)
+            number: signal.signal(number, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT)
         }
         try:
@@ -189,34 +195,34 @@ class GracefulRunner:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        # A handler may come between any two steps of the loop: the work waits for its place.
-        self._loop.run_in_loop(self._begin, number)
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A signal handler may run between any two instructions of the loop.
+        self._loop.run_in_loop(self._on_stop_request, number)
 
     def stop(self) -> None:
-        """Begin to stop; the second time, stop."""
-        self._begin(signal.SIGTERM)
+        """Shut down gracefully; the second time, stop the loop."""
+        self._on_stop_request(signal.SIGTERM)
 
-    def _begin(self, number: int) -> None:
+    def _on_stop_request(self, number: int) -> None:
         if self._stopping:
             self._loop.stop()
             return
         self._stopping = True
-        self._loop.schedule(self._drain_s, self._give_up)
+        self._loop.schedule(self._drain_s, self._on_drain_timeout)
         if number != signal.SIGINT:
             self._stop()
             return
         if sys.stderr.isatty():
-            log_stderr("")  # ends the line that the terminal has begun with ^C
+            log_stderr("")  # end the line on which the terminal shows ^C
         self._interrupt()
 
-    def _give_up(self) -> None:
-        self._loop.stop()  # first: nobody may be there to be told
-        log_stderr(f"thor: stopped with {self._left} after {self._drain_s:g} s")
+    def _on_drain_timeout(self) -> None:
+        self._loop.stop()  # first: writing to stderr may fail
+        log_stderr(f"thor: stopped with {self._remaining} after {self._drain_s:g} s")
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`, however long the reader takes. Raises: OSError"""
+    """Write all of `data`, and block until the reader has taken it. Raises: OSError"""
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]

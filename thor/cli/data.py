@@ -1,6 +1,6 @@
-"""The body of `thor fetch`: what `-d`, `--data-binary` and `--json` name.
+"""The request body of `thor fetch`: the options `-d`, `--data-binary` and `--json`.
 
-Owns: the meaning of their values, which is curl's. Must not know the request.
+Owns: the meaning of their values, which is that of curl. Must not know the request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_IN_A_FORM = b"\r\n\0"
 
 
 class RequestData(NamedTuple):
-    """A request's body, and the fields that go with it unless the user gives others."""
+    """A request's body, and the fields that describe it; the user's fields override them."""
 
     body: bytes
     fields: list[tuple[str, str]]
@@ -69,7 +69,10 @@ def read_data(args: argparse.Namespace) -> RequestData | None:
 
 
 def _join(values: Sequence[tuple[str, bytes]], separator: bytes) -> bytes:
-    """values: each with the octets to remove from a file that it names"""
+    """Return the values, read and joined.
+
+    values: each with the octets to remove from a file that it names
+    """
     return separator.join(_read(text, remove) for text, remove in values)
 
 

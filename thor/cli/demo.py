@@ -1,4 +1,4 @@
-"""`thor demo`: two small origins, the proxy in front of them, and some traffic."""
+"""`thor demo`: two small origins, a proxy in front of them, and some requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thor.cli.common import (
     log_draining,
     seconds,
 )
-from thor.cli.listen import Servers, listening, show
+from thor.cli.listen import Servers, format_address, listen_errors
 from thor.http import HttpServer
 from thor.http.client import HttpClient
 from thor.loop import LoopBase, make
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from thor.cli.common import Commands
     from thor.http import HttpServerExchange
 
-#: Requests that are sent to show what happens, and how long to wait before each.
+#: How many requests are sent, and how long to wait before each, in seconds.
 REQUESTS = 6
 PAUSE_S = 0.05
 
@@ -67,21 +67,21 @@ def run(args: argparse.Namespace) -> int:
     except CommandError:
         loop.stop()  # the origins listen already
         raise
-    stopper = GracefulRunner(loop, demo.stop, 5.0, interrupt=demo.interrupt)
+    runner = GracefulRunner(loop, demo.stop, 5.0, interrupt=demo.interrupt)
     demo.describe(until_stopped=not args.once and args.seconds is None)
-    demo.send_requests(then=stopper.stop if args.once else None)
+    demo.send_requests(then=runner.stop if args.once else None)
     if args.seconds is not None:
-        loop.schedule(args.seconds, stopper.stop)
-    stopper.run()
+        loop.schedule(args.seconds, runner.stop)
+    runner.run()
     if demo.failure:
         raise CommandError(demo.failure)
-    say("Stopped.")
+    print_line("Stopped.")
     return DONE
 
 
-def say(line: str) -> None:
-    """Tell the user what happens."""
-    with contextlib.suppress(BrokenPipeError):  # the traffic goes on without a reader
+def print_line(line: str) -> None:
+    """Print a line; it is not an error if the reader has closed the pipe."""
+    with contextlib.suppress(BrokenPipeError):
         print(line, flush=True)
 
 
@@ -90,23 +90,23 @@ def _text(value: bytes) -> str:
 
 
 class Demo:
-    """The parts, all on one loop."""
+    """Two origins, a proxy and a client, all on one loop."""
 
     def __init__(self, loop: LoopBase, listen: tuple[str, int]) -> None:
         self.loop = loop
         self.failure = ""
         self._answers: Counter[str] = Counter()
         self._origins = {name: self._make_origin(name) for name in ("A", "B")}
-        urls = [f"http://{show(origin.address)}" for origin in self._origins.values()]
+        urls = [f"http://{format_address(origin.address)}" for origin in self._origins.values()]
         self._names = dict(zip((url[7:] for url in urls), self._origins, strict=True))
-        with listening(listen):
+        with listen_errors(listen):
             self.proxy = ReverseProxy(*listen, Upstream(urls, name="demo"), loop)
-        self.proxy.on("done", self._seen)
+        self.proxy.on("done", self._print_result)
         self._servers = Servers([self.proxy], loop)
-        self.proxy.server.drain_idle_timeout = None  # nobody's requests are worth a wait here
+        self.proxy.server.drain_idle_timeout = None  # no request here is worth waiting for
 
     def _make_origin(self, name: str) -> HttpServer:
-        def answer(exchange: HttpServerExchange) -> None:
+        def respond(exchange: HttpServerExchange) -> None:
             body = f"Hello from origin {name}.\n"
             length = str(len(body))
             fields = [("Content-Type", "text/plain"), ("Content-Length", length)]
@@ -114,60 +114,60 @@ class Demo:
             exchange.response_body(body)
             exchange.response_done([])
 
-        with listening(("127.0.0.1", 0)):
+        with listen_errors(("127.0.0.1", 0)):
             origin = HttpServer("127.0.0.1", 0, self.loop)
-        origin.on("exchange", answer)
+        origin.on("exchange", respond)
         return origin
 
     def describe(self, until_stopped: bool) -> None:
-        """Say where everything is."""
+        """Print the addresses of origins and proxy."""
         for name, origin in self._origins.items():
-            say(f"Origin {name}:  http://{show(origin.address)}/")
-        say(f"The proxy: http://{show(self.proxy.address)}/  (in turn to both)")
+            print_line(f"Origin {name}:  http://{format_address(origin.address)}/")
+        print_line(f"The proxy: http://{format_address(self.proxy.address)}/  (in turn to both)")
         if until_stopped:
-            say("Try it yourself; Ctrl-C stops.")
+            print_line("Try it yourself; Ctrl-C stops.")
 
     def send_requests(self, then: Callable[[], object] | None = None) -> None:
         """Send requests through the proxy, one after the other; then call `then()`."""
         client = HttpClient(self.loop)
-        left = list(range(REQUESTS, 0, -1))
+        remaining = list(range(REQUESTS, 0, -1))
 
-        def following(*_: object) -> None:
-            if left:
-                self.loop.schedule(PAUSE_S, send, left.pop())
+        def send_next(*_: object) -> None:
+            if remaining:
+                self.loop.schedule(PAUSE_S, send, remaining.pop())
                 return
             counts = ", ".join(f"{name}: {n}" for name, n in sorted(self._answers.items()))
-            say(f"Answers by origin: {counts}.")
+            print_line(f"Answers by origin: {counts}.")
             if then is not None:
                 then()
 
         def send(number: int) -> None:
             exchange = client.exchange()
-            exchange.on("response_done", following)
+            exchange.on("response_done", send_next)
             exchange.on("error", self._fail)
-            url = f"http://{show(self.proxy.address)}/request/{number}"
+            url = f"http://{format_address(self.proxy.address)}/request/{number}"
             exchange.request_start("GET", url, [])
             exchange.request_done([])
 
-        self.loop.schedule(0, following)
+        self.loop.schedule(0, send_next)
 
-    def _seen(self, flow: Flow) -> None:
+    def _print_result(self, flow: Flow) -> None:
         name = self._names.get(flow.endpoint.name.decode()) if flow.endpoint is not None else None
         if name is not None:
             self._answers[name] += 1
         status = (flow.status or b"-").decode("latin-1")
         took_ms = (flow.duration_s or 0.0) * 1000
         request = f"{_text(flow.method)} {_text(flow.path)}"
-        say(f"  {request} -> origin {name or '-'}: {status}, {took_ms:.1f} ms")
+        print_line(f"  {request} -> origin {name or '-'}: {status}, {took_ms:.1f} ms")
 
     def _fail(self, error: Exception) -> None:
         self.failure = str(error)
         self.loop.stop()
 
     def stop(self) -> None:
-        """Stop in good order: the proxy first, whose end ends the loop."""
+        """Shut the proxy down gracefully; its end stops the loop."""
         self._servers.graceful_shutdown()
 
     def interrupt(self) -> None:
-        """Stop in good order, and say what is waited for."""
+        """Shut down gracefully, and print how many connections are left."""
         self._servers.interrupt(log_draining)

@@ -12,7 +12,7 @@ from thor import __version__
 from thor.cli.common import DONE, EXIT_USAGE, FAILED, CommandError, examples, seconds
 from thor.cli.data import add_arguments as add_data_arguments
 from thor.cli.data import read_data
-from thor.cli.listen import certificates
+from thor.cli.listen import certificate_errors
 from thor.cli.output import Output
 from thor.cli.trace import Trace
 from thor.http.client import HttpClient
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 #: Most redirects that are followed (curl's limit is 50, browsers' about 20).
 MAX_REDIRECTS = 10
-#: What can be asked for.
+#: The schemes of URLs that can be fetched.
 SCHEMES = ("http", "https", "http+unix", "https+unix")
 
-#: Something quoted in an error's detail: octets are shown as Python shows them, b'...'.
+#: A literal in the detail of an error, as `repr` writes it: b'...' for octets.
 _LITERAL = re.compile(r"""(?:\bb)?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
@@ -101,10 +101,10 @@ def add_parser(commands: Commands) -> None:
 
 def _add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-k", "--insecure", action="store_true", help="believe any certificate of a server"
+        "-k", "--insecure", action="store_true", help="accept any certificate of a server"
     )
     parser.add_argument(
-        "--cacert", metavar="FILE", help="believe certificates of these issuers (PEM), no others"
+        "--cacert", metavar="FILE", help="trust only certificates of these issuers (PEM)"
     )
     parser.add_argument("--cert", metavar="FILE", help="show this certificate to servers (PEM)")
     parser.add_argument(
@@ -131,10 +131,10 @@ def field(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-def credentials(user: str) -> str:
+def basic_credentials(user: str) -> str:
     """Return the value of Authorization for `USER:PASSWORD` (RFC 7617).
 
-    The password is asked for on the terminal where there is no colon. Raises: CommandError
+    Without a colon, ask for the password on the terminal. Raises: CommandError
     """
     if ":" not in user:
         try:
@@ -146,7 +146,7 @@ def credentials(user: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the request; returns when its response is written."""
+    """Make the request, and write the response. Returns: the exit code. Raises: CommandError"""
     try:
         return _run(args)
     except CommandError as exc:
@@ -161,7 +161,7 @@ def _run(args: argparse.Namespace) -> int:
         raise CommandError("-I goes with neither -X, -d nor --json", EXIT_USAGE)
     context = tls_context(args)
     loop = make()
-    loop.on_exception = "raise"  # a fault of ours has to end it, not to leave it waiting
+    loop.on_exception = "raise"  # a bug here must end the command, not hang it
     fetch = Fetch(args, loop, context)
     try:
         return fetch.run()
@@ -170,7 +170,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def check_url(url: str, schemes: Sequence[str]) -> None:
-    """Check a URL that is to be fetched. Raises: CommandError"""
+    """Raise CommandError unless `url` has one of `schemes`."""
     scheme, found, _ = url.partition("://")
     if not found or scheme.lower() not in schemes:
         shown = " or ".join(f"{scheme}://" for scheme in schemes[:2])
@@ -178,14 +178,14 @@ def check_url(url: str, schemes: Sequence[str]) -> None:
 
 
 def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """Return what TLS is spoken with; None is the client's default. Raises: CommandError"""
+    """Return the context of TLS; None for the client's default. Raises: CommandError"""
     if args.key is not None and args.cert is None:
         raise CommandError("--key goes with --cert", EXIT_USAGE)
     if args.insecure and args.cacert is not None:
         raise CommandError("--insecure and --cacert exclude each other", EXIT_USAGE)
     if not (args.insecure or args.cacert or args.cert):
         return None
-    with certificates():
+    with certificate_errors():
         return client_context(
             verify=not args.insecure,
             ca_file=args.cacert,
@@ -196,7 +196,7 @@ def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 class Fetch:
-    """A request, with the redirects that it meets."""
+    """A request, and the redirects of its response."""
 
     def __init__(
         self, args: argparse.Namespace, loop: LoopBase, context: ssl.SSLContext | None
@@ -204,7 +204,7 @@ class Fetch:
         self._args = args
         self._loop = loop
         self._client = client = HttpClient(loop)
-        client.retry_limit = 0  # who waits wants to know what is wrong
+        client.retry_limit = 0  # report an error at once: the user waits for it
         client.tls_context = context
         client.proxy = args.proxy
         client.unix_path = args.unix_socket
@@ -221,13 +221,13 @@ class Fetch:
         self._method: str = args.method or default
         self._fields: list[FieldIn] = list(args.fields)
         if args.user is not None and not self._has_field("authorization"):
-            self._fields.append(("Authorization", credentials(args.user)))
+            self._fields.append(("Authorization", basic_credentials(args.user)))
         self._trace = Trace(client) if args.verbose else None
 
     def run(self) -> int:
-        """Fetch, and return the exit code. Raises: CommandError"""
+        """Make the request. Returns: the exit code. Raises: CommandError"""
         if self._args.timeout is not None:
-            self._loop.schedule(self._args.timeout, self._time_out)
+            self._loop.schedule(self._args.timeout, self._on_timeout)
         self._loop.schedule(0, self._request)
         self._loop.run()
         if self._failure is not None:
@@ -235,7 +235,7 @@ class Fetch:
         return self._code
 
     def close(self) -> None:
-        """Close what was opened for output."""
+        """Close the output."""
         self._output.close()
 
     # -- the request ---------------------------------------------------------------------------
@@ -245,11 +245,11 @@ class Fetch:
         if self._trace is not None:
             self._trace.head_due = True
             exchange.on("response_nonfinal", self._show_head)
-        exchange.on("response_start", self._start)
-        exchange.on("response_body", self._body)
-        exchange.on("response_done", self._done)
+        exchange.on("response_start", self._on_head)
+        exchange.on("response_body", self._on_body)
+        exchange.on("response_done", self._on_done)
         exchange.on("upgrade", lambda conn: conn.abort())
-        exchange.on("error", self._error)
+        exchange.on("error", self._on_error)
         exchange.request_start(self._method, self._url, self._request_fields())
         if self._data is not None and self._data.body:
             exchange.request_body(self._data.body)
@@ -264,11 +264,14 @@ class Fetch:
         return [*unset, *self._fields]
 
     def _has_field(self, name: str) -> bool:
-        """Return whether the user gave a field of this name."""
+        """Return whether the user named a field of this name."""
         return any(given.lower() == name.lower() for given, _ in self._fields)
 
     def _follow(self, status: bytes, headers: RawHeaders) -> bool:
-        """Go where a redirect points, if it is one. Raises: CommandError, HttpError"""
+        """Prepare the request that a redirect asks for. Returns: False if it is none
+
+        Raises: CommandError, HttpError
+        """
         redirected = redirected_request(
             status, headers, self._method.encode(), self._url, self._fields
         )
@@ -294,7 +297,7 @@ class Fetch:
         start = b"HTTP/%b %b %b" % (self._exchange.res_version, status, phrase)
         return [start, *(b"%b: %b" % field for field in headers)]
 
-    def _start(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
+    def _on_head(self, status: bytes, phrase: bytes, headers: RawHeaders) -> None:
         self._show_head(status, phrase, headers)
         try:
             self._following = self._args.location and self._follow(status, headers)
@@ -302,7 +305,7 @@ class Fetch:
             self._fail(exc)
             return
         except HttpError as exc:
-            self._error(exc)
+            self._on_error(exc)
             return
         if self._following:
             return
@@ -321,27 +324,27 @@ class Fetch:
             length = next((v for name, v in headers if name.lower() == b"content-length"), None)
             self._output.expect(int(length) if length and length.isdigit() else None)
 
-    def _body(self, chunk: bytes) -> None:
+    def _on_body(self, chunk: bytes) -> None:
         if not self._following and self._failure is None:
             try:
                 self._output.write(chunk)
             except CommandError as exc:
                 self._fail(exc)
 
-    def _done(self, trailers: RawHeaders) -> None:
+    def _on_done(self, trailers: RawHeaders) -> None:
         if self._following:
             self._request()
         else:
             self._loop.stop()
 
-    def _error(self, error: HttpError) -> None:
-        misused = isinstance(error, (UrlError, OutputError))
+    def _on_error(self, error: HttpError) -> None:
+        is_usage_error = isinstance(error, (UrlError, OutputError))
         message = _LITERAL.sub(r"\1", str(error))
         if isinstance(error, CertificateError) and "unknown issuer" in message:
             message += " (--cacert FILE names an issuer to believe)"
-        self._fail(CommandError(message, EXIT_USAGE if misused else FAILED))
+        self._fail(CommandError(message, EXIT_USAGE if is_usage_error else FAILED))
 
-    def _time_out(self) -> None:
+    def _on_timeout(self) -> None:
         self._fail(CommandError(f"not done within {self._args.timeout:g} s"))
 
     def _fail(self, failure: CommandError) -> None:

@@ -1,13 +1,13 @@
-"""Lines to a file descriptor, whose reader may be slow, absent or gone.
+"""Writing lines to a file descriptor whose reader may be slow or gone.
 
 Owns: a bounded queue of lines, and the thread that writes them. Must not know what the lines say.
 
-Theory of operation: `write` only appends to the queue; a daemon thread makes the system's calls,
-since a pipe whose reader is slow blocks, and to make it non-blocking would make it so for every
-process that shares it. The thread begins with the first line, so that a process may be forked
-before. Each call of `write(2)` has whole lines of at most `BATCH_BYTES` together, which a pipe
-takes whole or not at all: lines of several processes do not mix. While the queue is full lines are
-lost, and counted; when half of it is free again, the count takes their place in the log.
+Theory of operation: `write` only appends to the queue, and a daemon thread calls the system: a pipe
+with a slow reader blocks, and O_NONBLOCK would hold for every process that shares the pipe. The
+thread starts with the first line, so that a process can fork before. Each `write(2)` has whole
+lines of at most `BATCH_BYTES`, which a pipe writes atomically: the lines of several processes do
+not mix. Lines that find the queue full are dropped and counted; when half of the queue is free
+again, a line in the log has the count.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from contextlib import suppress
 
 #: Most bytes that wait to be written; some 8,000 lines of an access log.
 MAX_QUEUED_BYTES = 1024 * 1024
-#: Most bytes of lines in one call: Linux's PIPE_BUF (POSIX promises 512). One line may be longer.
+#: Most bytes of lines in one call: PIPE_BUF of Linux (POSIX: 512). A single line may be longer.
 BATCH_BYTES = 4096
 #: How long the thread waits for more lines before it writes the first, in seconds: waking for each
-#: of them would take the interpreter away from the loop that often.
+#: line would take the GIL from the loop's thread as often.
 BATCH_DELAY_S = 0.01
-#: When it is tried again, in seconds: a descriptor that another process has made non-blocking, and
-#: one that fails for a reason that may pass, such as a full disk.
+#: Seconds before a retry: of a descriptor that another process has made non-blocking, and of one
+#: that fails for a reason that may pass, such as a full disk.
 BUSY_RETRY_S = 0.05
 FAILED_RETRY_S = 1.0
 #: How long `close` waits for the queue to be written, in seconds.
@@ -35,13 +35,13 @@ CLOSE_TIMEOUT_S = 1.0
 class LineWriter:
     """Writes lines to a descriptor, without ever blocking the caller.
 
-    A reader that is gone ends it, with one line on stderr; any other failure is told there, too,
-    and tried again. Lines that were lost are counted: in the log as soon as there is room, else on
-    stderr at the end.
+    If the reader has closed the pipe, the writer ends with one line on stderr; another error is
+    reported there and retried. Dropped lines are counted: in the log as soon as there is room, or
+    on stderr at the end.
     """
 
     def __init__(self, fd: int, name: str) -> None:
-        """fd: stays open; name: what is written, for people, such as "the access log" """
+        """Write nothing yet. fd: stays open; name: for messages, such as "the access log" """
         self._fd = fd
         self._name = name
         self._changed = threading.Condition()
@@ -54,7 +54,7 @@ class LineWriter:
         self._failing = self._ended = self._closing = False
 
     def write(self, line: str) -> None:
-        """Queue a line, which has no line end; lose it if there is no room."""
+        """Queue a line, given without its line end; drop it if the queue is full."""
         data = line.encode("ascii", "backslashreplace") + b"\n"
         with self._changed:
             if self._ended:
@@ -69,7 +69,7 @@ class LineWriter:
             self._start()
 
     def close(self) -> None:
-        """Wait for what is queued to be written, `CLOSE_TIMEOUT_S` at most, and end."""
+        """Write what is queued, for at most `CLOSE_TIMEOUT_S`, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -82,14 +82,16 @@ class LineWriter:
                 return
             self._ended = True
         if lost:
-            # Where stderr is the same pipe, that blocks as well.
-            told = threading.Thread(target=_tell, args=(self._describe(lost),), daemon=True)
-            told.start()
-            told.join(CLOSE_TIMEOUT_S)
+            # If stderr is the same pipe, it blocks as well.
+            reporter = threading.Thread(
+                target=_write_stderr, args=(self._describe(lost),), daemon=True
+            )
+            reporter.start()
+            reporter.join(CLOSE_TIMEOUT_S)
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="thor-lines", daemon=True)
-        with suppress(RuntimeError):  # no thread to be had now: the next line tries again
+        with suppress(RuntimeError):  # the system has no thread left; the next line tries again
             thread.start()
             self._thread = thread
 
@@ -108,7 +110,7 @@ class LineWriter:
                 return
 
     def _take(self) -> bytes:
-        """Wait for lines. Returns: the first of them, as many as go together; empty at the end"""
+        """Wait for lines. Returns: the first lines, up to `BATCH_BYTES`; empty at the end"""
         batch: list[bytes] = []
         size = 0
         with self._changed:
@@ -128,7 +130,7 @@ class LineWriter:
         return b"".join(batch)
 
     def _write_whole(self, data: bytes) -> bool:
-        """Write until all is written. Returns: False if nobody will ever read it"""
+        """Write all of `data`. Returns: False if the reader has closed the pipe"""
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
@@ -139,12 +141,14 @@ class LineWriter:
                 with self._changed:
                     self._ended = True
                     self._lines.clear()
-                _tell(f"thor: {self._name} ends here, nothing more is written: {exc.strerror}")
+                _write_stderr(
+                    f"thor: {self._name} ends here, nothing more is written: {exc.strerror}"
+                )
                 return False
             except OSError as exc:
                 if not self._failing:
                     self._failing = True
-                    _tell(f"thor: cannot write {self._name}, trying again: {exc.strerror}")
+                    _write_stderr(f"thor: cannot write {self._name}, trying again: {exc.strerror}")
                 self._pause(FAILED_RETRY_S)
         return True
 
@@ -153,8 +157,8 @@ class LineWriter:
             self._changed.wait(seconds)
 
 
-def _tell(message: str) -> None:
-    """Write a line to stderr, not by way of `sys.stderr`: whose lock would be held if that blocks,
-    and the interpreter needs it to end."""
+def _write_stderr(message: str) -> None:
+    """Write a line to stderr, without `sys.stderr`: a blocked write would hold its lock, which the
+    interpreter needs at exit."""
     with suppress(OSError):
         os.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))

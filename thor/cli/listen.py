@@ -1,11 +1,11 @@
-"""Where the commands that serve listen: arguments, sockets, certificates.
+"""Where a command listens: arguments, sockets, certificates.
 
-Owns: `--listen` and what goes with it, and the servers of a command as one. Must not know any
+Owns: `--listen` and the options that belong to it, and the servers of a command. Must not know any
 command, nor what its servers serve.
 
-Theory of operation: a command makes a server for each place that is listened on, `listen_all` says
-with which arguments. They are those of `--listen`, else the sockets that a service manager has
-passed (LISTEN_FDS), else the command's default.
+Theory of operation: `listen_all` has the command make a server for each address. The addresses are
+those of `--listen`, else the sockets that a service manager has passed (LISTEN_FDS), else the
+command's default.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from thor.proxy import ReverseProxy
     from thor.types import Address
 
-    #: What a command serves with.
+    #: A server of a command.
     Server: TypeAlias = HttpServer | ReverseProxy
 
 
 #: A host and a port; the port of a Unix socket is 0.
-Where = tuple[str, int]
+HostPort = tuple[str, int]
 
-#: How long after Ctrl-C it is said what is waited for, in seconds: what ends sooner is not waited
-#: for by anybody.
+#: How long after Ctrl-C the message about open connections is written, in seconds: those that end
+#: sooner are not worth one.
 REPORT_DELAY_S = 0.1
 
 
@@ -71,7 +71,7 @@ def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         "--proxy-protocol",
         metavar="NETWORK",
         action="append",
-        type=peers,
+        type=network,
         help="expect a PROXY header from the proxies of this network (unix: for those of a Unix "
         "socket), and nobody else; may be given several times",
     )
@@ -92,8 +92,8 @@ def add_server_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.set_defaults(listen_default=address(default))
 
 
-def listen_address(text: str) -> Where:
-    """Parse the argument of `--listen`: as `address`, or `unix:PATH`, or `unix:@NAME`."""
+def listen_address(text: str) -> HostPort:
+    """Parse the argument of `--listen`: like `address`, or `unix:PATH`, or `unix:@NAME`."""
     if not text.startswith("unix:"):
         return address(text)
     if text in ("unix:", "unix:@"):
@@ -102,21 +102,21 @@ def listen_address(text: str) -> Where:
 
 
 def mode(text: str) -> int:
-    """Parse an argument that is the permissions of a file, in octal."""
+    """Parse the permissions of a file, in octal."""
     if not 3 <= len(text) <= 4 or text.strip("01234567") or text[:-3].strip("0"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the mode of a file, such as 660")
     return int(text, 8)
 
 
 def count(text: str) -> int:
-    """Parse an argument that is a number of processes."""
+    """Parse a number of processes, 1 to 9999."""
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, such as 2")
     return int(text)
 
 
-def peers(text: str) -> str:
-    """Check an argument: a network, one address, or `unix:` for the peers of Unix sockets."""
+def network(text: str) -> str:
+    """Check a network, an address, or `unix:` for the peers of Unix sockets; return it."""
     try:
         Networks([text])
     except ValueError:
@@ -124,8 +124,8 @@ def peers(text: str) -> str:
     return text
 
 
-def show(address: Address) -> str:
-    """Return an address as a user writes it, and as sockets give it."""
+def format_address(address: Address) -> str:
+    """Return an address of a socket, or one that a user wrote, as text."""
     if isinstance(address, bytes):  # a Unix socket's abstract name
         return f"unix:@{address[1:].decode('utf-8', 'backslashreplace')}"
     if not isinstance(address, tuple):
@@ -136,36 +136,38 @@ def show(address: Address) -> str:
     return join_host_port(host, port)
 
 
-def place(address: Address, secure: bool = False) -> str:
-    """Where a server listens, for people: its URL, or its port where it has every address."""
+def describe_address(address: Address, secure: bool = False) -> str:
+    """Return where a server listens: its URL, or its port if it listens on every interface."""
     if not isinstance(address, tuple):
-        return show(address)
+        return format_address(address)
     if address[0] in ("0.0.0.0", "::"):
         return f"port {address[1]} of every interface"
-    return f"{'https' if secure else 'http'}://{show(address)}/"
+    return f"{'https' if secure else 'http'}://{format_address(address)}/"
 
 
 @contextmanager
-def listening(where: Address) -> Iterator[None]:
-    """Around what listens: turns the system's refusal into a message."""
+def listen_errors(where: Address) -> Iterator[None]:
+    """Turn an error of listening on `where` into a CommandError."""
     try:
         yield
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
-        raise CommandError(f"cannot listen on {show(where)}: {reason}") from None
+        raise CommandError(f"cannot listen on {format_address(where)}: {reason}") from None
 
 
 def idle_drain_s(args: argparse.Namespace) -> float:
-    """How long idle connections may take for a request after the first signal to stop, in
-    seconds: so much less than `--drain` that they are never what is left then."""
+    """Return how long idle connections stay open after the first signal, in seconds.
+
+    It is at most half of `--drain`, so that no idle connection is left at the end of that.
+    """
     return min(HttpServer.drain_idle_timeout or 0.0, float(args.drain) / 2)
 
 
 class Servers:
-    """The servers of a command, as one."""
+    """All servers of a command."""
 
     def __init__(self, servers: Sequence[Server], loop: LoopBase) -> None:
-        """servers: emit `stop`; when all have, the loop is stopped"""
+        """Stop the loop when all `servers` have emitted `stop`."""
         self._servers = servers
         self._running = len(servers)
         self._loop = loop
@@ -173,14 +175,14 @@ class Servers:
             server.on("stop", self._stopped)
 
     def graceful_shutdown(self) -> None:
-        """Begin an orderly end."""
+        """Shut down gracefully."""
         for server in self._servers:
             server.graceful_shutdown()
 
     def interrupt(self, report: Callable[[int], object]) -> None:
-        """Begin an orderly end, with idle connections closed at once.
+        """Shut down gracefully, and close idle connections at once.
 
-        report: called with the number of those that are left, once the idle ones have closed
+        report: called with the number of connections that are left, after `REPORT_DELAY_S`
         """
         for server in self._servers:
             server.graceful_shutdown(idle_timeout=0)
@@ -198,60 +200,62 @@ class Servers:
 def listen_all(
     args: argparse.Namespace, loop: LoopBase, make: Callable[..., Server]
 ) -> tuple[Servers, str]:
-    """Have `make(host, port, **settings)` make the servers of a command.
+    """Make the servers of a command, by `make(host, port, **settings)`.
 
-    Returns: them, and where they listen, for people
-    Raises: CommandError; what was made before is forgotten with the loop, which is stopped
+    Returns: the servers, and where they listen, as text
+    Raises: CommandError; then the loop is stopped, and with it the servers that were made
     """
-    places, sockets, settings = listen_addresses_of(args)
+    addresses, sockets, settings = listen_addresses_of(args)
     secure = "tls" in settings
     servers = []
     try:
-        for (host, port), mode in places:
+        for (host, port), mode in addresses:
             more = settings if mode is None else {**settings, "mode": mode}
-            with listening((host, port)):
+            with listen_errors((host, port)):
                 servers.append(make(host, port, **more))
         for sock in sockets:
-            with listening(sock.getsockname()):
+            with listen_errors(sock.getsockname()):
                 servers.append(make(None, None, sock=sock, **settings))
     except CommandError:
         loop.stop()
         raise
-    return Servers(servers, loop), ", ".join(place(one.address, secure) for one in servers)
+    return Servers(servers, loop), ", ".join(
+        describe_address(server.address, secure) for server in servers
+    )
 
 
 class ListenAddresses(NamedTuple):
-    """Where a command listens, and how."""
+    """The addresses and sockets that a command listens on, and the settings of its servers."""
 
-    #: Each with the permissions of its file, None where there is none, or the umask says.
-    addresses: Sequence[tuple[Where, int | None]]
-    #: Those that were passed by a service manager.
+    #: Each with the permissions of its socket file; None for other addresses, and for the umask's.
+    addresses: Sequence[tuple[HostPort, int | None]]
+    #: The sockets that a service manager has passed.
     sockets: Sequence[ListenSocket]
-    #: What each server is made with.
+    #: The keyword arguments of each server.
     settings: ServerSettings
 
 
 def listen_addresses_of(args: argparse.Namespace) -> ListenAddresses:
-    """Return what the arguments say about listening. Raises: CommandError"""
+    """Return where the arguments say to listen. Raises: CommandError"""
     settings = _settings(args)
-    places: Sequence[Where] | None = args.listen
+    addresses: Sequence[HostPort] | None = args.listen
     sockets: Sequence[ListenSocket] = ()
-    if places is None:
-        sockets = _inherited()
-        places = [] if sockets else [args.listen_default]
-    files = {where: args.socket_mode for where in places if where[0].startswith("unix:")}
+    if addresses is None:
+        sockets = _passed_sockets()
+        addresses = [] if sockets else [args.listen_default]
+    files = {where: args.socket_mode for where in addresses if where[0].startswith("unix:")}
     if args.socket_mode is not None and not files:
         raise CommandError("--socket-mode is for --listen unix:PATH", EXIT_USAGE)
-    return ListenAddresses([(where, files.get(where)) for where in places], sockets, settings)
+    return ListenAddresses([(where, files.get(where)) for where in addresses], sockets, settings)
 
 
 def _settings(args: argparse.Namespace) -> ServerSettings:
-    """Return what the arguments say to each server. Raises: CommandError"""
+    """Return the settings of each server that the arguments name. Raises: CommandError"""
     settings: ServerSettings = {}
     if args.proxy_protocol is not None:
         settings["proxy_protocol"] = args.proxy_protocol
     if args.certificate is not None:
-        with certificates():
+        with certificate_errors():
             settings["tls"] = server_context(
                 args.certificate, args.key, client_ca=args.client_ca, alpn=ALPN_PROTOCOLS
             )
@@ -263,17 +267,17 @@ def _settings(args: argparse.Namespace) -> ServerSettings:
 
 
 @contextmanager
-def certificates() -> Iterator[None]:
-    """Around what reads files of certificates and keys: turns what is wrong into a message."""
+def certificate_errors() -> Iterator[None]:
+    """Turn an error of reading certificates and keys into a CommandError."""
     try:
         yield
     except (OSError, ValueError) as exc:  # an ssl.SSLError is an OSError, and names the files
         filename = getattr(exc, "filename", None)
-        told = f"{filename}: {getattr(exc, 'strerror', None)}" if filename else str(exc)
-        raise CommandError(f"cannot use {told}") from None
+        problem = f"{filename}: {getattr(exc, 'strerror', None)}" if filename else str(exc)
+        raise CommandError(f"cannot use {problem}") from None
 
 
-def _inherited() -> Sequence[ListenSocket]:
+def _passed_sockets() -> Sequence[ListenSocket]:
     """Return the sockets that a service manager has passed. Raises: CommandError"""
     try:
         return listen_fds()

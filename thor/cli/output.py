@@ -1,4 +1,4 @@
-"""Where `thor fetch` writes a body: a file, or standard output.
+"""The output of `thor fetch`: a file, or standard output.
 
 Owns: the descriptor, and the progress that is shown while a file is written.
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Writes a body. Writing waits for the reader, and while it does nothing is received: that is
-    all the flow control that one response needs."""
+    """Writes a body. Writing blocks until the reader has taken it, and nothing is received
+    meanwhile, which is enough flow control for one response."""
 
     def __init__(self, name: str | None, quiet: bool) -> None:
-        """name: of the file, None for standard output; quiet: show no progress"""
+        """Open nothing yet. name: of the file, None for standard output; quiet: show no progress"""
         self._name = name
         self._quiet = quiet
         self._fd = -1
@@ -30,7 +30,7 @@ class Output:
         self._progress: Progress | None = None
 
     def open(self) -> None:
-        """Open it: not before there is a body, so that a failure spoils no file.
+        """Open and truncate the file; called once there is a response, so that errors spare it.
 
         Raises: CommandError
         """
@@ -46,7 +46,7 @@ class Output:
             raise CommandError(f"cannot write {self._name!r}: {exc.strerror}") from None
 
     def expect(self, total: int | None) -> None:
-        """Show progress from now on, if a file is written while a person looks on.
+        """Show progress from now on, if the output is a file and stderr a terminal.
 
         total: the bytes to come; None if that is not known
         """
@@ -54,7 +54,7 @@ class Output:
             self._progress = show_progress(sys.stderr, total)
 
     def write(self, data: bytes) -> None:
-        """Write all of `data`. Raises: CommandError, which is silent if the reader has gone"""
+        """Write all of `data`. Raises: CommandError, without a message if the pipe is closed"""
         try:
             write_all(self._fd, data)
         except BrokenPipeError:
@@ -65,7 +65,7 @@ class Output:
             self._progress.advance(len(data))
 
     def close(self) -> None:
-        """Close what was opened."""
+        """End the progress, and close the file."""
         if self._progress is not None:
             self._progress.stop()
         if self._fd > 2:

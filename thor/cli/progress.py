@@ -1,6 +1,6 @@
 """The progress of a download, on a terminal.
 
-Owns: how it is shown: as a bar by `rich` (the extra `thor[cli]`), else as text.
+Owns: how it is shown: as a bar by `rich` (the extra `thor[cli]`), or as text without it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from thor import dns
 from thor.cli.access_log import add_access_log_arguments, open_access_log
 from thor.cli.common import EXIT_USAGE, CommandError, examples, log_stderr
-from thor.cli.listen import add_server_arguments, certificates, idle_drain_s, peers
+from thor.cli.listen import add_server_arguments, certificate_errors, idle_drain_s, network
 from thor.cli.serving import serve_forever
 from thor.http.client.connect import ALPN_PROTOCOLS
 from thor.loop import LoopBase, make
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from thor.http.server.server import ServerSettings
     from thor.types import DnsResultList
 
-#: Any type of socket: a name has an address, or has none.
+#: Any type of socket: only whether the name has an address matters.
 _ANY_TYPE = 0
 
 
@@ -50,12 +50,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--origin-ca",
         metavar="FILE",
-        help="believe the certificates of https servers that are of these issuers (PEM)",
+        help="trust only certificates of these issuers (PEM) for https servers",
     )
     parser.add_argument(
         "--origin-insecure",
         action="store_true",
-        help="believe any certificate, so that anybody can pretend to be the server",
+        help="accept any certificate, so that anybody can pretend to be the server",
     )
     parser.add_argument(
         "--balance",
@@ -67,22 +67,22 @@ def add_parser(commands: Commands) -> None:
         "--trust",
         metavar="NETWORK",
         action="append",
-        type=peers,
+        type=network,
         default=[],
-        help="believe the X-Forwarded-* of peers in this network, such as 10.0.0.0/8; unix: for "
+        help="trust the X-Forwarded-* of peers in this network, such as 10.0.0.0/8; unix: for "
         "the peers of Unix sockets",
     )
     parser.add_argument(
         "--strict-target",
         action="store_true",
-        help="refuse request targets that do not keep to RFC 3986, as some browsers' do not",
+        help="refuse request targets that violate RFC 3986, as those of some browsers do",
     )
     add_access_log_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Forward until told to stop."""
+    """Forward requests until a signal says to stop. Returns: the exit code"""
     loop = make()
     try:
         upstream = Upstream(args.to, args.balance)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(exc), EXIT_USAGE) from None
     context = origin_context(args)
     log = open_access_log(args)
-    check_names(loop, upstream)
+    resolve_endpoints(loop, upstream)
 
     def forward(
         host: str | None, port: int | None, **settings: Unpack[ServerSettings]
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """Return what https servers are spoken to with; None is the client's default.
+    """Return the context of TLS for https servers; None for the client's default.
 
     Raises: CommandError for a file that cannot be used
     """
@@ -118,16 +118,16 @@ def origin_context(args: argparse.Namespace) -> ssl.SSLContext | None:
         return None
     if args.origin_ca is not None and args.origin_insecure:
         raise CommandError("--origin-ca and --origin-insecure exclude each other", EXIT_USAGE)
-    with certificates():
+    with certificate_errors():
         return client_context(
             verify=not args.origin_insecure, ca_file=args.origin_ca, alpn=ALPN_PROTOCOLS
         )
 
 
-def check_names(loop: LoopBase, upstream: Upstream) -> None:
-    """Look up every endpoint, so that a name that is misspelt is told now, not to each client.
+def resolve_endpoints(loop: LoopBase, upstream: Upstream) -> None:
+    """Resolve the name of every endpoint, so that a misspelt one is reported at the start.
 
-    One that cannot be resolved is a warning: its client looks it up again for each connection.
+    A name that cannot be resolved is a warning: it is resolved again for each connection.
     Raises: CommandError if none can be resolved
     """
     waiting = {endpoint for endpoint in upstream.endpoints if endpoint.port}

@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve files until a signal says to stop. Returns: the exit code"""
     try:
         files = StaticFiles(args.directory, listing=args.list)
     except OSError as exc:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     def serve(host: str | None, port: int | None, **settings: Unpack[ServerSettings]) -> HttpServer:
         server = HttpServer(host, port, loop, **settings)
         server.drain_idle_timeout = idle_drain_s(args)
-        server.tcp_server.fds_per_connection = 2  # one is a file's
+        server.tcp_server.fds_per_connection = 2  # the second is for a file
         if log is not None:
             log.log_server(server)
         server.on("exchange", files)

@@ -1,7 +1,7 @@
-"""`thor fetch -v`: what is sent and received, on stderr.
+"""`thor fetch -v`: the heads that are sent and received, on stderr.
 
-Owns: the lines, which begin as curl's do: `*` information, `>` what is sent, `<` what is received.
-Bodies are not shown. What a server sends is escaped, so that it cannot control a terminal.
+Owns: the lines, which begin like those of curl: `*` information, `>` sent, `<` received. Bodies are
+not shown. The server's bytes are escaped, so that they cannot control a terminal.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class Trace:
     """Shows the connections and the heads of one client."""
 
     def __init__(self, client: HttpClient) -> None:
-        """Attach to `client`, by the classes with which it connects."""
+        """Trace the connections of `client`, through the classes that connect it."""
         #: Whether the head of a request is still to be sent.
         self.head_due = False
-        client.tcp_client_class = self._observe(TcpClient)
-        client.tls_client_class = self._observe(TlsClient)
+        client.tcp_client_class = self._tracing(TcpClient)
+        client.tls_client_class = self._tracing(TlsClient)
 
-    def _observe(self, cls: type[C]) -> Callable[[LoopBase], C]:
+    def _tracing(self, cls: type[C]) -> Callable[[LoopBase], C]:
         def make(loop: LoopBase) -> C:
-            return cls(loop).on("connect", self._connected)
+            return cls(loop).on("connect", self._on_connect)
 
         return make
 
-    def _connected(self, conn: TcpConnection) -> None:
+    def _on_connect(self, conn: TcpConnection) -> None:
         address = conn.address
         where = f"{address[0]} port {address[1]}" if isinstance(address, tuple) else str(address)
         version = getattr(conn, "tls_version", None)
@@ -49,20 +49,20 @@ class Trace:
             log_stderr(f"* {version} with {where}, {getattr(conn, 'cipher', None)}, ALPN {alpn}")
         write = conn.write
 
-        def observed(data: bytes) -> bool:
+        def traced_write(data: bytes) -> bool:
             self._sent(data)
             return write(data)
 
-        conn.write = observed  # type: ignore[method-assign,assignment]
+        conn.write = traced_write  # type: ignore[method-assign,assignment]
 
     def _sent(self, data: bytes) -> None:
         if self.head_due:
-            # The request's own head comes after that by which a proxy is asked for a tunnel.
+            # A CONNECT to a proxy comes first; the head of the request follows in the tunnel.
             self.head_due = data.startswith(b"CONNECT ")
             _show(">", data.partition(b"\r\n\r\n")[0].split(b"\r\n"))
 
     def received(self, lines: list[bytes]) -> None:
-        """Show the head of a response, given without the ends of its lines."""
+        """Show the head of a response. lines: without their line ends"""
         _show("<", lines)
 
 

@@ -1,12 +1,11 @@
-"""Finding and opening what is below a directory, and nothing else. Blocking: for a thread.
+"""Files and listings below a directory, and nothing outside of it. Blocks: for a thread.
 
-Owns: the way from names to an open file that cannot lead out of a directory. Must not know
-requests.
+Owns: opening a file by names that cannot lead out of a directory. Must not know requests.
 
-Theory of operation: the path that the names make is resolved by the kernel's rules (`realpath`)
-and must lie inside the directory; it is then opened name by name with O_NOFOLLOW, so that a link
-that is put in its place meanwhile is not followed. What is opened is asked what it is (`fstat`):
-its size, dates and contents are those of one file, whatever happens to its name.
+Theory of operation: the path is resolved by the kernel's rules (`realpath`) and must lie inside the
+directory. It is then opened name by name with O_NOFOLLOW, so that a link that replaces a name
+meanwhile is not followed. Size and date come from the open file (`fstat`), so that they belong to
+the same file as the contents, whatever happens to its name.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from thor.files.listing import Entry, listing_for
-from thor.files.responses import Answer, is_name
+from thor.files.listing import Entry, directory_listing
+from thor.files.responses import Response, is_name
 
 if TYPE_CHECKING:
     from thor.http.conditional import ByteRange
 
-#: What is read at once, in bytes: a reader that stops costs as much, for as long as it does.
+#: Most bytes of a piece: a client that stops reading costs as much, for as long as it does.
 FILE_PIECE_BYTES = 32 * 1024
 #: Most entries of a directory that a listing shows.
 MAX_LISTED = 10_000
 
-#: What the system says of a name behind which there is nothing to be had.
+#: Errors of a name that is answered with 404.
 NOT_FOUND_ERRNOS = frozenset(
     (
         errno.ENOENT,
@@ -41,22 +40,22 @@ NOT_FOUND_ERRNOS = frozenset(
         errno.ENXIO,
     )
 )
-#: A server that has changed its user reads as whom it has become, where the system can ask so.
+#: Whether `os.access` can check with the effective user id, which a server may have changed.
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
-#: Has a read fail that would wait for the disk; None where the system cannot tell.
+#: The flag of a read that fails instead of waiting for the disk; None if the system has none.
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: To go through a directory asks for less than to read it, where the system can tell them apart.
-_PASS_DIRECTORY = _OPEN_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+#: O_PATH needs only the permission to traverse a directory, not to read it.
+_TRAVERSE_DIRECTORY = _OPEN_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 class OpenFile:
-    """A regular file that is open for reading, what it was then, and how much is left to send.
+    """A regular file that is open for reading, with its size and date, and what is left to send.
 
-    Who made it holds it, and so does each one who uses the descriptor meanwhile: a thread, or a
-    queue that has a piece of it. It is closed when the last of them lets go, and not before its
-    number could be another file's.
+    It counts its users: the one that opened it, a thread that reads it, a send queue that has a
+    piece of it. It is closed when the last of them has released it, so that nobody uses a
+    descriptor whose number belongs to another file by then.
     """
 
     __slots__ = ("_holders", "fd", "left", "mtime_ns", "offset", "size")
@@ -73,52 +72,55 @@ class OpenFile:
         return self.fd
 
     def hold(self) -> None:
-        """Keep it open until `release` was called once more."""
+        """Count one more user: keep the file open until that one calls `release`."""
         self._holders += 1
 
     def release(self) -> None:
-        """Let go of it."""
+        """Count one user less; close the file after the last."""
         self._holders -= 1
         if not self._holders:
             self.close()
 
     def begin(self, part: ByteRange) -> bytes:
-        """Go to `part`, and read its first piece."""
+        """Go to the beginning of `part`, and return its first piece. Raises: OSError"""
         self.offset, self.left = part.first, part.length
         return self.read()
 
     def read(self) -> bytes:
-        """Return the next piece; empty at the end, or where the file has become shorter."""
+        """Return the next piece; empty at the end, or if the file has become shorter.
+
+        Raises: OSError
+        """
         data = os.pread(self.fd, min(FILE_PIECE_BYTES, self.left), self.offset)
         self.skip(len(data))
         return data
 
     def read_cached(self) -> bytes:
-        """Return the next piece as far as it is in memory; empty if the disk has to be read."""
-        data = self._read_now(min(FILE_PIECE_BYTES, self.left), self.offset)
+        """Return the part of the next piece that is in memory; empty if the disk must be read."""
+        data = self._read_without_waiting(min(FILE_PIECE_BYTES, self.left), self.offset)
         self.skip(len(data))
         return data
 
     def is_cached(self, count: int) -> bool:
-        """Return whether the next `count` bytes seem to be in memory: the last one of them is."""
-        return len(self._read_now(1, self.offset + count - 1)) == 1
+        """Return whether the next `count` bytes are in memory, judging by the last of them."""
+        return len(self._read_without_waiting(1, self.offset + count - 1)) == 1
 
     def skip(self, count: int) -> None:
-        """Go on by so many bytes."""
+        """Advance by `count` bytes."""
         self.offset += count
         self.left -= count
 
     def close(self) -> None:
-        """Close the file; harmless when done twice."""
+        """Close the file, if it is open."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
-    # A loop that is stopped calls nobody back: then the descriptor goes with the object.
+    # A loop that was stopped calls no callback, so nobody releases the file.
     __del__ = close
 
-    def _read_now(self, count: int, offset: int) -> bytes:
-        """Read what is there without waiting. What is wrong with the file `read` will tell."""
+    def _read_without_waiting(self, count: int, offset: int) -> bytes:
+        """Return what is in memory; empty after an error too, which `read` will then raise."""
         if _NO_WAIT is None:
             return b""
         buffer = bytearray(count)
@@ -129,19 +131,18 @@ class OpenFile:
 
 
 def check_root(root: bytes, listing: bool) -> None:
-    """Raise OSError if nothing in the directory `root` could be served: it is none, or its
-    permissions are lacking.
+    """Raise OSError if `root` is not a directory, or may not be accessed.
 
-    listing: whether it must be possible to list it, too
+    listing: whether the directory must be readable, too
     """
-    flags = _OPEN_DIRECTORY | os.O_RDONLY if listing else _PASS_DIRECTORY
+    flags = _OPEN_DIRECTORY | os.O_RDONLY if listing else _TRAVERSE_DIRECTORY
     os.close(os.open(os.path.join(root, b"."), flags))
 
 
 def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[bytes]:
-    """Return the names from `root` to where `names` lead, links resolved.
+    """Return the names from `root` to the file at `names`, with links resolved.
 
-    Raises: OSError; ENOENT also for what lies outside, or behind a hidden name
+    Raises: OSError; ENOENT also for a file outside of `root`, or below a hidden name
     """
     inside = root.rstrip(b"/") + b"/"
     real = os.path.realpath(os.path.join(root, *names), strict=True)
@@ -153,12 +154,12 @@ def _real_names(root: bytes, names: tuple[bytes, ...], hidden: bool) -> list[byt
     return found
 
 
-def _enter(root: bytes, names: list[bytes], flags: int) -> int:
-    """Open a directory by its real names, following no link on the way. Returns: an fd"""
-    fd = os.open(root, _PASS_DIRECTORY if names else flags)
+def _open_directory(root: bytes, names: list[bytes], flags: int) -> int:
+    """Open a directory by its real names, without following links. Returns: an fd"""
+    fd = os.open(root, _TRAVERSE_DIRECTORY if names else flags)
     try:
         for index, name in enumerate(names, 1):
-            inner = os.open(name, _PASS_DIRECTORY if index < len(names) else flags, dir_fd=fd)
+            inner = os.open(name, _TRAVERSE_DIRECTORY if index < len(names) else flags, dir_fd=fd)
             os.close(fd)
             fd = inner
     except OSError:
@@ -168,13 +169,14 @@ def _enter(root: bytes, names: list[bytes], flags: int) -> int:
 
 
 def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile | None:
-    """Open the regular file at `names`. Returns: None if a directory is there
+    """Open the regular file at `names`.
 
-    Raises: OSError; ENOENT also for what is neither file nor directory. Nothing but a regular
-        file is ever opened: to open a device or a FIFO may do something.
+    Returns: None for a directory
+    Raises: OSError; ENOENT also for what is neither file nor directory, and is not opened: opening
+        a device or a FIFO can have effects
     """
-    *above, last = _real_names(root, names, hidden) or [b"."]
-    directory = _enter(root, above, _PASS_DIRECTORY)
+    *parents, last = _real_names(root, names, hidden) or [b"."]
+    directory = _open_directory(root, parents, _TRAVERSE_DIRECTORY)
     try:
         mode = os.stat(last, dir_fd=directory, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
@@ -190,23 +192,25 @@ def open_file(root: bytes, names: tuple[bytes, ...], hidden: bool) -> OpenFile |
         os.close(fd)
         raise
     file = OpenFile(fd, status)
-    if not stat.S_ISREG(status.st_mode):  # replaced since it was looked at
+    if not stat.S_ISREG(status.st_mode):  # it was replaced after `stat`
         file.close()
         raise FileNotFoundError(errno.ENOENT, "not a regular file")
     return file
 
 
-def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answer:
-    """Return what `names` lead to under `root`, a directory, holds. Raises: OSError"""
+def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Response:
+    """Return the listing of the directory at `names` below `root`. Raises: OSError"""
     real = _real_names(root, names, hidden)
-    fd = _enter(root, real, _OPEN_DIRECTORY | os.O_RDONLY)
+    fd = _open_directory(root, real, _OPEN_DIRECTORY | os.O_RDONLY)
     found: list[Entry] = []
     complete = True
     try:
         with os.scandir(fd) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)
-                if not is_name(name, hidden) or not _is_there(root, (*real, name), entry, hidden):
+                if not is_name(name, hidden) or not _is_reachable(
+                    root, (*real, name), entry, hidden
+                ):
                     continue
                 listed = _to_entry(fd, name)
                 if listed is None:
@@ -217,12 +221,15 @@ def list_directory(root: bytes, names: tuple[bytes, ...], hidden: bool) -> Answe
                 found.append(listed)
     finally:
         os.close(fd)
-    return listing_for(names, found, complete=complete)
+    return directory_listing(names, found, complete=complete)
 
 
 def _to_entry(directory: int, name: bytes) -> Entry | None:
-    """Return what is listed of a name; None for what would not be served: what may not be read,
-    and what is neither a file nor a directory."""
+    """Return the entry of a name in the listing.
+
+    Returns: None for what would not be served: what may not be read, and what is neither a file nor
+        a directory
+    """
     try:
         status = os.stat(name, dir_fd=directory)
         is_directory = stat.S_ISDIR(status.st_mode)
@@ -236,9 +243,11 @@ def _to_entry(directory: int, name: bytes) -> Entry | None:
     return Entry(name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
 
-def _is_there(root: bytes, names: tuple[bytes, ...], entry: os.DirEntry[str], hidden: bool) -> bool:
-    """Whether who asks for it gets it, as far as links go: not even what one that leads outside
-    leads to is told."""
+def _is_reachable(
+    root: bytes, names: tuple[bytes, ...], entry: os.DirEntry[str], hidden: bool
+) -> bool:
+    """Return whether an entry would be served: False for a link that leads outside of `root`, so
+    that the listing does not show the size and date of its target."""
     if not entry.is_symlink():
         return True
     try:

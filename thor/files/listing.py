@@ -12,12 +12,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes
 
-from thor.files.responses import Answer, with_body
+from thor.files.responses import Response, response_with_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: On a narrow screen, size and date stand below the name.
+#: On a narrow screen, size and date are below the name.
 _STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
 body { max-width: 60rem; margin: 0 auto; padding: 1rem }
@@ -37,8 +37,8 @@ td + td { white-space: nowrap; font-variant-numeric: tabular-nums }
   td + td:not(:empty) { display: inline-block; padding-top: 0; font-size: .875rem }
 }
 """
-# A name cannot get out of its quotes; if ever one did, neither a script nor a style of it would
-# be used.
+# Names are escaped; if an escape were ever missing, the browser would run no script of a name, and
+# apply no style.
 _POLICY = "default-src 'none'; style-src 'sha256-{}'".format(
     b64encode(sha256(_STYLE.encode("ascii")).digest()).decode("ascii")
 )
@@ -72,11 +72,13 @@ class Entry(NamedTuple):
     modified: float
 
 
-def listing_for(names: Sequence[bytes], entries: Sequence[Entry], *, complete: bool) -> Answer:
-    """Return the page that lists a directory, by name.
+def directory_listing(
+    names: Sequence[bytes], entries: Sequence[Entry], *, complete: bool
+) -> Response:
+    """Return the page that lists a directory, sorted by name.
 
-    names: the path from the top to the directory, none for the top itself, which has no parent
-    complete: whether `entries` are all that there are
+    names: the path from the root to the directory; empty for the root, which has no parent
+    complete: whether `entries` has all files
     """
     path = html.escape("/" + "".join(f"{name.decode('utf-8', 'replace')}/" for name in names))
     rows = [_row(b"../", "", "")] if names else []
@@ -85,7 +87,7 @@ def listing_for(names: Sequence[bytes], entries: Sequence[Entry], *, complete: b
         rows.append('<tr><td colspan="3">This directory is empty.</td></tr>')
     more = "" if complete else "<p>There are more.</p>\n"
     page = _PAGE.format(path=path, style=_STYLE, rows="\n".join(rows), more=more)
-    return with_body(
+    return response_with_body(
         200,
         "text/html; charset=utf-8",
         page.encode("utf-8"),
@@ -101,7 +103,7 @@ def _entry_row(entry: Entry) -> str:
 
 
 def _date(seconds: float) -> str:
-    """Return a Unix time as date and time; empty for one that has none, as a disk may say."""
+    """Return a Unix time as date and time; empty for a time outside of the calendar's range."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (OSError, OverflowError, ValueError):

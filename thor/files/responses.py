@@ -1,10 +1,10 @@
-"""What is answered for a static file, as pure functions.
+"""The responses for static files, as pure functions.
 
-Owns: which names a target is made of, media types, the answer for a file with its preconditions
+Owns: the names in a request target, media types, the response for a file with its preconditions
 and its range, redirects. Must not know the disk, nor exchanges.
 
-Theory of operation: a target is decoded once, to bytes, and what is left must be plain names: no
-dots, no separators, no controls. Whatever could be read in two ways is nothing that is there.
+Theory of operation: a target is decoded once, to bytes, and the result must be plain names, without
+dots, separators and controls. A target that could be read in two ways is a 404.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from thor.http.semantics import PHRASES
 if TYPE_CHECKING:
     from thor.types import RawHeaders
 
-#: Types by extension. The system's own tables differ from machine to machine: not read.
+#: Types by extension. The system's tables are not read: they differ from machine to machine.
 TYPES = {
     ".aac": "audio/aac",
     ".apng": "image/apng",
@@ -79,19 +79,19 @@ TYPES = {
     ".zip": "application/zip",
 }
 
-_WELL_ESCAPED = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
-_NOT_IN_A_NAME = re.compile(rb"[\x00-\x1f\x7f/\\]")
+_VALID_ESCAPES_RE = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
+_FORBIDDEN_IN_NAME_RE = re.compile(rb"[\x00-\x1f\x7f/\\]")
 
 
 class ResolvedPath(NamedTuple):
-    """What a target names: `names` from the directory down; `slash`: it ends with one."""
+    """The path of a target. names: from the directory down; slash: whether it ends with one"""
 
     names: tuple[bytes, ...]
     slash: bool
     query: bytes
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A response: `part` of the file is its body, or else `body`."""
 
     status: int
@@ -101,12 +101,12 @@ class Answer(NamedTuple):
 
 
 def resolve_path(target: bytes, hidden: bool = False) -> ResolvedPath | None:
-    """Which names a request target is made of, decoded once (RFC 3986 section 2.4).
+    """Return the names in a request target, decoded once (RFC 3986 section 2.4).
 
     target: in origin or absolute form, as it came
-    hidden: whether names that begin with a dot may be asked for; `.well-known` (RFC 8615) may
-    Returns: None for a target with no one reading: a bad escape, an empty name, `.` or `..`,
-        a separator or a control in a name
+    hidden: whether names that begin with a dot are allowed; `.well-known` (RFC 8615) always is
+    Returns: None for a target that is malformed or ambiguous: a bad escape, an empty name, `.` or
+        `..`, a separator or a control in a name
     """
     _scheme, found, rest = target.partition(b"://")
     if found and not target.startswith(b"/"):
@@ -114,7 +114,7 @@ def resolve_path(target: bytes, hidden: bool = False) -> ResolvedPath | None:
         target = rest[authority.end() if authority is not None else 0 :]
         target = target if target.startswith(b"/") else b"/" + target
     path, _, query = target.partition(b"?")
-    if not path.startswith(b"/") or not _WELL_ESCAPED.fullmatch(path):
+    if not path.startswith(b"/") or not _VALID_ESCAPES_RE.fullmatch(path):
         return None
     *names, last = [unquote_to_bytes(name) for name in path[1:].split(b"/")]
     slash = not last
@@ -126,8 +126,8 @@ def resolve_path(target: bytes, hidden: bool = False) -> ResolvedPath | None:
 
 
 def is_name(name: bytes, hidden: bool) -> bool:
-    """Whether a piece of a path may be a name in the directory; dotfiles only if `hidden`."""
-    if not name or name in (b".", b"..") or _NOT_IN_A_NAME.search(name):
+    """Return whether a segment of a path may name a file; dotfiles only if `hidden`."""
+    if not name or name in (b".", b"..") or _FORBIDDEN_IN_NAME_RE.search(name):
         return False
     return hidden or not name.startswith(b".") or name == b".well-known"
 
@@ -135,68 +135,73 @@ def is_name(name: bytes, hidden: bool) -> bool:
 def content_type(name: bytes) -> str:
     """Return the media type of a file, by the extension of its name; text is taken to be UTF-8."""
     suffix = PurePosixPath(os.fsdecode(name)).suffix.lower()
-    kind = TYPES.get(suffix, "application/octet-stream")
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+    media_type = TYPES.get(suffix, "application/octet-stream")
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
-def response_for(
-    method: bytes, fields: RawHeaders, size: int, mtime_ns: int, kind: str, now: float
-) -> Answer:
-    """Return the answer to GET or HEAD of a file that is there.
+def file_response(
+    method: bytes, fields: RawHeaders, size: int, mtime_ns: int, media_type: str, now: float
+) -> Response:
+    """Return the response to GET or HEAD of an existing file.
 
-    fields: the request's, as they came; size: in bytes; mtime_ns: when it was modified, Unix
-        time in nanoseconds; kind: its media type; now: Unix time in seconds
+    fields: those of the request; size: in bytes; mtime_ns: when it was modified, Unix
+        time in nanoseconds; media_type: its media type; now: Unix time in seconds
     """
     modified = min(mtime_ns // 10**9, int(now))  # never later than Date (RFC 9110 section 8.8.2.1)
     etag = b'"%x-%x"' % (size, mtime_ns)
     validators = Validators(etag, modified)
-    known: list[tuple[str, str | bytes]] = [
+    validator_fields: list[tuple[str, str | bytes]] = [
         ("etag", etag),
         ("last-modified", format_date(modified)),
         ("accept-ranges", "bytes"),
     ]
     status = evaluate_conditions(method, fields, validators, now)
     if status == 304:
-        return Answer(304, known)
+        return Response(304, validator_fields)
     if status != 200:
-        return plain_answer(status)
+        return text_response(status)
     part = select_range(method, fields, size, validators, now)
     if part == UNSATISFIABLE:
-        return plain_answer(416, [("content-range", f"bytes */{size}")])
+        return text_response(416, [("content-range", f"bytes */{size}")])
     if part is not None:
         status = 206
-        known.append(("content-range", f"bytes {part.first}-{part.last}/{size}"))
+        validator_fields.append(("content-range", f"bytes {part.first}-{part.last}/{size}"))
     else:
         part = ByteRange(0, size - 1)
     headers = [
-        ("content-type", kind),
+        ("content-type", media_type),
         ("content-length", str(part.length)),
         ("x-content-type-options", "nosniff"),
-        *known,
+        *validator_fields,
     ]
-    return Answer(status, headers, part=None if method == b"HEAD" else part)
+    return Response(status, headers, part=None if method == b"HEAD" else part)
 
 
-def plain_answer(status: int, headers: list[tuple[str, str | bytes]] | None = None) -> Answer:
-    """Return a short answer in words, which says nothing of the request."""
-    return with_body(status, "text/plain; charset=utf-8", f"{PHRASES[status]}\n".encode(), headers)
+def text_response(status: int, headers: list[tuple[str, str | bytes]] | None = None) -> Response:
+    """Return a response whose body is the phrase of its status; it quotes no request."""
+    return response_with_body(
+        status, "text/plain; charset=utf-8", f"{PHRASES[status]}\n".encode(), headers
+    )
 
 
-def with_body(
-    status: int, kind: str, body: bytes, headers: list[tuple[str, str | bytes]] | None = None
-) -> Answer:
-    """Return a short answer with a body of the type `kind`, which browsers must not guess."""
+def response_with_body(
+    status: int, media_type: str, body: bytes, headers: list[tuple[str, str | bytes]] | None = None
+) -> Response:
+    """Return a response with a body, whose media type browsers must not guess (nosniff)."""
     own: list[tuple[str, str | bytes]] = [
-        ("content-type", kind),
+        ("content-type", media_type),
         ("content-length", str(len(body))),
         ("x-content-type-options", "nosniff"),
     ]
-    return Answer(status, own + (headers or []), body)
+    return Response(status, own + (headers or []), body)
 
 
-def redirect_for(wanted: ResolvedPath) -> Answer:
-    """To the same directory with a slash. The reference is relative and begins with `./`: it can
-    name neither another host (`//host`) nor a scheme, and holds behind a proxy's prefix."""
-    location = "./" + quote_from_bytes(wanted.names[-1], safe="") + "/"
-    query = b"?" + wanted.query if wanted.query else b""
-    return plain_answer(301, [("location", location.encode() + query)])
+def directory_redirect(path: ResolvedPath) -> Response:
+    """Return a redirect to the same directory with a slash.
+
+    The reference is relative and begins with `./`: it cannot name another host (`//host`) or a
+    scheme, and stays valid behind a proxy that adds a prefix.
+    """
+    location = "./" + quote_from_bytes(path.names[-1], safe="") + "/"
+    query = b"?" + path.query if path.query else b""
+    return text_response(301, [("location", location.encode() + query)])

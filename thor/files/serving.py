@@ -1,14 +1,14 @@
 """Static files for an HTTP server, read off the loop's thread.
 
-Owns: the exchange from request to answer, and the open file until it is sent. Must not know how
+Owns: the exchange from request to response, and the open file until it is sent. Must not know how
 messages are framed, nor where the server listens.
 
-Theory of operation: a thread looks the file up, decides on the answer and reads the first piece
-in one go. What follows is sent piece by piece, each when all before it has left, so that a client
-that does not read costs one piece at most. Where the kernel can send from the file itself, it does,
-and nothing is read. Else a piece is read on the loop's thread if it is in memory. What is not in
-memory is read by a thread, so that no disk is ever waited for. In one turn of the loop each client
-gets one piece, so that another one waits for no more than a piece of each.
+Theory of operation: a thread finds the file, decides on the response and reads the first piece, as
+one job. The other pieces are sent one by one, each when all before it have left, so that a client
+that does not read costs at most one piece. If the kernel can send from the file, nothing is read.
+Otherwise the loop's thread reads a piece that is in memory; a thread reads one that is not, so that
+the loop never waits for a disk. In one turn of the loop each client gets one piece, so that nobody
+waits for more than a piece of each other client.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thor.files.disk import NOT_FOUND_ERRNOS, OpenFile, check_root, list_directory, open_file
 from thor.files.responses import (
-    Answer,
     ResolvedPath,
+    Response,
     content_type,
+    directory_redirect,
+    file_response,
     is_name,
-    plain_answer,
-    redirect_for,
     resolve_path,
-    response_for,
+    text_response,
 )
 from thor.http.semantics import PHRASES
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thor.files")
 
-#: The methods of RFC 9110 section 9.3 and RFC 5789; others are not known here.
+#: The methods of RFC 9110 section 9.3 and RFC 5789; others are a 501.
 _KNOWN_METHODS = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE")
 )
-#: What the kernel sends of a file for one client, in bytes, before the others have their turn.
+#: Most bytes that the kernel sends of a file for one client in one turn.
 WINDOW_BYTES = 64 * 1024
 
 
-class Prepared(NamedTuple):
-    """What a request is answered with. file: the body, None without one; piece: the first of it"""
+class PreparedResponse(NamedTuple):
+    """The response to a request. file: its body, None without one; piece: the first of the body"""
 
-    answer: Answer
+    response: Response
     file: OpenFile | None = None
     piece: bytes = b""
 
@@ -57,12 +57,13 @@ class StaticFiles:
 
         server.on("exchange", StaticFiles("public"))
 
-    GET, HEAD and OPTIONS; other methods of HTTP are a 405, unknown ones a 501. Conditional
-    requests (RFC 9110 section 13) and a single byte range (section 14) are honoured; several
-    ranges get the whole. A directory answers with its index file; asked for without its slash, it
-    redirects to it. Names that begin with a dot are not there (but `.well-known`), nor is what a
-    link leads to outside of the directory, nor anything that is not a regular file. A file that
-    becomes shorter while it is sent ends in a reset, so that nobody takes it for whole.
+    It handles GET, HEAD and OPTIONS; other methods of HTTP are a 405, unknown ones a 501. It
+    honours conditional requests (RFC 9110 section 13) and a single byte range (section 14); for
+    several ranges it sends the whole file. For a directory it sends the index file; without the
+    slash at the end of the path, it redirects there. It hides names that begin with a dot (but
+    `.well-known`), targets of links outside of the directory, and whatever is not a regular file.
+    If a file becomes shorter while it is sent, the connection is reset, so that the client does not
+    take it for whole.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class StaticFiles:
         listing: bool = False,
         hidden: bool = False,
     ) -> None:
-        """directory: resolved now, so that a link in its path may change without effect.
+        """Check the directory.
 
-        index: the file that stands for its directory
+        directory: resolved now; a later change of a link in its path has no effect
+        index: the file that is sent for its directory
         listing: list a directory that has no index file
         hidden: serve and list names that begin with a dot, too
         Raises: OSError if there is no such directory, or it may not be read; ValueError if `index`
@@ -90,7 +92,7 @@ class StaticFiles:
         self.hidden = hidden
 
     def __call__(self, exchange: HttpServerExchange) -> None:
-        """Answer an exchange."""
+        """Respond to a request."""
         method = exchange.method
         allow: list[tuple[str, str | bytes]] = [("allow", "GET, HEAD, OPTIONS")]
         if method == b"OPTIONS":
@@ -98,41 +100,45 @@ class StaticFiles:
             exchange.response_done([])
         elif method not in (b"GET", b"HEAD"):
             known = method in _KNOWN_METHODS
-            _send(exchange, plain_answer(405, allow) if known else plain_answer(501))
+            _send(exchange, text_response(405, allow) if known else text_response(501))
         else:
             _FileResponse(self, exchange)
 
-    def prepare(self, method: bytes, target: bytes, fields: RawHeaders, now: float) -> Prepared:
-        """Blocking: look for what a GET or HEAD names, and decide on the answer."""
+    def prepare(
+        self, method: bytes, target: bytes, fields: RawHeaders, now: float
+    ) -> PreparedResponse:
+        """Find the file of a GET or HEAD, and decide on the response. Blocks: for a thread"""
         try:
             found = self._find(resolve_path(target, self.hidden))
         except OSError as exc:
             if exc.errno in NOT_FOUND_ERRNOS:
-                return Prepared(plain_answer(404))
+                return PreparedResponse(text_response(404))
             log.warning("a file could not be served: %s", exc)
-            return Prepared(plain_answer(500))
-        if isinstance(found, Answer):
-            return Prepared(found)
+            return PreparedResponse(text_response(500))
+        if isinstance(found, Response):
+            return PreparedResponse(found)
         name, file = found
         try:
-            answer = response_for(method, fields, file.size, file.mtime_ns, content_type(name), now)
-            piece = file.begin(answer.part) if answer.part is not None else b""
+            response = file_response(
+                method, fields, file.size, file.mtime_ns, content_type(name), now
+            )
+            piece = file.begin(response.part) if response.part is not None else b""
         except OSError as exc:
             file.close()
             log.warning("a file could not be read: %s", exc)
-            return Prepared(plain_answer(500))
-        if answer.part is None:
+            return PreparedResponse(text_response(500))
+        if response.part is None:
             file.close()
-            return Prepared(answer)
-        return Prepared(answer, file, piece)
+            return PreparedResponse(response)
+        return PreparedResponse(response, file, piece)
 
-    def _find(self, wanted: ResolvedPath | None) -> Answer | tuple[bytes, OpenFile]:
-        if wanted is None:
-            return plain_answer(404)
-        names = wanted.names
-        if names and not wanted.slash:
+    def _find(self, path: ResolvedPath | None) -> Response | tuple[bytes, OpenFile]:
+        if path is None:
+            return text_response(404)
+        names = path.names
+        if names and not path.slash:
             file = open_file(self.root, names, self.hidden)
-            return redirect_for(wanted) if file is None else (names[-1], file)
+            return directory_redirect(path) if file is None else (names[-1], file)
         try:
             file = open_file(self.root, (*names, self.index), self.hidden)
         except OSError as exc:
@@ -143,18 +149,18 @@ class StaticFiles:
             return self.index, file
         if self.listing:
             return list_directory(self.root, names, self.hidden)
-        return plain_answer(404)
+        return text_response(404)
 
 
-def _send(exchange: HttpServerExchange, answer: Answer) -> None:
-    exchange.response_start(answer.status, PHRASES[answer.status], answer.headers)
-    if answer.body:
-        exchange.response_body(answer.body)
+def _send(exchange: HttpServerExchange, response: Response) -> None:
+    exchange.response_start(response.status, PHRASES[response.status], response.headers)
+    if response.body:
+        exchange.response_body(response.body)
     exchange.response_done([])
 
 
 class _FileResponse:
-    """One answer on its way."""
+    """One response with a file, or an error, while it is prepared and sent."""
 
     __slots__ = ("exchange", "file", "loop")
 
@@ -162,21 +168,21 @@ class _FileResponse:
         self.exchange: HttpServerExchange | None = exchange
         self.file: OpenFile | None = None
         self.loop = exchange.loop
-        exchange.on("close", self.close)  # a sink does not hear it where the program listens
-        asked = (exchange.method, exchange.uri, exchange.req_hdrs, self.loop.time())
-        self.loop.run_in_thread(files.prepare, *asked, then=self._prepared)
+        exchange.on("close", self.close)  # a sink gets no event that the program listens for
+        request = (exchange.method, exchange.uri, exchange.req_hdrs, self.loop.time())
+        self.loop.run_in_thread(files.prepare, *request, then=self._on_prepared)
 
     def close(self) -> None:
-        """Let go of the file: the client is gone, or needs it no more."""
+        """Release the file: the response is complete, or the client is gone."""
         self.exchange = None
         file, self.file = self.file, None
         if file is not None:
             file.release()
 
-    # -- called when a thread comes back
+    # -- results of threads
 
-    def _prepared(self, result: Prepared | None, failure: BaseException | None) -> None:
-        answer, file, piece = result or Prepared(plain_answer(500))
+    def _on_prepared(self, result: PreparedResponse | None, failure: BaseException | None) -> None:
+        response, file, piece = result or PreparedResponse(text_response(500))
         exchange = self.exchange
         if failure is not None:
             log.error("a file could not be served", exc_info=failure)
@@ -184,53 +190,53 @@ class _FileResponse:
             if file is not None:
                 file.release()
         elif file is None:
-            _send(exchange, answer)
+            _send(exchange, response)
         else:
             self.file = file
-            exchange.response_start(answer.status, PHRASES[answer.status], answer.headers)
-            self._pass_on(exchange, file, piece)
+            exchange.response_start(response.status, PHRASES[response.status], response.headers)
+            self._send_piece(exchange, file, piece)
 
-    def _read_on(self, file: OpenFile) -> None:
+    def _read_next(self, file: OpenFile) -> None:
         """Have a thread read the next piece."""
 
-        def then(piece: bytes | None, failure: BaseException | None) -> None:
+        def on_read(piece: bytes | None, failure: BaseException | None) -> None:
             if failure is not None:
                 log.warning("a file could not be read on: %s", failure)
             file.release()
             if self.exchange is not None:
-                self._pass_on(self.exchange, file, piece or b"")
+                self._send_piece(self.exchange, file, piece or b"")
 
         file.hold()
-        self.loop.run_in_thread(file.read, then=then)
+        self.loop.run_in_thread(file.read, then=on_read)
 
     # -- sending
 
-    def _pass_on(self, exchange: HttpServerExchange, file: OpenFile, piece: bytes) -> None:
+    def _send_piece(self, exchange: HttpServerExchange, file: OpenFile, piece: bytes) -> None:
         """Send a piece that was read."""
         if piece or not file.left:
             exchange.response_body(piece)
-            self._go_on(exchange, file)
+            self._send_next_or_end(exchange, file)
         else:
-            # What was promised is not there: the client must see that, not wait for it.
+            # The file is shorter than Content-Length says: the client must see that, not wait.
             self.close()
             if exchange.http_conn.tcp_conn is not None:
                 exchange.http_conn.tcp_conn.abort()
 
-    def _go_on(self, exchange: HttpServerExchange, file: OpenFile) -> None:
-        """After a piece was queued: send the next one when it has left, or end the response."""
+    def _send_next_or_end(self, exchange: HttpServerExchange, file: OpenFile) -> None:
+        """Send the next piece when the last one has left, or end the response."""
         if file.left:
-            exchange.when_sent(self._next_turn)
+            exchange.when_sent(self._schedule_next)
         else:
             self.close()
             exchange.response_done([])
 
-    def _next_turn(self) -> None:
-        """Send the next piece when the other connections had their turn."""
+    def _schedule_next(self) -> None:
+        """Send the next piece after the pieces of other connections."""
         if self.exchange is not None:
-            self.loop.schedule_slice(self._send_on)
+            self.loop.schedule_slice(self._send_next)
 
-    def _send_on(self) -> None:
-        """Send the next piece: there is room for it."""
+    def _send_next(self) -> None:
+        """Send the next piece: the last one has left."""
         exchange, file = self.exchange, self.file
         if exchange is None or file is None:
             return
@@ -238,9 +244,9 @@ class _FileResponse:
             count = min(WINDOW_BYTES, file.left)
             if file.is_cached(count) and exchange.response_file(file, file.offset, count):
                 file.skip(count)
-                self._go_on(exchange, file)
+                self._send_next_or_end(exchange, file)
                 return
         elif piece := file.read_cached():
-            self._pass_on(exchange, file, piece)
+            self._send_piece(exchange, file, piece)
             return
-        self._read_on(file)
+        self._read_next(file)

@@ -71,7 +71,7 @@ UNSATISFIABLE = ByteRange(0, -1)
 
 
 def parse_date(value: bytes, now: float) -> int | None:
-    """Return an HTTP date in any of its three forms, as a Unix time; None for anything else.
+    """Return the Unix time of an HTTP date in any of its three forms; None for anything else.
 
     now: Unix time; a year of two digits is the one that is at most 50 years ahead of it
     """

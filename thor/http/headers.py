@@ -94,9 +94,9 @@ def get_header(headers: Iterable[tuple[AnyStr, AnyStr]], name: str | bytes) -> l
 
 
 def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[AnyStr, AnyStr]]:
-    """Return a list without the fields that concern one connection only.
+    """Return a list without the fields that concern only one connection.
 
-    These are the known ones and those that Connection nominates, but for Content-Length and Host,
+    These are the known ones and those that Connection nominates, except Content-Length and Host,
     which it cannot remove (RFC 9110 section 7.6.1).
     """
     fields = list(headers)
@@ -107,7 +107,7 @@ def strip_hop_by_hop(headers: Iterable[tuple[AnyStr, AnyStr]]) -> list[tuple[Any
 
 
 def nominated_fields(values: Iterable[bytes]) -> set[bytes]:
-    """Return the fields, in lower case, that values of Connection nominate."""
+    """Return the names of the fields, in lower case, that values of Connection nominate."""
     named = {option.strip(b" \t") for value in values for option in value.lower().split(b",")}
     return named - _NEVER_NOMINATED
 

@@ -3,7 +3,7 @@
 Owns: the way from errnos and exceptions to HTTP's errors, as pure functions. Must not know who
 connects, nor what is tried again.
 
-The classes of sockets and of TLS are told by their names: both are other rooms' to touch.
+The exceptions of sockets and of TLS are recognised by their names: this package imports neither.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def connect_failure(
     exc: BaseException | None,
     attempts: str = "",
 ) -> HttpError:
-    """Return what a `connect_error` means.
+    """Return the error of an exchange for a `connect_error`.
 
-    where: what was connected to; errtype, code: of the event; why: the exception behind it, if a
-        client class keeps one; attempts: what became of each address, to be put behind
+    where: the address or name; errtype, code: of the event; exc: its exception, if the client class
+        keeps one; attempts: the result of each address, to append to the message
     """
     if errtype.__name__ == "SSLError":
         verified = type(exc).__name__ != "SSLCertVerificationError"
@@ -57,13 +57,13 @@ def connect_failure(
 
 
 def connection_lost(exc: OSError | None, begun: bool = False, sent: bool = True) -> HttpError:
-    """Return what the end of a connection means that was still needed.
+    """Return the error of an exchange whose connection has ended.
 
-    why: None: it ended in order; begun: whether anything of a response has come;
-        sent: whether anything of the request has left
-    Returns: a TlsError for what would happen again: a bad record, or an alert, such as that of a
-        server that wants a certificate (with TLS 1.3 it says so after the handshake); an
-        IncompleteMessageError for a response that TLS says was cut off
+    exc: None if it was closed in order; begun: whether any byte of a response has arrived;
+        sent: whether any byte of the request has left
+    Returns: a TlsError for an error that would recur: a bad record, or an alert, such as that of a
+        server that requires a certificate (in TLS 1.3 it comes after the handshake); an
+        IncompleteMessageError for a response that TLS reports as truncated
     """
     lost = ConnectionLostError if sent else ConnectError
     if exc is None:

@@ -63,8 +63,10 @@ def parse_uri(uri: str | bytes) -> tuple[str, str, int, bytes, bytes]:
 
 
 def show_uri(uri: bytes) -> str:
-    """Return the beginning of a URI for people, printable. What may be a user and a password is
-    left out, also where it is not where it belongs."""
+    """Return the beginning of a URI, printable, for messages.
+
+    Whatever may be a user and a password is left out, even where it is out of place.
+    """
     before, at, after = uri.rpartition(b"@")
     if not at:
         return excerpt(uri)
@@ -73,7 +75,7 @@ def show_uri(uri: bytes) -> str:
 
 
 def _fault_of(authority: bytes) -> str:
-    """Return what is wrong with an authority, without quoting it: it may be a password."""
+    """Return what is wrong with an authority; not quoted, because it may be a password."""
     if b"@" in authority:
         return "user information, which has its place in the field Authorization,"
     name, colon, port = authority.rpartition(b":")

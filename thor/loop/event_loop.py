@@ -134,7 +134,7 @@ class EventLoop(EventEmitter):
             with wakeup.woken_by_signals() if wakeup is not None else contextlib.nullcontext():
                 self.run_callback(self.emit, "start")
                 while self.running and not self._stopping:
-                    self._turn(None)
+                    self.run_turn(None)
         finally:
             self.running = False
             if self._stopping:
@@ -152,7 +152,7 @@ class EventLoop(EventEmitter):
             raise RuntimeError("the loop is in a turn already")
         self.fds.open()
         try:
-            self._turn(timeout_s)
+            self.run_turn(timeout_s)
         finally:
             if self._stopping and not self.running:
                 self._forget_all()
@@ -199,7 +199,8 @@ class EventLoop(EventEmitter):
 
     # -- one turn ------------------------------------------------------------------------------
 
-    def _turn(self, timeout_s: float | None) -> None:
+    def run_turn(self, timeout_s: float | None) -> None:
+        """Run the stages of one turn: for Thor's own packages; see `run_once`."""
         self.in_turn = True
         try:
             poller = self.fds.poller

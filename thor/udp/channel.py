@@ -1,23 +1,22 @@
 """One socket of an endpoint.
 
-Owns: the socket, and the datagrams that wait until the kernel has room. Must not know names.
+Owns: the socket, and the datagrams that wait for room in the kernel. Must not know host names.
 
-Theory of operation. *Receiving*: a readable socket is read until it is empty, but only so many
-datagrams a turn, so that a flood of them does not starve the rest. The endpoint may be paused
-between any two.
+Theory of operation. *Receiving*: a readable socket is read until it is empty, but at most
+`MAX_BATCH` datagrams a turn, so that a flood of them does not starve other sockets. The endpoint
+may be paused between any two.
 
-*Sending*: the kernel is called at once, since datagrams cannot be sent together. Where it has no
-room they are queued, a bounded number of them, until the socket is writable.
+*Sending*: the kernel is called at once, since datagrams cannot be sent together. If it has no room,
+they are queued, a bounded number of them, until the socket is writable.
 
 Some facts about the errors of Linux, and what they mean for us:
 
-- An ICMP error waits in the socket's error queue, with the address that the datagram was for. The
-  next call on the socket fails with it too, whatever that call is for: a send that fails is
-  therefore tried again if there was something in that queue.
-- While there is something in it the poller reports ERROR, asked for or not, so it is always
-  emptied, paused or not.
-- A datagram that is too large is in that queue too, besides the failure of its send: it is
-  reported once.
+- An ICMP error waits in the socket's error queue, with the destination of the datagram. The next
+  call on the socket fails with it too, whatever that call does: therefore a send that fails is
+  repeated if the queue had an error.
+- While the queue has an error, the poller reports ERROR, whatever it is asked to watch for; so the
+  queue is always emptied, even while the endpoint is paused.
+- A datagram that is too large fails its send, and is in that queue too: it is reported once.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("thor.udp")
 
 #: Most datagrams, or errors, that are read from one socket in one turn.
-BATCH = 64
-#: No datagram is longer, so none is cut off.
+MAX_BATCH = 64
+#: The buffer of a receive call: no datagram is longer, so none is truncated.
 RECV_BYTES = 64 * 1024
-#: How often a send is tried while it fails with the errors of other datagrams.
+#: How often a send is tried that fails with the errors of other datagrams.
 MAX_SEND_TRIES = 4
 #: The errors of a call that would block.
 _BLOCKED = (BlockingIOError, InterruptedError)
@@ -75,16 +74,16 @@ class ChannelHost(Protocol):
         """Emit `datagram(data, host, port)`."""
 
     def count_dropped(self) -> None:
-        """Count a datagram that was dropped for want of room."""
+        """Count a datagram that was dropped because a queue is full."""
 
     def report_error(self, exc: OSError, level: int = logging.WARNING, /) -> None:
         """Emit `socket_error` after the current callback, or log it at `level`."""
 
     def shutdown(self) -> None:
-        """Send and receive no more."""
+        """Stop sending and receiving."""
 
     def on_loop_stopped(self) -> None:
-        """Forget the channels: the loop was stopped."""
+        """Discard the channels: the loop was stopped."""
 
 
 class Channel(EventSource):
@@ -105,12 +104,12 @@ class Channel(EventSource):
         self.update_interest()
 
     def update_interest(self) -> None:
-        """Watch the socket for what there is to do: receiving, and sending what is queued."""
+        """Watch the socket for reading while datagrams are received, for writing while any wait."""
         readable = READABLE if self._endpoint.is_receiving else 0
         self.set_interest(readable | (WRITABLE if self.queue else 0))
 
     def close(self) -> None:
-        """Send and receive no more."""
+        """Drop the queue, and close the socket at the end of the turn."""
         self.queue.clear()
         self.unregister_fd()
         self.loop.close_later(self.socket)
@@ -133,7 +132,7 @@ class Channel(EventSource):
     def _receive(self) -> None:
         endpoint = self._endpoint
         recvfrom = self.recvfrom
-        for _ in range(BATCH):
+        for _ in range(MAX_BATCH):
             if not endpoint.is_receiving:
                 return
             try:
@@ -153,7 +152,7 @@ class Channel(EventSource):
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, data: bytes, address: Address) -> bool:
-        """Send, or queue. Return False if there was no room."""
+        """Send or queue a datagram. Return False if it was dropped because the queue is full."""
         if not self.queue:
             failure = self._try_send(data, address)
             if not isinstance(failure, _BLOCKED):
@@ -167,7 +166,7 @@ class Channel(EventSource):
         return True
 
     def _try_send(self, data: bytes, address: Address) -> OSError | None:
-        """Send. Return the error of this datagram, not of earlier ones; None if it was sent."""
+        """Send. Return the error of this datagram, not of an earlier one; None if it was sent."""
         failure = None
         for _ in range(MAX_SEND_TRIES):
             try:
@@ -180,9 +179,9 @@ class Channel(EventSource):
         return failure
 
     def _report_unsent(self, failure: OSError, address: Address) -> bool:
-        """Report or count a datagram that could not be sent. Return False for want of room."""
+        """Report or count a datagram that could not be sent. Return False if it was dropped."""
         if failure.errno == errno.ENOBUFS:
-            # The interface has no room, and no event says when it has: waiting would be guessing.
+            # The queue of the interface is full, and no event reports when it is not.
             self._endpoint.count_dropped()
             return False
         self._endpoint.report_error(with_address(failure, *address[:2]))
@@ -203,7 +202,7 @@ class Channel(EventSource):
     # -- errors --------------------------------------------------------------------------------
 
     def _handle_error(self, bits: int) -> None:
-        """Handle an error, which the poller would report for ever."""
+        """Handle an error, which the poller reports until it is cleared."""
         if bits & HANGUP:
             log.error("a socket of %r was shut down by somebody else", self._endpoint)
             self._endpoint.shutdown()
@@ -214,8 +213,8 @@ class Channel(EventSource):
 
     def _read_errors(self) -> bool:
         """Report the ICMP errors of datagrams that were sent. Return whether there were any."""
-        had_errors = False
-        for _ in range(BATCH if _ERROR_QUEUE else 0):
+        found = False
+        for _ in range(MAX_BATCH if _ERROR_QUEUE else 0):
             try:
                 _, ancillary, _, address = self.socket.recvmsg(0, 512, _ERROR_QUEUE)
             except OSError:  # there is nothing more
@@ -225,9 +224,9 @@ class Channel(EventSource):
                     continue
                 code, origin = struct.unpack_from("@IB", data)
                 if origin in _ICMP_ORIGINS:
-                    had_errors = True
+                    found = True
                     exc = with_address(OSError(code, os.strerror(code)), *address[:2])
-                    # A server will find some of its clients gone: that is not worth a warning.
+                    # Clients of a server often go away: that is not worth a warning.
                     bound = self._endpoint.is_bound
                     self._endpoint.report_error(exc, logging.INFO if bound else logging.WARNING)
-        return had_errors
+        return found

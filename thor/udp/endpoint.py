@@ -1,16 +1,15 @@
-"""Endpoints: what a program sends and receives datagrams with.
+"""UDP endpoints, with which a program sends and receives datagrams.
 
 Owns: an endpoint's sockets, one or more for each address family that it uses, and the datagrams
-whose names are being resolved. Must not know what the datagrams mean.
+that wait for a name. Must not know what the datagrams mean.
 
 Theory of operation. `bind` opens the sockets. An endpoint that is not bound opens one when it first
-sends to an address of that family. `channel.py` has what each does, `sockets.py` how they are
-opened.
+sends to an address of that family. `channel.py` has a socket's work, `sockets.py` its options.
 
-`send` calls the kernel at once where the host is a literal address; such hosts are cached. Others
-are looked up off the loop's thread, each time, which is cheap while `thor.dns` has the answer. The
-number of datagrams that wait for that is bounded, like those that wait for the kernel: the others
-are dropped, and counted.
+`send` calls the kernel at once if the host is a literal address; such hosts are cached. A name is
+looked up each time, off the loop's thread, which is cheap while `thor.dns` has it cached. The
+datagrams that wait for a name are bounded in number, like those that wait for the kernel: the
+others are dropped and counted.
 """
 
 from __future__ import annotations
@@ -45,27 +44,27 @@ MAX_LITERAL_HOSTS = 1024
 class UdpEndpoint(EventEmitter):
     """Sends and receives datagrams. It starts paused: `pause(False)` begins receiving.
 
-    address: where it is bound (the first of its addresses), with the port that it got; None before
-    dropped: how many datagrams were not sent for want of room, or because of `shutdown`
-    error: the exception behind the last `socket_error`, None without one; its `filename` has the
-        host and port
+    address: where it is bound (the first of its addresses), with its port; None before `bind`
+    dropped: how many datagrams were not sent because a queue was full, or because of `shutdown`
+    error: the exception of the last `socket_error`, None without one; its `filename` has the host
+        and port
 
     Emits:
         start(): it is bound. Once after `bind`, unless `socket_error` says why it is not.
         datagram(data: bytes, host: str, port: int): a datagram came from `port` on `host`. Not
             while paused, nor after `shutdown()`.
-        socket_error(errtype: type, error: int): something went wrong with a datagram that was sent,
-            or with `bind` to a name; the endpoint goes on. `socket.gaierror` and an EAI_* code if a
-            name was not found; otherwise `socket.error` and an errno: `errno.EMSGSIZE` if it was
-            too large, `errno.ECONNREFUSED` if the network said that nobody has that port. `str()`
-            of either says in words what happened, and with which host and port.
+        socket_error(errtype: type, error: int): a datagram could not be sent, or `bind` to a name
+            failed; the endpoint goes on. `socket.gaierror` and an EAI_* code if a name was not
+            found; otherwise `socket.error` and an errno: `errno.EMSGSIZE` for a datagram that is
+            too large, `errno.ECONNREFUSED` for a port that nothing receives on. `str(error)`
+            describes the error, with host and port.
         stop(): it has stopped, once, last: after `shutdown()`. Not when the loop was stopped, which
             closes the endpoint silently.
     """
 
     emits = frozenset(("start", "datagram", "socket_error", "stop"))
 
-    #: Most datagrams that wait for the kernel, for each socket, and most that wait for names.
+    #: Most datagrams that wait for the kernel, for each socket, and most that wait for a name.
     max_queued = MAX_QUEUED
 
     address: Address | None = None
@@ -84,13 +83,15 @@ class UdpEndpoint(EventEmitter):
     ) -> None:
         """Open nothing yet.
 
-        broadcast: whether datagrams may be sent to broadcast addresses
-        reuse_address: share the port with others who do the same: what is multicast or broadcast
-            reaches all of them, what is sent to one address reaches one
-        reuse_port: share the port with other processes of the same user, each of which gets a part
+        broadcast: allow sending to broadcast addresses
+        reuse_address: share the port with sockets that do the same: multicast and broadcast
+            datagrams reach all of them, a unicast datagram reaches one
+        reuse_port: share the port with other processes of the same user; the kernel distributes the
+            datagrams
         multicast_ttl: how many networks multicast datagrams may cross, 0 to 255; None is one
-        multicast_loop: whether the members on this machine get them too
-        multicast_interface: where they leave, its name or index; None is the kernel's choice
+        multicast_loop: whether members on this machine receive them too
+        multicast_interface: the interface that sends them, by name or index; None is the kernel's
+            choice
         Raises: ValueError; OSError if there is no such interface
         """
         if multicast_ttl is not None and not 0 <= multicast_ttl <= 255:
@@ -107,11 +108,11 @@ class UdpEndpoint(EventEmitter):
         self.dropped = 0
         self._paused = True
         self._closed = False
-        # It is bound, and `start` was not emitted yet: datagrams wait in the kernel.
+        # Bound, but `start` was not emitted yet: datagrams wait in the kernel.
         self._starting = False
         self.epoch: int | None = None
         self._channels: list[Channel] = []
-        # Hosts that are literal addresses, and what sends to them.
+        # The channel that sends to each literal address.
         self._routes: BoundedCache[str | bytes, Channel] = BoundedCache(MAX_LITERAL_HOSTS)
         self._lookups: set[dns.Lookup] = set()
         self._binding: dns.Lookup | None = None
@@ -133,14 +134,14 @@ class UdpEndpoint(EventEmitter):
 
     @property
     def sockets(self) -> list[socket_module.socket]:
-        """Its sockets, for options that have no name here; none before `bind` or `send`."""
+        """Its sockets, for options that have no argument here; none before `bind` or `send`."""
         return [channel.socket for channel in self._channels]
 
     @property
     def max_dgram(self) -> int:
-        """The most bytes that can be sent at once: IPv4's limit, unless it is bound to IPv6 alone.
+        """The largest datagram, in bytes: IPv4's limit, unless it is bound to IPv6 only.
 
-        Large datagrams are sent in fragments, and are lost with any of them.
+        A large datagram is sent in fragments, and is lost if one of them is.
         """
         families = {sock.family for sock in self.sockets if self.address is not None}
         return min(udp_sockets.max_datagram_bytes(family) for family in families or {AF_INET})
@@ -148,10 +149,10 @@ class UdpEndpoint(EventEmitter):
     # -- binding -------------------------------------------------------------------------------
 
     def bind(self, host: str | bytes | None, port: int | str) -> None:
-        """Receive what is sent to `port` on `host`, which must be of this machine; `start` follows.
+        """Receive on `port` of `host`, which is this machine; `start` follows.
 
-        Call it before the first `send`. A literal address is bound when this returns; what is sent
-        before a name is resolved waits for that.
+        Call it before the first `send`. A literal address is bound when this returns; a datagram
+        that is sent before a name is resolved waits for that.
         host: a literal address, a name, "" or None for every interface (IPv4 and IPv6, on one port)
         port: a number or its decimal digits; 0: the kernel chooses one
         Raises: OSError, if the port is in use for example; RuntimeError if the endpoint is bound,
@@ -167,10 +168,10 @@ class UdpEndpoint(EventEmitter):
             self._bind_to_name(host, number)
 
     def _bind(self, addresses: list[binding.BindAddress], number: int) -> None:
-        def opener(family: int, address: Address) -> socket_module.socket:
+        def open_bound(family: int, address: Address) -> socket_module.socket:
             return udp_sockets.open_socket(family, self._options, address)
 
-        sockets = binding.open_all(addresses, number, opener)
+        sockets = binding.open_all(addresses, number, open_bound)
         try:
             self.address = sockets[0].getsockname()
             self._starting = True
@@ -185,10 +186,10 @@ class UdpEndpoint(EventEmitter):
             for sock in sockets:
                 sock.close()
             raise
-        self.loop.call_soon(self._started)
+        self.loop.call_soon(self._emit_start)
 
     def _bind_to_name(self, host: str | bytes, number: int) -> None:
-        def answered(answer: dns.Answer) -> None:
+        def on_answer(answer: dns.Answer) -> None:
             self._binding = None
             try:
                 if isinstance(answer, OSError):
@@ -202,9 +203,9 @@ class UdpEndpoint(EventEmitter):
                 for datagram in waiting:
                     self._send(*datagram)
 
-        self._binding = dns.lookup(self.loop, host, number, SOCK_DGRAM, answered)
+        self._binding = dns.lookup(self.loop, host, number, SOCK_DGRAM, on_answer)
 
-    def _started(self) -> None:
+    def _emit_start(self) -> None:
         if not self._closed:
             self._starting = False
             for channel in self._channels:
@@ -214,9 +215,9 @@ class UdpEndpoint(EventEmitter):
     # -- receiving -----------------------------------------------------------------------------
 
     def pause(self, paused: bool) -> None:
-        """Stop (True) or resume (False) `datagram` events. It holds at once, in any listener.
+        """Stop (True) or resume (False) `datagram` events. It takes effect at once.
 
-        Meanwhile datagrams wait in the kernel, as many as it has room for; others are lost.
+        Meanwhile the kernel keeps the datagrams that it has room for; the others are lost.
         """
         if paused != self._paused and not self._closed:
             self._paused = paused
@@ -224,9 +225,9 @@ class UdpEndpoint(EventEmitter):
                 channel.update_interest()
 
     def join(self, group: str, interface: str | int | None = None) -> None:
-        """Receive what is sent to the multicast address `group`, to the port that is bound.
+        """Receive the datagrams to the multicast address `group` and the port that is bound.
 
-        interface: where it comes from, its name or index; None is the kernel's choice
+        interface: the interface to receive on, by name or index; None is the kernel's choice
         Raises: ValueError if it is not a multicast address, RuntimeError before `bind`; OSError if
         there is no such interface, or the endpoint is bound to another family, for example
         """
@@ -252,12 +253,12 @@ class UdpEndpoint(EventEmitter):
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, datagram: Data, host: str | bytes, port: int | str) -> bool:
-        """Send `datagram` to `port` on `host`. What goes wrong with it is emitted.
+        """Send `datagram` to `port` on `host`. Errors of sending are emitted.
 
         datagram: `str` is sent as UTF-8
         host: a literal address, or a name
-        Returns: False if it was dropped for want of room
-        Raises: ValueError on an endpoint that was shut down, and for a port that is none; TypeError
+        Returns: False if it was dropped because a queue is full
+        Raises: ValueError after `shutdown()`, and for an invalid port; TypeError
         """
         channel = self._routes.get(host)
         if channel is not None and datagram.__class__ is bytes and not channel.queue:
@@ -265,7 +266,7 @@ class UdpEndpoint(EventEmitter):
                 channel.sendto(datagram, (host, port))
                 return True
             except (OSError, OverflowError, TypeError):
-                pass  # `_send` tries again, and reports what is wrong
+                pass  # `_send` tries again, and reports the error
         return self._send(to_bytes(datagram), host, dns.port_number(port))
 
     def _send(self, data: bytes, host: str | bytes, number: int) -> bool:
@@ -290,7 +291,7 @@ class UdpEndpoint(EventEmitter):
         if len(self._lookups) >= self.max_queued:
             return self._drop_datagram()
 
-        def answered(answer: dns.Answer) -> None:
+        def on_answer(answer: dns.Answer) -> None:
             self._lookups.discard(lookup)
             try:
                 if isinstance(answer, OSError):
@@ -301,12 +302,12 @@ class UdpEndpoint(EventEmitter):
             else:
                 channel.send(data, address)
 
-        lookup = dns.lookup(self.loop, host, number, SOCK_DGRAM, answered)
+        lookup = dns.lookup(self.loop, host, number, SOCK_DGRAM, on_answer)
         self._lookups.add(lookup)
         return True
 
     def _first_reachable(self, rows: DnsResultList) -> tuple[Channel, Address]:
-        """Return the first address of a name that can be sent to. Raises: OSError if none can"""
+        """Return the first address that a channel can send to. Raises: OSError if there is none"""
         failure: OSError | None = None
         for family, _, _, _, address in rows:
             try:
@@ -317,7 +318,7 @@ class UdpEndpoint(EventEmitter):
         raise failure
 
     def _channel_for(self, family: int) -> Channel:
-        """Return what sends to addresses of `family`. Raises: OSError if nothing can"""
+        """Return the channel for addresses of `family`. Raises: OSError if there can be none"""
         for channel in self._channels:
             if channel.socket.family == family:
                 return channel
@@ -328,7 +329,7 @@ class UdpEndpoint(EventEmitter):
         return channel
 
     def count_dropped(self) -> None:
-        """Count a datagram that was dropped for want of room."""
+        """Count a datagram that was dropped because a queue is full."""
         self.dropped += 1
 
     def _drop_datagram(self) -> bool:
@@ -347,17 +348,17 @@ class UdpEndpoint(EventEmitter):
 
     def _emit_error(self, exc: OSError, level: int = logging.WARNING) -> None:
         self.error = exc
-        of_names = isinstance(exc, socket_module.gaierror)
-        errtype = socket_module.gaierror if of_names else socket_module.error
+        is_lookup = isinstance(exc, socket_module.gaierror)
+        errtype = socket_module.gaierror if is_lookup else socket_module.error
         if not self.emit("socket_error", errtype, ErrorNumber(exc.errno or errno.EINVAL, str(exc))):
             log.log(level, "%r: %s", self, exc)
 
     # -- ending --------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """Send and receive no more. Drop what still waits for a name or the kernel.
+        """Stop sending and receiving at once; `stop` follows.
 
-        It holds at once, in any listener; `stop` follows.
+        Datagrams that still wait for a name or the kernel are dropped.
         """
         if self._closed:
             return
@@ -374,16 +375,16 @@ class UdpEndpoint(EventEmitter):
             self.dropped += len(channel.queue)
             channel.close()
         self._routes.clear()
-        self.loop.call_soon(self._stopped)
+        self.loop.call_soon(self._emit_stop)
 
-    def _stopped(self) -> None:
+    def _emit_stop(self) -> None:
         try:
             self.emit("stop")
         finally:
             self._forget()
 
     def on_loop_stopped(self) -> None:
-        """Forget the sockets: the loop was stopped, and has closed them."""
+        """Discard the sockets, which the stopped loop has closed."""
         self._closed = self._paused = True
         self._channels = []
         self._routes.clear()

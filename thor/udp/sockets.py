@@ -1,17 +1,17 @@
-"""Opening the sockets of an endpoint.
+"""The sockets of an endpoint: opening them, their options, and multicast groups.
 
-Owns: the options that sockets are given, membership of multicast groups. Must not know loops or
-endpoints, nor which addresses are bound (`thor.binding` finds them).
+Owns: socket options, membership of groups, sizes of datagrams. Must not know loops or endpoints,
+nor which addresses are bound (`thor.binding` finds them).
 
 Some facts about kernels, and what they mean for us:
 
 - Linux reports ICMP errors of a datagram only to sockets that ask for them (`IP_RECVERR`). The BSDs
   and macOS report them only to connected sockets, which these are not.
 - On Linux a multicast datagram reaches each socket that is bound to its port on every interface,
-  if any process of the machine has joined the group. Ours get those that they have joined
-  (`IP_MULTICAST_ALL`), or a `leave` would change nothing.
-- The BSDs and macOS send no more at once than the socket's send buffer holds; Linux sends what
-  the length fields have room for.
+  if any process of the machine has joined the group. With `IP_MULTICAST_ALL` off, ours get only
+  the groups that they have joined; otherwise `leave` would have no effect.
+- The BSDs and macOS send no datagram that is larger than the socket's send buffer; Linux sends
+  whatever the length fields can express.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def _set_options(sock: socket.socket, options: Options) -> None:
         try:
             sock.setsockopt(level, option, number)
         except OSError:
-            pass  # an old kernel, or one that only looks like Linux: then it is as elsewhere
+            pass  # an old kernel, or an emulation of Linux: it behaves like other systems
 
 
 def _multicast_options(family: int, options: Options) -> list[tuple[int, bytes]]:
-    """Return the requested options, packed: IPv4's are bytes where IPv6's are integers."""
+    """Return the requested options, packed: IPv4 takes bytes, IPv6 integers."""
     found = []
     ttl, index = options.multicast_ttl, options.multicast_interface
     if ttl is not None:
@@ -107,7 +107,7 @@ def _multicast_options(family: int, options: Options) -> list[tuple[int, bytes]]
 
 
 def _ip_mreqn(group: bytes, index: int) -> bytes:
-    """Return a `struct ip_mreqn` of ip(7), which has an interface by its index."""
+    """Return a `struct ip_mreqn` of ip(7), which names an interface by its index."""
     return struct.pack("@4s4si", group, bytes(4), index)
 
 
@@ -150,7 +150,7 @@ def set_membership(sock: socket.socket, group: str, index: int, *, joins: bool) 
 
 
 def max_datagram_bytes(family: int) -> int:
-    """Return the most bytes that a datagram of `family` can have on this system."""
+    """Return the size limit of a datagram of `family` on this system, in bytes."""
     limit = MAX_DATAGRAM_BYTES[socket.AddressFamily(family)]
     if LINUX:
         return limit

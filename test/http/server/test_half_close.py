@@ -5,7 +5,9 @@ from __future__ import annotations
 from server_support import (
     CHUNKED,
     HELLO,
+    HELLO_CLOSE,
     ServerHarness,
+    answer,
     answering,
     chunks,
     request,
@@ -21,6 +23,20 @@ def start(exchange: HttpServerExchange) -> None:
 
 def assert_lost(stage: ServerHarness, error: str = "ConnectError") -> None:
     assert stage.events()[-3:] == [("error", error), ("close",), ("done", error)]
+
+
+def test_what_was_asked_before_a_fin_is_answered_in_full() -> None:
+    stage = ServerHarness()
+    client = stage.client().send(request("/1") + request("/2")).end()
+    assert not client.is_closed
+    answer(stage.exchange)
+    assert client.take() == HELLO
+    answer(stage.exchange)
+    assert client.take() == HELLO_CLOSE
+    assert client.is_ended
+    assert stage.server.connections == []
+    assert [exchange.uri for exchange in stage.exchanges] == [b"/1", b"/2"]
+    assert all(stage.events(i)[-1] == ("done", None) for i in range(2))
 
 
 def test_a_body_cut_short_in_the_answer_resets() -> None:

@@ -15,6 +15,18 @@ def refused(stage: ServerHarness) -> Peer:
     return client
 
 
+def test_a_client_that_goes_on_sending_is_read_up_to_a_bound_and_then_closed_in_time() -> None:
+    """It may be about to read its answer, which a reset would destroy."""
+    stage = ServerHarness(linger_bytes=1000, linger_timeout=2)
+    client = refused(stage).send(b"x" * 1000, b"x")
+    read = stage.server_side(client).bytes_read
+    client.send(b"x" * 1000)
+    assert stage.server_side(client).bytes_read == read
+    assert not client.is_reset
+    stage.advance(2)
+    assert stage.server.connections == []
+
+
 def test_a_client_that_reads_its_answer_late_and_closes_is_waited_for_no_longer() -> None:
     stage = ServerHarness(linger_bytes=1000)
     client = refused(stage).send(b"x" * 1001, b"x" * 1000)

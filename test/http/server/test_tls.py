@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tcp_support import port_of
 from tls_support import ADDRESS, NAME, Bytes, issued, serving, trusting
 
 from thor.http import HttpServer
 from thor.loop import LoopBase
 from thor.tcp import TcpServer
 from thor.tls import TlsServer
+from thor_support import host_and_port
 
 RunLoop = Callable[..., None]
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -374,7 +374,7 @@ def test_a_socket_that_is_there(site: Site, secure: bool) -> None:
 
 def test_servers_that_share_a_port(site: Site) -> None:
     one = site.serve(ADDRESS, 0, reuse_port=True)
-    other = site.serve(ADDRESS, port_of(one), reuse_port=True)
+    other = site.serve(ADDRESS, host_and_port(one)[1], reuse_port=True)
     assert one.address == other.address
     for _ in range(5):
         assert b"200 OK" in site.ask(one)

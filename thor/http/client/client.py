@@ -240,8 +240,10 @@ class HttpClient:
 
 
 def _split_uri(uri: bytes) -> tuple[bytes, bytes]:
-    """Return what of a valid URI stands before its path, and the rest. Both are empty without a
-    path that the first slash could begin."""
+    """Return the part of a valid URI before its path, and the rest.
+
+    Both are empty if the first slash after the scheme does not begin the path.
+    """
     slash = uri.find(b"/", uri.find(b"://") + 3)
     beginning = uri[:slash]
     if slash < 0 or b"?" in beginning or b"#" in beginning:

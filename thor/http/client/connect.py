@@ -112,13 +112,13 @@ class ConnectAttempt:
             self._timer = None
 
     def _left_s(self) -> float | None:
-        """Return what is left of the time, in seconds."""
+        """Return the seconds until the deadline; None without a deadline."""
         return None if self._until == inf else max(0.0, self._until - self._loop.clock.monotonic())
 
     # -- the steps -----------------------------------------------------------------------------
 
     def _tunnel(self, tcp_conn: TcpConnection) -> None:
-        """Ask the proxy, which is there, for the server."""
+        """Ask the proxy for a tunnel to the server."""
         self._end_step()
         target, settings = self._pool.target, self._pool.settings
         assert settings.proxy is not None
@@ -135,7 +135,7 @@ class ConnectAttempt:
             self._timer = self._loop.call_later(left_s, self._time_out_tunnel)
 
     def _on_tunnel(self, tcp_conn: TcpConnection) -> None:
-        """Shake hands with the server at the other end, which has to show who it is."""
+        """Start the TLS handshake with the server at the other end of the tunnel."""
         self._end_step()
         target = self._pool.target
         assert target.server_name is not None
@@ -145,7 +145,7 @@ class ConnectAttempt:
         tls_client.start_tls(tcp_conn, target.server_name, self._left_s())
 
     def _connected(self, tcp_conn: TcpConnection) -> None:
-        """Give the connection to the pool: the server is there."""
+        """Hand the connection to the pool, for the protocol that ALPN selected."""
         self._end_step()
         agreed = getattr(tcp_conn, "alpn", None)
         make_connection = self._pool.settings.protocols.get(agreed or "")

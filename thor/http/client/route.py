@@ -90,7 +90,7 @@ class ConnectTarget(NamedTuple):
     proxy_name: str | None = None
 
     def __str__(self) -> str:
-        """Return the place that is connected to, for people."""
+        """Return host and port, for messages."""
         return f"{self.host} port {self.port}" if self.port else self.host
 
 
@@ -199,7 +199,7 @@ def connect_target_for(settings: ConnectionSettings, origin: OriginType) -> Conn
 
 
 def _server_name(host: str) -> str:
-    """Return the name in a certificate: without the dot of an absolute name (RFC 6066 section 3).
+    """Return the name for a certificate: without the final dot of a host (RFC 6066 section 3).
 
     Raises: UrlError for what can be the name of no server (RFC 1035 section 2.3.4)
     """

@@ -70,7 +70,7 @@ class ProxyTunnel:
             self._fail(ProxyError(f"it answered {head.status_code}{phrase}"))
             return
         if self._reader.buffered:
-            # Whoever speaks first here, it is not the server's TLS.
+            # A TLS server does not send first, so these bytes are not of the tunnel.
             self._fail(ProxyError("it sent more than its answer"))
             return
         tcp_conn, self._tcp_conn = self._tcp_conn, None
@@ -82,7 +82,7 @@ class ProxyTunnel:
     # -- called by the transport ---------------------------------------------------------------
 
     def data(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Read the response to CONNECT."""
         self._reader.feed(data)
         try:
             while self._tcp_conn is not None:
@@ -95,7 +95,7 @@ class ProxyTunnel:
             self._fail(ProxyError(str(exc)))
 
     def end(self) -> None:
-        """Fail: the proxy finished sending."""
+        """Fail: the proxy has finished sending."""
         self._fail(ConnectError("it closed the connection"))
 
     def close(self, exc: OSError | None) -> None:
@@ -103,17 +103,17 @@ class ProxyTunnel:
         self._fail(ConnectError(str(exc) if exc is not None else "it closed the connection"))
 
     def pause(self, paused: bool) -> None:
-        """More is written than the proxy takes: one head is little."""
+        """Do nothing: only one head is written."""
 
     def write_blocked(self) -> None:
-        """Fail: the peer is gone."""
+        """Do nothing, as for `pause`."""
 
     def hangup(self) -> None:
-        """Not while it is read."""
+        """Do nothing: reading is never paused here."""
 
     def disconnect(self) -> None:
-        """Fail: the socket is closed."""
+        """Do nothing: the end was handled before."""
 
     def failed(self, exc: BaseException) -> None:
-        """Something raised; it was logged."""
+        """Do nothing: the exception was logged."""
         self._fail(ConnectError(f"the program failed: {type(exc).__name__}"))

@@ -158,7 +158,7 @@ class ChunkedDecoder:
         return end
 
     def _read_size(self, line: bytes) -> int:
-        """Return the size that a line without controls says (RFC 9112 section 7.1)."""
+        """Return the size in a line without control characters (RFC 9112 section 7.1)."""
         digits = line
         if line.translate(None, HEX_DIGITS):
             digits = line[: len(line) - len(line.lstrip(HEX_DIGITS))]
@@ -173,7 +173,7 @@ class ChunkedDecoder:
         return size
 
     def _check_extensions(self, line: bytes, start: int) -> None:
-        """Skip what follows the size, if it is well-formed and within the limits."""
+        """Check that chunk extensions are well-formed and within the limits; they are ignored."""
         if b";" not in line or not start:
             raise ChunkError(excerpt(line))
         length = len(line) - start

@@ -112,7 +112,7 @@ _CACHEABLE = frozenset(
 
 
 def _cache_name(name: bytes) -> int:
-    """Return what the table of names should say of a name; _NOT_A_NAME if it is none."""
+    """Return the kind of a field name, and cache it; _NOT_A_NAME for an invalid name."""
     if not is_token(name):
         return _NOT_A_NAME
     lower = name.lower()
@@ -207,7 +207,7 @@ def unfold(lines: Sequence[bytes], max_field_bytes: int) -> list[bytes]:
 
 
 def _joined(pieces: list[bytes]) -> bytes:
-    """Return a field line, from its first line and those that continue it."""
+    """Return a field line, joined from its first line and its continuation lines."""
     if len(pieces) < 2:
         return b"".join(pieces)
     name = pieces[0].partition(b":")[0]
@@ -218,5 +218,5 @@ def _joined(pieces: list[bytes]) -> bytes:
 
 
 def trailer_fields(fields: list[Field]) -> list[Field]:
-    """Return what of a trailer section may be passed on (RFC 9110 section 6.5.1)."""
+    """Return the fields of a trailer section that may be forwarded (RFC 9110 section 6.5.1)."""
     return [field for field in fields if field[0].lower() not in FORBIDDEN_IN_TRAILERS]

@@ -79,7 +79,7 @@ def message_framing(
 
 
 def _one_length(lengths: Sequence[bytes], *, repeatable: bool) -> int:
-    """Return the one length that the fields agree on.
+    """Return the length that all the fields agree on.
 
     repeatable: the same length may stand in several fields, or several times in one, as in
         responses of some servers (RFC 9110 section 8.6); a request in which it does must have

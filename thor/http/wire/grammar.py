@@ -46,7 +46,7 @@ def is_token(octets: bytes) -> bool:
 
 
 def decimal(octets: bytes, max_digits: int = 19) -> int:
-    """Return the number that 1 to `max_digits` ASCII digits say; -1 if that is not what it is."""
+    """Return the value of 1 to `max_digits` ASCII digits; -1 for anything else."""
     if octets.isdigit() and len(octets) <= max_digits:  # ASCII only, being `bytes`
         return int(octets)
     return -1
@@ -67,5 +67,5 @@ def has_token(value: bytes, token: bytes) -> bool:
 
 
 def excerpt(octets: bytes | bytearray) -> str:
-    """Return a short printable form of something the peer sent, for an error's detail."""
+    """Return the beginning of bytes that the peer sent, printable, for an error's detail."""
     return repr(bytes(octets[:60]))[1:] + ("..." if len(octets) > 60 else "")

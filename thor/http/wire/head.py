@@ -249,7 +249,7 @@ def _request_head(
     size: int,
     limits: Limits,
 ) -> RequestHead:
-    """Return what a request says about its body, its connection and its host.
+    """Return the head of a request, with what its fields say about body, connection and host.
 
     authority: the target's, b"" if it has none; special: the fields that say it
     """

@@ -180,7 +180,7 @@ class MessageReader:
         self._left -= count
 
     def eof(self) -> None:
-        """Take note that the peer has finished sending. What it sent before may still be pulled.
+        """Handle the end of the stream. What was received before can still be read.
 
         Raises: IncompleteMessageError where a message has begun that can no more end. If bytes
             are left that might yet complete it, the read that finds that they do not raises it.
@@ -198,7 +198,7 @@ class MessageReader:
         return self.started
 
     def _take_whole_head(self) -> bytes | None:
-        """Return the next head without its final CRLF CRLF, if it is complete at the first look."""
+        """Return the next head without its final CRLF CRLF, if it arrived in one piece."""
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._body != NO_BODY:
@@ -221,7 +221,7 @@ class MessageReader:
         return block
 
     def _find_head(self, section: Section) -> bytes | None:
-        """Return the next head, wherever it was cut, or what is wrong with it."""
+        """Return the next head, however it was divided. Raises: MessageError"""
         if self.buffer:
             if self._scanner is None:
                 self._scanner = HeadScanner(section, self.limits)
@@ -243,7 +243,7 @@ class MessageReader:
         return None
 
     def _begin_body(self, framing: int, length: int) -> None:
-        """Begin with a body: its head has been read."""
+        """Prepare to read the body that follows a head."""
         self.complete = False
         self._trailers = None
         self._body = framing
@@ -282,7 +282,7 @@ class MessageReader:
         return data
 
     def _consume(self, end: int) -> None:
-        """Drop the buffer up to `end`."""
+        """Remove the bytes up to `end` from the buffer."""
         self._fruitless_size = (
             -1
         )  # what is left has not been looked at, even if it is as much as before
@@ -293,13 +293,13 @@ class MessageReader:
             self._at = end
 
     def _end_body(self) -> None:
-        """End the body, because there is nothing more to come."""
+        """End the body at the end of the stream."""
         if self._body != UNTIL_CLOSE:
             self._fail(IncompleteMessageError("in the body"))
         self._finish()
 
     def _finish(self) -> None:
-        """Complete the message."""
+        """Mark the message as complete."""
         self._body = NO_BODY
         self.complete = True
 

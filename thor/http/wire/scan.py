@@ -83,7 +83,7 @@ class HeadScanner:
             self._line = self._resume = event.end() - start
 
     def _check_size(self, buf: bytes | bytearray, start: int, line: int, end: int) -> None:
-        """Check that the part of a line that is there keeps to its limits."""
+        """Check that the received part of a line is within the limits."""
         limits = self._limits
         over = start + limits.max_head_bytes  # the first byte that is too much
         if self._fields < 0 and self._section == "request":
@@ -97,7 +97,7 @@ class HeadScanner:
             raise FieldSectionTooLargeError(f"over {self._limits.max_head_bytes} bytes in all")
 
     def _check_line(self, line: bytes) -> None:
-        """Check that a complete line is what should stand there."""
+        """Check a complete line: that it is a start line or a field line, as its place requires."""
         fields = self._fields
         if fields >= 0:
             if line[:1] not in (b" ", b"\t"):

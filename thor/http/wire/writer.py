@@ -195,7 +195,7 @@ def response_head(
 
 
 def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) -> bytes:
-    """Return the end of a 426, which says what to upgrade to (RFC 9110 section 15.5.22)."""
+    """Return the end of the head of a 426, with Upgrade (RFC 9110 section 15.5.22)."""
     protocols = [value for kind, value in special if kind == _UPGRADE]
     options = ([] if keep_alive else [b"close"]) + ([b"upgrade"] if protocols else [])
     end = b"\r\nUpgrade: " + b", ".join(protocols) if protocols else b""
@@ -205,7 +205,7 @@ def _upgrade_required(special: Sequence[tuple[int, bytes]], keep_alive: bool) ->
 
 
 def informational_head(status: int | str | bytes, phrase: str | bytes, headers: HeadersIn) -> bytes:
-    """Return a response that precedes the final one (RFC 9110 section 15.2).
+    """Return an informational response, which precedes the final one (RFC 9110 section 15.2).
 
     Raises: OutputSyntaxError, also for a status that is not 100 to 199, or 101; TypeError
     """
@@ -409,7 +409,7 @@ def _check_lines(data: bytes, parts: list[bytes]) -> None:
 
 
 def _not_nominated(headers: FieldsIn, special: list[tuple[int, bytes]]) -> FieldsIn:
-    """Return the fields that a passed Connection does not keep back (RFC 9110 section 7.6.1)."""
+    """Return the fields that a Connection field does not nominate (RFC 9110 section 7.6.1)."""
     if b"".join([value for _, value in special]).translate(None, FIELD_LINE_OCTETS):
         raise OutputSyntaxError("control character in a field that is not passed on")
     options = [value for action, value in special if action == _CONNECTION]
@@ -441,7 +441,7 @@ def _cache_line(field: tuple[str | bytes, str | bytes], prefix: bytes, value: by
 
 
 def _cache_length(field: tuple[str | bytes, str | bytes], prefix: bytes, value: bytes) -> int:
-    """Return the number that a Content-Length says. Short ones are kept: they come again."""
+    """Return the value of a Content-Length. Short values are cached: they recur."""
     number = decimal(value)
     if not 0 <= number <= MAX_LENGTH:
         raise OutputSyntaxError(f"Content-Length {value!r}")
@@ -477,7 +477,7 @@ def _status_line(status: int | str | bytes, phrase: str | bytes) -> tuple[bytes,
 
 
 def _one_host(hosts: list[bytes], host: bytes) -> bytes:
-    """Return the Host to send: the one that was passed, else the target's."""
+    """Return the Host to send: the one that was passed, or the target's."""
     if len(hosts) > 1:
         raise OutputSyntaxError("more than one Host")
     host = hosts[0] if hosts else host
