@@ -170,14 +170,6 @@ def test_wrong_arguments_raise_and_nothing_is_begun(
     assert dialler.connect("127.0.0.1", closed_port) == REFUSED
 
 
-def test_one_connect_at_a_time(dialler: Dialler, closed_port: int) -> None:
-    dialler.client.connect("127.0.0.1", closed_port)
-    with pytest.raises(RuntimeError, match="connecting"):
-        dialler.client.connect("127.0.0.1", closed_port)
-    run_loop(dialler.loop, lambda: dialler.heard.events)
-    assert dialler.heard.take() == [("connect_error", *REFUSED)]
-
-
 def test_client_can_be_used_again_in_its_own_listeners(
     dialler: Dialler, listening: socket.socket, port: int, closed_port: int
 ) -> None:
@@ -205,27 +197,6 @@ def test_error_that_nobody_listens_for_is_logged(
 # -- giving up -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2])
-def test_cancel_ends_it_without_a_word(
-    dialler: Dialler, listening: socket.socket, port: int, turns: int
-) -> None:
-    dialler.client.connect("127.0.0.1", port, 60)
-    for _ in range(turns):
-        if not dialler.heard.events:
-            dialler.loop.run_once()
-    if dialler.heard.events:  # it was there first: cancelling changes nothing
-        dialler.client.cancel()
-        assert dialler.heard.take()[0][1].tcp_connected
-        return
-    dialler.client.cancel()
-    dialler.client.cancel()
-    for _ in range(3):
-        dialler.loop.run_once()
-    assert dialler.heard.take() == []
-    assert dialler.loop.fd_count() == 0
-    assert dialler.loop.scheduled_events() == []
-
-
 def test_lookup_that_fails_after_cancel_is_not_told(
     dialler: Dialler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,27 +205,6 @@ def test_lookup_that_fails_after_cancel_is_not_told(
     dialler.client.cancel()
     dialler.loop.run_once()
     assert dialler.heard.take() == []
-
-
-def test_after_cancel_the_client_can_connect_at_once(
-    dialler: Dialler, listening: socket.socket, port: int, full_port: int
-) -> None:
-    dialler.client.connect("127.0.0.1", full_port)
-    dialler.loop.run_once()
-    dialler.client.cancel()
-    conn = dialler.connect("127.0.0.1", port)
-    assert conn.address[1] == port
-
-
-def test_after_the_loop_was_stopped_the_client_can_connect_again(
-    dialler: Dialler, listening: socket.socket, port: int, full_port: int
-) -> None:
-    dialler.client.connect("127.0.0.1", full_port, 60)
-    for _ in range(2):
-        dialler.loop.run_once()
-    dialler.loop.stop()
-    assert dialler.heard.take() == []
-    assert isinstance(dialler.connect("127.0.0.1", port), TcpConnection)
 
 
 @pytest.mark.parametrize("event", ["connect", "connect_error"])
@@ -277,17 +227,6 @@ def test_listener_that_raises_resets_the_new_connection(
 
     dialler.client.on("connect", fail)
     dialler.connect("127.0.0.1", port)
-    peer, _ = listening.accept()
-    with peer, pytest.raises(ConnectionResetError):
-        peer.recv(1)
-
-
-def test_connection_that_nobody_listens_for_is_reset(
-    dialler: Dialler, listening: socket.socket, port: int
-) -> None:
-    dialler.client.remove_listeners()
-    dialler.client.connect("127.0.0.1", port)
-    run_loop(dialler.loop, lambda: dialler.loop.fd_count() == 0 and dialler.client._attempt is None)
     peer, _ = listening.accept()
     with peer, pytest.raises(ConnectionResetError):
         peer.recv(1)

@@ -49,19 +49,6 @@ def closed_after(served: Meeting, conn: TlsConnection) -> TlsConnection:
 # -- verification --------------------------------------------------------------------------------
 
 
-def test_connect_is_emitted_with_a_paused_connection(served: Meeting) -> None:
-    conn, peer = served.meet()
-    heard = Recorder(conn, "data")
-    peer.write(b"hello")
-    for _ in range(5):
-        served.loop.run_once(0.01)
-    assert heard.events == []
-    conn.pause(False)
-    served.until(lambda: heard.events)
-    assert heard.take() == [("data", b"hello")]
-    assert conn.address == served.server.address
-
-
 def test_by_default_the_roots_of_the_system_are_trusted_and_no_others(
     served: Meeting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_loop: Any, poller: str
 ) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from tcp_support import PEER_LIMIT_S
 from tls_support import (
-    CLIENT_EVENTS,
     NAME,
     Meeting,
     blocking,
@@ -164,90 +163,6 @@ def test_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) -> N
 
 
 # -- stopping ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5])
-def test_cancel_ends_it_without_a_word_at_any_time(served: Meeting, turns: int) -> None:
-    client = served.client(context=None)
-    client.context = None
-    client.verify = False
-    heard = Recorder(client, *CLIENT_EVENTS)
-    client.connect(NAME, served.port, 60)
-    for _ in range(turns):
-        served.loop.run_once(0.01)
-    done = list(heard.events)
-    client.cancel()
-    for _ in range(3):
-        served.loop.run_once(0.01)
-    assert heard.events == done
-    for event, *rest in done:
-        if event == "connect":
-            rest[0].abort()
-    assert not [e for e in served.loop.scheduled_events() if e[0] > 30]
-    served.loop.run_once(0.01)
-    served.server.shutdown()
-
-
-def test_after_cancel_the_client_can_connect_at_once(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    for _ in range(2):
-        served.loop.run_once(0.01)
-    client.cancel()
-    conn = outcome(client, lambda: client.connect(NAME, served.port))
-    assert isinstance(conn, TlsConnection)
-    conn.abort()
-    served.server.shutdown()
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3, 4])
-def test_stopping_the_loop_inside_a_handshake_forgets_it(
-    make_loop: Any, poller: str, turns: int
-) -> None:
-    loop = make_loop(backend=poller)
-    server = TlsServer("127.0.0.1", 0, loop, context=serving())
-    client = TlsClient(loop)
-    client.context = trusting()
-    heard = Recorder(client, *CLIENT_EVENTS)
-    server.on("connect", lambda conn: conn.abort())
-    client.connect("127.0.0.1", server.address[1], 60)
-    for _ in range(turns):
-        loop.run_once(0.01)
-    for event, *rest in heard.take():
-        if event == "connect":
-            rest[0].abort()
-    loop.stop()
-    assert loop.fd_count() == 0
-    with meeting(loop) as served:
-        conn = outcome(client, lambda: client.connect(NAME, served.port))
-        assert isinstance(conn, TlsConnection)
-        closed_after(served, conn)
-
-
-def test_client_can_be_used_again_in_its_own_listeners(served: Meeting) -> None:
-    client = served.client()
-    conns: list[TlsConnection] = []
-
-    def again(conn: TlsConnection) -> None:
-        conns.append(conn)
-        if len(conns) < 3:
-            client.connect(NAME, served.port)
-
-    client.on("connect", again)
-    client.connect(NAME, served.port)
-    served.until(lambda: len(conns) == 3 and len(served.heard.events) == 3)
-    for conn in conns:
-        conn.abort()
-
-
-def test_connection_that_nobody_listens_for_is_reset(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    event, rest = served.next_event()[:2]
-    if event == "connect":
-        heard = Recorder(rest, "close")
-        rest.pause(False)
-        served.until(lambda: heard.events)
 
 
 def test_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
