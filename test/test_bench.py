@@ -249,7 +249,7 @@ def test_whole_session_is_counted_and_ended() -> None:
 # -- TLS handshakes -----------------------------------------------------------------------------
 
 
-def test_hand_shakes_of_each_kind_are_made_and_leave_no_descriptor(
+def test_handshakes_of_each_kind_are_made_and_leave_no_descriptor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tls_soak, "WARM_UP", 12)

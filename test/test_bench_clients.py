@@ -67,7 +67,7 @@ def test_peer_answers_what_the_scenarios_ask(peer: Peer, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["thor", pytest.param("nginx", marks=pytest.mark.interop)])
-def test_hand_shakes_are_made_in_full_and_resumed(name: str, tmp_path: Path) -> None:
+def test_handshakes_are_made_in_full_and_resumed(name: str, tmp_path: Path) -> None:
     with running(_named(name, "tls"), tmp_path) as server:
         session = clients.shake(server)
         assert session is not None

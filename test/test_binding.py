@@ -72,7 +72,7 @@ def test_every_interface_is_two_sockets_on_one_port(opener: Opener) -> None:
         assert len({sock.getsockname()[1] for sock in sockets} - {0}) == 1
 
 
-def test_a_port_that_is_free_for_one_family_only_is_chosen_anew(opener: Opener) -> None:
+def test_port_that_is_free_for_one_family_only_is_chosen_anew(opener: Opener) -> None:
     with taken_port(opener) as first:
         chosen = chain([first], repeat(0))
 
@@ -83,12 +83,12 @@ def test_a_port_that_is_free_for_one_family_only_is_chosen_anew(opener: Opener) 
             assert len({sock.getsockname()[1] for sock in sockets} - {0, first}) == 1
 
 
-def test_a_port_that_is_never_free_is_given_up(opener: Opener) -> None:
+def test_port_that_is_never_free_is_given_up(opener: Opener) -> None:
     with taken_port(opener) as first, pytest.raises(OSError, match="in use"):
         open_all(WILDCARD, 0, lambda family, address: opener(family, (address[0], first)))
 
 
-def test_a_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open(
+def test_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open(
     opener: Opener,
 ) -> None:
     with taken_port(opener) as port:
@@ -103,7 +103,7 @@ def test_a_port_that_is_asked_for_is_not_chosen_anew_and_nothing_stays_open(
 
 
 @pytest.mark.parametrize("missing", [V4, V6])
-def test_a_family_that_the_machine_lacks_is_left_out(opener: Opener, missing: int) -> None:
+def test_family_that_the_machine_lacks_is_left_out(opener: Opener, missing: int) -> None:
     def lack(family: int, address: Address) -> socket.socket:
         if family == missing:
             raise OSError(errno.EAFNOSUPPORT, "no such family")
@@ -137,7 +137,7 @@ def answer_with(rows: Any) -> Callable[..., Any]:
     return getaddrinfo
 
 
-def test_a_name_stands_for_all_its_addresses_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_stands_for_all_its_addresses_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         (V6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
         (V4, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
@@ -148,7 +148,7 @@ def test_a_name_stands_for_all_its_addresses_each_once(monkeypatch: pytest.Monke
     assert places == [(V6, ("::1", 0, 0, 0)), (V4, ("127.0.0.1", 0))]
 
 
-def test_an_unknown_name_is_an_error_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_name_is_an_error_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = socket.gaierror(socket.EAI_NONAME, "unknown")
     monkeypatch.setattr(socket, "getaddrinfo", answer_with(failure))
     with pytest.raises(socket.gaierror, match=r"unknown: 'no\.test'"):
@@ -159,7 +159,7 @@ def test_an_unknown_name_is_an_error_that_has_it(monkeypatch: pytest.MonkeyPatch
     ("host", "port", "name"),
     [("a", None, "'a'"), (b"a", 80, "'a port 80'"), ("::1", 0, "'::1 port 0'")],
 )
-def test_an_error_keeps_its_kind_and_says_what_it_is_about(
+def test_error_keeps_its_kind_and_says_what_it_is_about(
     host: Any, port: int | None, name: str
 ) -> None:
     exc = binding.with_address(PermissionError(errno.EACCES, "no"), host, port)

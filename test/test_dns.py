@@ -73,12 +73,12 @@ def _unexpected(answer: object) -> None:
     pytest.fail(f"called with {answer!r}")
 
 
-def test_a_name_is_looked_up_off_the_loops_thread(loop: LoopBase, resolver: Resolver) -> None:
+def test_name_is_looked_up_off_the_loops_thread(loop: LoopBase, resolver: Resolver) -> None:
     assert look_up(loop, "a.test") == rows("192.0.2.1", "192.0.2.2")
     assert resolver.threads[0] is not threading.current_thread()
 
 
-def test_the_systems_resolver_is_asked(loop: LoopBase) -> None:
+def test_systems_resolver_is_asked(loop: LoopBase) -> None:
     """/etc/hosts has it."""
     answer = look_up(loop, "localhost", 8080)
     assert {row[4][:2] for row in answer} <= {("127.0.0.1", 8080), ("::1", 8080)}
@@ -95,7 +95,7 @@ def test_the_systems_resolver_is_asked(loop: LoopBase) -> None:
         pytest.param("0x7f000001", V4, ("127.0.0.1", 80), id="hex"),
     ],
 )
-def test_a_literal_address_needs_no_thread(
+def test_literal_address_needs_no_thread(
     loop: LoopBase, resolver: Resolver, host: Any, family: int, address: Any
 ) -> None:
     assert look_up(loop, host) == [(family, STREAM, 6, "", address)]
@@ -103,7 +103,7 @@ def test_a_literal_address_needs_no_thread(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "a.test", "", "unknown.test"])
-def test_the_callback_is_never_called_from_inside_the_call(
+def test_callback_is_never_called_from_inside_the_call(
     loop: LoopBase, resolver: Resolver, host: str
 ) -> None:
     answers: list[Any] = []
@@ -136,7 +136,7 @@ def test_failures_are_answers_too(
     assert (type(answer), answer.errno) == (error, code)
 
 
-def test_a_name_that_no_thread_can_look_up_is_one_to_try_again(
+def test_name_that_no_thread_can_lookup_is_one_to_try_again(
     loop: LoopBase, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(thread: threading.Thread) -> None:
@@ -149,7 +149,7 @@ def test_a_name_that_no_thread_can_look_up_is_one_to_try_again(
     assert look_up(loop, "a.test") == rows("192.0.2.1", "192.0.2.2")
 
 
-def test_a_name_without_an_address_is_none(loop: LoopBase, resolver: Resolver) -> None:
+def test_name_without_an_address_is_none(loop: LoopBase, resolver: Resolver) -> None:
     resolver.known[b"empty.test"] = []
     answer = look_up(loop, "empty.test")
     assert (type(answer), answer.errno) == (socket.gaierror, socket.EAI_NONAME)
@@ -191,7 +191,7 @@ def test_lookups_of_one_name_share_one_question(loop: LoopBase, resolver: Resolv
     assert resolver.asked == [b"a.test"]
 
 
-def test_an_answer_is_used_again_until_it_is_old(
+def test_answer_is_used_again_until_it_is_old(
     poller: str, make_loop: Callable[..., LoopBase], resolver: Resolver
 ) -> None:
     clock = ManualClock()
@@ -205,7 +205,7 @@ def test_an_answer_is_used_again_until_it_is_old(
     assert resolver.asked == [b"a.test"] * 2
 
 
-def test_a_failure_is_not_remembered(loop: LoopBase, resolver: Resolver) -> None:
+def test_failure_is_not_remembered(loop: LoopBase, resolver: Resolver) -> None:
     assert isinstance(look_up(loop, "later.test"), socket.gaierror)
     resolver.known[b"later.test"] = ["192.0.2.3"]
     assert look_up(loop, "later.test") == rows("192.0.2.3")
@@ -218,7 +218,7 @@ def test_what_a_callback_does_to_its_rows_is_its_own_affair(
     assert look_up(loop, "a.test") == rows("192.0.2.1", "192.0.2.2")
 
 
-def test_the_cache_is_bounded(
+def test_cache_is_bounded(
     loop: LoopBase, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "MAX_ANSWERS", 2)
@@ -231,7 +231,7 @@ def test_the_cache_is_bounded(
     assert resolver.asked == [b"a.test"]  # the oldest had to go
 
 
-def test_the_number_of_names_being_looked_up_is_bounded(
+def test_number_of_names_being_looked_up_is_bounded(
     loop: LoopBase, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "MAX_PENDING", 1)
@@ -245,7 +245,7 @@ def test_the_number_of_names_being_looked_up_is_bounded(
     assert first == [rows("192.0.2.1", "192.0.2.2")]
 
 
-def test_a_callback_that_raises_keeps_nobody_from_the_answer(
+def test_callback_that_raises_keeps_nobody_from_the_answer(
     loop: LoopBase, resolver: Resolver, expected_logs: Any
 ) -> None:
     loop.on_exception = "log"
@@ -263,7 +263,7 @@ def test_a_callback_that_raises_keeps_nobody_from_the_answer(
 # -- giving up -------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_lookup_is_not_answered(loop: LoopBase, resolver: Resolver) -> None:
+def test_cancelled_lookup_is_not_answered(loop: LoopBase, resolver: Resolver) -> None:
     resolver.open.clear()
     cancelled: list[Any] = []
     answers: list[Any] = []
@@ -277,7 +277,7 @@ def test_a_cancelled_lookup_is_not_answered(loop: LoopBase, resolver: Resolver) 
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a.test"])
-def test_a_lookup_can_be_cancelled_when_its_answer_is_there(
+def test_lookup_can_be_cancelled_when_its_answer_is_there(
     loop: LoopBase, resolver: Resolver, host: str
 ) -> None:
     """From the callback of another that got the same answer."""
@@ -310,7 +310,7 @@ def test_asking_again_for_a_name_that_hangs_occupies_no_second_thread(
     assert resolver.asked == [b"a.test"]
 
 
-def test_a_name_that_hung_when_the_loop_was_stopped_can_be_looked_up_again(
+def test_name_that_hung_when_the_loop_was_stopped_can_be_looked_up_again(
     loop: LoopBase, resolver: Resolver
 ) -> None:
     resolver.open.clear()
@@ -323,7 +323,7 @@ def test_a_name_that_hung_when_the_loop_was_stopped_can_be_looked_up_again(
     assert answers == [rows("192.0.2.1", "192.0.2.2")]
 
 
-def test_the_cache_does_not_keep_its_loop_alive(
+def test_cache_does_not_keep_its_loop_alive(
     make_loop: Callable[..., LoopBase], resolver: Resolver
 ) -> None:
     import thor.loop

@@ -82,7 +82,7 @@ def test_other_events_are_not_heard(emitter: EventEmitter, heard: list[Any]) -> 
     assert heard == []
 
 
-def test_a_listener_that_was_registered_twice_is_called_twice(
+def test_listener_that_was_registered_twice_is_called_twice(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     listener = saying(heard, "a")
@@ -91,7 +91,7 @@ def test_a_listener_that_was_registered_twice_is_called_twice(
     assert heard == ["a", "a"]
 
 
-def test_a_listener_added_during_an_emit_waits_for_the_next(
+def test_listener_added_during_an_emit_waits_for_the_next(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     emitter.on("x", lambda: emitter.on("x", saying(heard, "late")))
@@ -101,7 +101,7 @@ def test_a_listener_added_during_an_emit_waits_for_the_next(
     assert heard == ["late"]
 
 
-def test_a_listener_prepended_during_an_emit_waits_for_the_next(
+def test_listener_prepended_during_an_emit_waits_for_the_next(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     emitter.once("x", lambda: emitter.prepend_listener("x", saying(heard, "first")))
@@ -113,7 +113,7 @@ def test_a_listener_prepended_during_an_emit_waits_for_the_next(
 
 
 @pytest.mark.parametrize("remover", ["off", "remove_listener", "removeListener"])
-def test_a_listener_removed_during_an_emit_is_not_called_any_more(
+def test_listener_removed_during_an_emit_is_not_called_any_more(
     emitter: EventEmitter, heard: list[Any], remover: str
 ) -> None:
     victim = saying(heard, "victim")
@@ -144,7 +144,7 @@ def test_one_of_two_equal_registrations_removed_during_an_emit(
     assert heard == ["twice"]
 
 
-def test_an_emit_inside_an_emit_is_done_first(emitter: EventEmitter, heard: list[Any]) -> None:
+def test_emit_inside_an_emit_is_done_first(emitter: EventEmitter, heard: list[Any]) -> None:
     emitter.once("x", lambda: emitter.emit("x"))
     emitter.on("x", saying(heard, "heard"))
     emitter.emit("x")
@@ -213,7 +213,7 @@ def test_registering_returns_the_emitter(emitter: EventEmitter, method: str) -> 
 
 
 @pytest.mark.parametrize("method", ["on", "once", "prepend_listener", "prepend_once_listener"])
-def test_a_listener_must_be_callable(emitter: EventEmitter, method: str) -> None:
+def test_listener_must_be_callable(emitter: EventEmitter, method: str) -> None:
     with pytest.raises(TypeError, match="int"):
         getattr(emitter, method)("x", 3)
 
@@ -348,7 +348,7 @@ def test_listeners_are_listed_as_they_were_given(emitter: EventEmitter) -> None:
     assert emitter.listener_count("y") == 0
 
 
-def test_the_list_of_listeners_is_a_copy(emitter: EventEmitter) -> None:
+def test_list_of_listeners_is_a_copy(emitter: EventEmitter) -> None:
     emitter.on("x", print)
     emitter.listeners("x").clear()
     assert emitter.listeners("x") == [print]
@@ -383,7 +383,7 @@ def test_new_listener_is_not_emitted_for_itself_but_for_the_next_one(
     assert heard == [("newListener", print)]
 
 
-def test_a_listener_added_by_new_listener_comes_first(
+def test_listener_added_by_new_listener_comes_first(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     emitter.once("newListener", lambda *_: emitter.on("x", saying(heard, "first")))
@@ -392,7 +392,7 @@ def test_a_listener_added_by_new_listener_comes_first(
     assert heard == ["first", "second"]
 
 
-def test_a_new_listener_listener_may_remove_all(emitter: EventEmitter) -> None:
+def test_new_listener_listener_may_remove_all(emitter: EventEmitter) -> None:
     emitter.on("newListener", lambda *_: emitter.remove_listeners())
     emitter.on("x", print)
     assert emitter.events() == ["x"]
@@ -447,7 +447,7 @@ class Sink:
 
 
 @pytest.mark.parametrize("count", range(5))
-def test_a_sink_gets_what_nobody_listens_for(
+def test_sink_gets_what_nobody_listens_for(
     emitter: EventEmitter, heard: list[Any], count: int
 ) -> None:
     emitter.sink(Sink(heard))
@@ -455,7 +455,7 @@ def test_a_sink_gets_what_nobody_listens_for(
     assert heard == [("sink", *range(count))]
 
 
-def test_a_sink_gets_nothing_where_there_is_a_listener(
+def test_sink_gets_nothing_where_there_is_a_listener(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     emitter.sink(Sink(heard))
@@ -474,7 +474,7 @@ def test_events_that_the_sink_has_no_method_for_go_nowhere(
     assert emitter.emit("unheard_of") is False
 
 
-def test_a_sink_can_be_taken_back(emitter: EventEmitter, heard: list[Any]) -> None:
+def test_sink_can_be_taken_back(emitter: EventEmitter, heard: list[Any]) -> None:
     emitter.sink(Sink(heard))
     emitter.sink(None)
     assert emitter.emit("data") is False
@@ -506,7 +506,7 @@ def test_listening_ends_when_its_block_raises(emitter: EventEmitter) -> None:
     assert emitter.events() == []
 
 
-def test_the_decorator_takes_the_event(emitter: EventEmitter, heard: list[Any]) -> None:
+def test_decorator_takes_the_event(emitter: EventEmitter, heard: list[Any]) -> None:
     @on(emitter, "blow_up")
     def push_red_button(thing: str) -> None:
         heard.append(thing)
@@ -516,9 +516,7 @@ def test_the_decorator_takes_the_event(emitter: EventEmitter, heard: list[Any]) 
     assert heard == ["bomb", "by hand"]
 
 
-def test_the_decorator_takes_the_name_of_the_function(
-    emitter: EventEmitter, heard: list[Any]
-) -> None:
+def test_decorator_takes_the_name_of_the_function(emitter: EventEmitter, heard: list[Any]) -> None:
     @thor.events.on(emitter)
     def blow_up(thing: str) -> None:
         heard.append(thing)

@@ -51,7 +51,7 @@ def empty_context() -> contextvars.Context:
 
 @pytest.mark.parametrize("method", ["on", "once", "prepend_listener", "prepend_once_listener"])
 @pytest.mark.parametrize("others", [0, 1])
-def test_a_listener_runs_in_the_context_of_its_registration(
+def test_listener_runs_in_the_context_of_its_registration(
     emitter: EventEmitter, heard: list[Any], method: str, others: int
 ) -> None:
     for _ in range(others):
@@ -61,7 +61,7 @@ def test_a_listener_runs_in_the_context_of_its_registration(
     assert heard == ["registered"]
 
 
-def test_a_listener_registered_in_an_empty_context_runs_in_the_current_one(
+def test_listener_registered_in_an_empty_context_runs_in_the_current_one(
     emitter: EventEmitter, heard: list[Any], empty_context: contextvars.Context
 ) -> None:
     empty_context.run(emitter.on, "x", lambda: heard.append(VAR.get()))
@@ -69,7 +69,7 @@ def test_a_listener_registered_in_an_empty_context_runs_in_the_current_one(
     assert heard == ["emitting"]
 
 
-def test_a_listener_registered_in_an_empty_context_is_kept_bare(
+def test_listener_registered_in_an_empty_context_is_kept_bare(
     emitter: EventEmitter, empty_context: contextvars.Context
 ) -> None:
     """It costs nothing: no object is made for it."""
@@ -89,7 +89,7 @@ def test_what_a_listener_sets_it_finds_again(emitter: EventEmitter, heard: list[
     assert VAR.get() == "nothing"
 
 
-def test_a_context_that_is_entered_again_runs_in_a_copy(
+def test_context_that_is_entered_again_runs_in_a_copy(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     def listener(depth: int) -> None:
@@ -111,7 +111,7 @@ def test_a_context_that_is_entered_again_runs_in_a_copy(
     ]
 
 
-def test_a_runtime_error_of_a_listener_is_no_sign_of_a_busy_context(
+def test_runtime_error_of_a_listener_is_no_sign_of_a_busy_context(
     emitter: EventEmitter, heard: list[Any]
 ) -> None:
     def listener() -> None:
@@ -140,7 +140,7 @@ class Titled(EventEmitter):
         self.title = title
 
 
-def test_a_subclass_need_not_call_the_constructor(heard: list[Any]) -> None:
+def test_subclass_need_not_call_the_constructor(heard: list[Any]) -> None:
     titled = Titled("t")
     titled.colour = "red"  # type: ignore[attr-defined]
     titled.on("x", saying(heard, "a")).emit("x")
@@ -158,7 +158,7 @@ def test_nothing_is_made_until_somebody_listens() -> None:
 @pytest.mark.parametrize(
     "clone", [copy.copy, lambda e: pickle.loads(pickle.dumps(e))], ids=["copied", "pickled"]
 )
-def test_a_clone_has_no_listeners_and_works(
+def test_clone_has_no_listeners_and_works(
     heard: list[Any], clone: Callable[[Titled], Titled]
 ) -> None:
     titled = Titled("t")
@@ -180,13 +180,13 @@ class Trimmed(Titled):
         return state
 
 
-def test_a_subclass_may_trim_the_pickled_state() -> None:
+def test_subclass_may_trim_the_pickled_state() -> None:
     trimmed = Trimmed("t")
     assert vars(pickle.loads(pickle.dumps(trimmed))) == {}
     assert trimmed.title == "t"
 
 
-def test_an_emitter_that_was_forgotten_is_no_part_of_a_cycle() -> None:
+def test_emitter_that_was_forgotten_is_no_part_of_a_cycle() -> None:
     def make() -> weakref.ref[EventEmitter]:
         emitter = EventEmitter()
         emitter.on("x", lambda: emitter.emit("y"))

@@ -141,7 +141,7 @@ def test_every_example_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_says_how_it_is_used_and_stops_on_both_signals(name: str) -> None:
+def test_example_says_how_it_is_used_and_stops_on_both_signals(name: str) -> None:
     source = (EXAMPLES / name).read_text()
     assert f"Usage: {name}" in (ast.get_docstring(ast.parse(source)) or "")
     assert "SIGINT" in source
@@ -155,13 +155,13 @@ def test_an_example_says_how_it_is_used_and_stops_on_both_signals(name: str) -> 
         "transformer",
     ],
 )  # fmt: skip
-def test_an_example_without_what_it_needs_says_how_it_is_used(name: str) -> None:
+def test_example_without_what_it_needs_says_how_it_is_used(name: str) -> None:
     docstring = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text()))
     result = run(f"{name}.py")
     assert (result.returncode, result.stdout, result.stderr.strip()) == (2, "", docstring)
 
 
-def test_the_reverse_proxy_from_two_exchanges_has_less_than_40_lines() -> None:
+def test_reverse_proxy_from_two_exchanges_has_less_than_40_lines() -> None:
     lines = (EXAMPLES / "reverse_proxy.py").read_text().splitlines()
     assert len(lines) < 40
 
@@ -463,7 +463,7 @@ def test_dns_query_ends_with_an_error_where_nobody_answers(udp: socket.socket) -
 
 @pytest.mark.parametrize("proxy", ["reverse_proxy.py", "transformer.py", "load_balancer.py"])
 class TestProxies:
-    def test_a_response_comes_through(self, proxy: str, origins: ExitStack) -> None:
+    def test_response_comes_through(self, proxy: str, origins: ExitStack) -> None:
         played = origin(origins, message(b"{}", b"Content-Type: application/json"))
         with running(proxy, played.url) as port:
             answer = fetch(f"http://{HOST}:{port}/a?b=c")
@@ -471,7 +471,7 @@ class TestProxies:
         assert answer.fields["content-type"] == "application/json"
         assert played.requests[0].startswith(b"GET /a?b=c HTTP/1.1\r\n")
 
-    def test_a_large_request_body_reaches_the_origin(self, proxy: str, origins: ExitStack) -> None:
+    def test_large_request_body_reaches_the_origin(self, proxy: str, origins: ExitStack) -> None:
         sent = bytes(range(256)) * 10_000
         played = origin(origins, message(b"thanks"))
         with running(proxy, played.url) as port:
@@ -479,12 +479,12 @@ class TestProxies:
         assert answer.body == b"thanks"
         assert played.requests[0].endswith(b"\r\n\r\n" + sent)
 
-    def test_an_origin_that_is_not_there_is_a_502(self, proxy: str, origins: ExitStack) -> None:
+    def test_origin_that_is_not_there_is_a_502(self, proxy: str, origins: ExitStack) -> None:
         with running(proxy, f"http://{HOST}:{thor_support.free_port()}") as port:
             answer = fetch(f"http://{HOST}:{port}/")
         assert answer.status == 502
 
-    def test_a_response_that_breaks_off_is_not_taken_for_whole(
+    def test_response_that_breaks_off_is_not_taken_for_whole(
         self, proxy: str, origins: ExitStack
     ) -> None:
         played = origin(origins, message(b"whole").replace(b": 5", b": 9"))

@@ -359,7 +359,7 @@ def _extras() -> dict[str, str]:
     }
 
 
-def test_an_optional_dependency_is_imported_in_one_file_that_names_its_extra() -> None:
+def test_optional_dependency_is_imported_in_one_file_that_names_its_extra() -> None:
     extras = _extras()
     users: dict[str, set[str]] = {}
     for edge in OUTER_IMPORTS:

@@ -247,7 +247,7 @@ def logged(_log_guard: LogRecords) -> LogRecords:
 
 
 @pytest.mark.parametrize("data", [pytest.param(case.data, id=case.id) for case in BAD])
-def test_an_error_says_nothing_of_what_came_and_forges_no_log_line(
+def test_error_says_nothing_of_what_came_and_forges_no_log_line(
     data: bytes, logged: LogRecords
 ) -> None:
     tag = b"<script>"
@@ -263,7 +263,7 @@ def test_an_error_says_nothing_of_what_came_and_forges_no_log_line(
     assert is_own_answer(first[2])
 
 
-def test_an_error_says_nothing_of_what_an_origin_said() -> None:
+def test_error_says_nothing_of_what_an_origin_said() -> None:
     for said in (b"<script>\r\n\r\n", b"HTTP/1.1 200 OK\r\n<script>: x\r\n\r\n"):
         stage = proxy_support.ProxyHarness()
         stage.send("browser", proxy_support.get("/<script>"))

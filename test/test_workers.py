@@ -141,7 +141,7 @@ def test_worker_refuses_coroutine_functions(loop: LoopBase) -> None:
         pytest.param(lambda worker: os.kill(os.getpid(), signal.SIGTERM), -15, id="signal"),
     ],
 )
-def test_the_status_of_a_worker(
+def test_status_of_a_worker(
     supervise: Callable[..., Supervised],
     work: Callable[[Worker], int | None],
     status: int,
@@ -152,14 +152,14 @@ def test_the_status_of_a_worker(
     assert delay_s == workers.FIRST_DELAY_S
 
 
-def test_a_worker_that_returns_no_status_says_so(
+def test_worker_that_returns_no_status_says_so(
     supervise: Callable[..., Supervised], capfd: pytest.CaptureFixture[str]
 ) -> None:
     supervise(lambda worker: 1.5).run("worker_ended", 1)
     assert "TypeError: work returned 1.5: a worker's status is" in capfd.readouterr().err
 
 
-def test_a_worker_that_exits_with_words_says_them(
+def test_worker_that_exits_with_words_says_them(
     supervise: Callable[..., Supervised], capfd: pytest.CaptureFixture[str]
 ) -> None:
     supervise(lambda worker: sys.exit("no configuration")).run("worker_ended", 1)
@@ -192,7 +192,7 @@ def test_what_was_printed_before_the_fork_is_printed_once(
 # -- replacing ------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_was_killed_is_replaced_and_no_other(
+def test_worker_that_was_killed_is_replaced_and_no_other(
     supervise: Callable[..., Supervised], loop: LoopBase, quick: None
 ) -> None:
     two = supervise(until_told(loop), 2)
@@ -214,7 +214,7 @@ def test_workers_that_end_at_once_are_replaced_after_longer_and_longer(
     assert delays == pytest.approx([1, 2, 4, 5, 5])
 
 
-def test_a_worker_that_has_lived_is_replaced_at_once(
+def test_worker_that_has_lived_is_replaced_at_once(
     supervise: Callable[..., Supervised], loop: LoopBase, quick: None, monkeypatch: Any
 ) -> None:
     one = supervise(lambda worker: None)
@@ -228,12 +228,12 @@ def test_a_worker_that_has_lived_is_replaced_at_once(
 @pytest.mark.parametrize(
     ("failures", "expected"), [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.4), (6, 3.2), (7, 5.0)]
 )
-def test_the_delay_grows_to_a_bound(failures: int, expected: float) -> None:
+def test_delay_grows_to_a_bound(failures: int, expected: float) -> None:
     assert restart_delay(failures) == pytest.approx(expected)
     assert restart_delay(10**9) == MAX_DELAY_S
 
 
-def test_a_fork_that_fails_is_tried_again(
+def test_fork_that_fails_is_tried_again(
     supervise: Callable[..., Supervised], loop: LoopBase, quick: None, monkeypatch: Any
 ) -> None:
     def refuse() -> int:
@@ -265,7 +265,7 @@ def test_no_pipe_is_left_where_there_is_not_room_for_both(
     assert (exc.errno, delay_s) == (24, workers.FIRST_DELAY_S)
 
 
-def test_a_worker_that_cannot_be_watched_is_replaced(
+def test_worker_that_cannot_be_watched_is_replaced(
     supervise: Callable[..., Supervised], loop: LoopBase, quick: None, monkeypatch: Any
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -380,7 +380,7 @@ def test_workers_are_killed_when_the_loop_is_stopped(
     assert two.supervisor.pids == []
 
 
-def test_a_worker_that_cuts_itself_off_is_ended(
+def test_worker_that_cuts_itself_off_is_ended(
     supervise: Callable[..., Supervised], quick: None
 ) -> None:
     def work(worker: Worker) -> None:
@@ -392,7 +392,7 @@ def test_a_worker_that_cuts_itself_off_is_ended(
     assert status == -signal.SIGKILL
 
 
-def test_a_worker_that_somebody_else_has_waited_for(supervise: Callable[..., Supervised]) -> None:
+def test_worker_that_somebody_else_has_waited_for(supervise: Callable[..., Supervised]) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         [(_, _, status, _)] = supervise(lambda worker: 3).run("worker_ended", 1)
@@ -401,7 +401,7 @@ def test_a_worker_that_somebody_else_has_waited_for(supervise: Callable[..., Sup
     assert status == 0
 
 
-def test_the_number_of_a_worker_that_is_gone_is_nobody_s_to_kill(
+def test_number_of_a_worker_that_is_gone_is_nobody_s_to_kill(
     supervise: Callable[..., Supervised], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[tuple[int, int]] = []
@@ -422,7 +422,7 @@ def test_the_number_of_a_worker_that_is_gone_is_nobody_s_to_kill(
 # -- in the worker --------------------------------------------------------------------------------
 
 
-def test_a_worker_has_no_handlers_of_its_supervisor(
+def test_worker_has_no_handlers_of_its_supervisor(
     supervise: Callable[..., Supervised], told: Any
 ) -> None:
     say, hear = told
@@ -442,7 +442,7 @@ def test_a_worker_has_no_handlers_of_its_supervisor(
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
-def test_a_new_process_never_goes_on_as_its_supervisor(
+def test_new_process_never_goes_on_as_its_supervisor(
     supervise: Callable[..., Supervised],
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -462,7 +462,7 @@ def test_a_new_process_never_goes_on_as_its_supervisor(
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list fds")
-def test_a_worker_has_nothing_of_the_others(
+def test_worker_has_nothing_of_the_others(
     supervise: Callable[..., Supervised], loop: LoopBase, told: Any, quick: None
 ) -> None:
     say, hear = told
@@ -498,7 +498,7 @@ def worker() -> Iterator[tuple[Worker, Callable[[], None]]]:
         os.close(fd)
 
 
-def test_a_worker_is_told_once(loop: LoopBase, worker: Any) -> None:
+def test_worker_is_told_once(loop: LoopBase, worker: Any) -> None:
     heard: list[str] = []
     mine, end = worker
     mine.on_shutdown(lambda: heard.append("told"), loop)
@@ -510,7 +510,7 @@ def test_a_worker_is_told_once(loop: LoopBase, worker: Any) -> None:
     assert heard == ["told"]
 
 
-def test_a_worker_is_told_when_its_supervisor_is_gone(loop: LoopBase, worker: Any) -> None:
+def test_worker_is_told_when_its_supervisor_is_gone(loop: LoopBase, worker: Any) -> None:
     heard: list[str] = []
     mine, end = worker
     mine.on_shutdown(lambda: heard.append("told"), loop)
@@ -520,7 +520,7 @@ def test_a_worker_is_told_when_its_supervisor_is_gone(loop: LoopBase, worker: An
     assert heard == ["told"]
 
 
-def test_the_default_loop_serves(default_loop: LoopBase, worker: Any) -> None:
+def test_default_loop_serves(default_loop: LoopBase, worker: Any) -> None:
     mine, end = worker
     mine.on_shutdown(default_loop.stop)
     end()

@@ -40,7 +40,7 @@ def test_what_is_no_time(text: str) -> None:
         seconds(text)
 
 
-def test_a_long_write_waits_for_its_reader() -> None:
+def test_long_write_waits_for_its_reader() -> None:
     readable, writable = os.pipe()
     read: list[bytes] = []
 
@@ -58,7 +58,7 @@ def test_a_long_write_waits_for_its_reader() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_in_good_order(make_loop: Any, number: int) -> None:
+def test_signal_ends_in_good_order(make_loop: Any, number: int) -> None:
     loop = make_loop()
     asked: list[bool] = []
 
@@ -73,7 +73,7 @@ def test_a_signal_ends_in_good_order(make_loop: Any, number: int) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_a_second_signal_ends_at_once(make_loop: Any) -> None:
+def test_second_signal_ends_at_once(make_loop: Any) -> None:
     loop = make_loop()
     asked: list[bool] = []
 

@@ -73,7 +73,7 @@ def test_files_over_tls(site: Running, files: Files) -> None:
     assert thor("fetch", "-k", f"{site.url}/a.txt") == (0, b"hello\n", "")
 
 
-def test_a_certificate_that_is_not_believed(site: Running, files: Files) -> None:
+def test_certificate_that_is_not_believed(site: Running, files: Files) -> None:
     where = f"127.0.0.1 port {site.port}: the peer's certificate has an unknown issuer"
     for args in ((), ("--cacert", files.stranger)):
         result = here("fetch", *args, f"{site.url}/a.txt")
@@ -81,7 +81,7 @@ def test_a_certificate_that_is_not_believed(site: Running, files: Files) -> None
         assert "--cacert" in result.err
 
 
-def test_a_certificate_for_another_name(files: Files) -> None:
+def test_certificate_for_another_name(files: Files) -> None:
     certified = ("--certificate", files.other, "--key", files.other_key)
     with running("serve", str(files.folder), *ANYWHERE, *certified) as server:
         result = here("fetch", "--cacert", files.ca, f"{server.url}/")
@@ -145,7 +145,7 @@ def test_certificates_that_a_client_cannot_use(files: Files, args: list[str], sa
     complains(result, 1, says.format(**files._asdict()))
 
 
-def test_a_client_shows_its_certificate(files: Files) -> None:
+def test_client_shows_its_certificate(files: Files) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files.ca)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(files.certificate, files.key)
@@ -179,7 +179,7 @@ def _answer_twice(server: socket.socket, context: ssl.SSLContext) -> None:
     os._exit(0)
 
 
-def test_a_server_refuses_clients_that_show_no_certificate(files: Files) -> None:
+def test_server_refuses_clients_that_show_no_certificate(files: Files) -> None:
     given = ("--certificate", files.certificate, "--key", files.key, "--client-ca", files.ca)
     with running("serve", str(files.folder / "www"), *ANYWHERE, *given) as server:
         url = f"{server.url}/a.txt"
@@ -203,7 +203,7 @@ def test_tls_on_both_sides_of_a_proxy(site: Running, files: Files) -> None:
 
 
 @pytest.mark.parametrize("args", [(), ("--origin-ca", "{stranger}")], ids=["system", "other"])
-def test_an_origin_whose_certificate_is_not_believed_is_a_502(
+def test_origin_whose_certificate_is_not_believed_is_a_502(
     site: Running, files: Files, args: tuple[str, ...]
 ) -> None:
     given = [arg.format(**files._asdict()) for arg in args]
@@ -213,7 +213,7 @@ def test_an_origin_whose_certificate_is_not_believed_is_a_502(
     assert b"error=tls_certificate_error" in result.out
 
 
-def test_an_origin_may_be_believed_whatever_it_shows(site: Running) -> None:
+def test_origin_may_be_believed_whatever_it_shows(site: Running) -> None:
     with running("proxy", "--to", site.url, "--origin-insecure", *ANYWHERE) as proxy:
         assert thor("fetch", f"{proxy.url}/a.txt").out == b"hello\n"
 
@@ -285,7 +285,7 @@ def test_several_places_at_once(files: Files, tmp_path: Path) -> None:
         assert server.end() == (0, b"", "")
 
 
-def test_a_socket_that_somebody_listens_on(files: Files, tmp_path: Path) -> None:
+def test_socket_that_somebody_listens_on(files: Files, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with running("serve", str(files.folder), "--listen", f"unix:{path}"):
         result = here("serve", str(files.folder), "--listen", f"unix:{path}")
@@ -295,7 +295,7 @@ def test_a_socket_that_somebody_listens_on(files: Files, tmp_path: Path) -> None
 # -- PROXY headers, inherited sockets -------------------------------------------------------------
 
 
-def test_the_client_s_address_is_that_of_the_proxy_header(files: Files) -> None:
+def test_client_s_address_is_that_of_the_proxy_header(files: Files) -> None:
     trust = ("--proxy-protocol", "127.0.0.0/8")
     to = ("--to", "unix:/nowhere/x", "--access-log")
     with running("proxy", *to, *trust, *ANYWHERE) as proxy:
@@ -329,7 +329,7 @@ def passed(sock: socket.socket) -> dict[str, Any]:
     }
 
 
-def test_a_socket_that_was_passed_is_listened_on(files: Files) -> None:
+def test_socket_that_was_passed_is_listened_on(files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         www = str(files.folder / "www")
@@ -342,7 +342,7 @@ def test_a_socket_that_was_passed_is_listened_on(files: Files) -> None:
         socket.create_connection(("127.0.0.1", port), 10).close()
 
 
-def test_a_place_that_is_named_is_preferred_to_what_was_passed(files: Files) -> None:
+def test_place_that_is_named_is_preferred_to_what_was_passed(files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         with running("serve", str(files.folder), *ANYWHERE, **passed(sock)) as server:
@@ -352,7 +352,7 @@ def test_a_place_that_is_named_is_preferred_to_what_was_passed(files: Files) -> 
 # -- through a proxy ------------------------------------------------------------------------------
 
 
-def test_a_fetch_through_a_proxy(files: Files) -> None:
+def test_fetch_through_a_proxy(files: Files) -> None:
     """`thor proxy` refuses tunnels; absolute form it takes."""
     with (
         running("serve", str(files.folder / "www"), *ANYWHERE) as server,

@@ -79,7 +79,7 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def test_a_body_goes_to_stdout(url: str) -> None:
+def test_body_goes_to_stdout(url: str) -> None:
     assert thor("fetch", f"{url}/a?b") == (0, b"GET /a?b\n", "")
 
 
@@ -138,7 +138,7 @@ def test_json_asks_for_json(url: str) -> None:
         pytest.param("m\u00e9:x", b"bcOpOng=", id="utf-8"),
     ],
 )
-def test_a_user_is_authenticated(url: str, user: str, sent: bytes) -> None:
+def test_user_is_authenticated(url: str, user: str, sent: bytes) -> None:
     assert b"Authorization: Basic " + sent + b"\n" in thor("fetch", f"{url}/fields", "-u", user).out
     given = ("-u", user, "-H", "authorization: mine")
     assert b"Basic" not in thor("fetch", f"{url}/fields", *given).out
@@ -223,7 +223,7 @@ def test_silent_shows_no_progress(url: str, tmp_path: Path) -> None:
     assert download(f"{url}/large", tmp_path, "-s") == ""
 
 
-def test_the_head_is_written_when_asked(url: str) -> None:
+def test_head_is_written_when_asked(url: str) -> None:
     head, _, body = thor("fetch", "-i", f"{url}/status-404").out.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
     assert b"\r\nContent-Length: 16" in head
@@ -231,36 +231,36 @@ def test_the_head_is_written_when_asked(url: str) -> None:
     assert thor("fetch", "-i", "-X", "HEAD", f"{url}/").out.endswith(b"\r\n\r\n")
 
 
-def test_an_error_of_the_server_is_an_answer_unless_told_otherwise(url: str) -> None:
+def test_error_of_the_server_is_an_answer_unless_told_otherwise(url: str) -> None:
     assert thor("fetch", f"{url}/status-500").code == 0
     complains(here("fetch", "--fail", f"{url}/status-500"), 1, "the server answered 500")
     assert thor("fetch", "--fail", f"{url}/").code == 0
 
 
-def test_a_body_goes_to_a_file(url: str, tmp_path: Path) -> None:
+def test_body_goes_to_a_file(url: str, tmp_path: Path) -> None:
     file = tmp_path / "out"
     file.write_text("something longer that was there")
     assert thor("fetch", "-o", str(file), f"{url}/a") == (0, b"", "")
     assert file.read_bytes() == b"GET /a\n"
 
 
-def test_a_failure_spoils_no_file(url: str, tmp_path: Path) -> None:
+def test_failure_spoils_no_file(url: str, tmp_path: Path) -> None:
     file = tmp_path / "out"
     file.write_text("kept")
     assert thor("fetch", "-o", str(file), "--fail", f"{url}/status-404").code == 1
     assert file.read_text() == "kept"
 
 
-def test_a_file_that_cannot_be_written(url: str, tmp_path: Path) -> None:
+def test_file_that_cannot_be_written(url: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing" / "out")
     complains(here("fetch", "-o", missing, f"{url}/a"), 1, "No such file or directory")
 
 
-def test_a_large_body_streams(url: str) -> None:
+def test_large_body_streams(url: str) -> None:
     assert thor("fetch", f"{url}/large").out == b"x" * LARGE
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_traceback(url: str) -> None:
+def test_reader_that_goes_away_ends_it_without_a_traceback(url: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "thor", "fetch", f"{url}/large"],
         stdout=subprocess.PIPE,
@@ -277,7 +277,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_traceback(url: str) -> None:
     assert err == ""
 
 
-def test_a_closed_stdout_is_no_place_for_a_socket(url: str) -> None:
+def test_closed_stdout_is_no_place_for_a_socket(url: str) -> None:
     # The next descriptor that is opened would be number 1: the connection, which got the body.
     assert thor("fetch", f"{url}/a", preexec_fn=lambda: os.close(1)) == (0, b"", "")
 
@@ -285,7 +285,7 @@ def test_a_closed_stdout_is_no_place_for_a_socket(url: str) -> None:
 # -- redirects ----------------------------------------------------------------------------------
 
 
-def test_a_redirect_is_an_answer_unless_told_otherwise(url: str) -> None:
+def test_redirect_is_an_answer_unless_told_otherwise(url: str) -> None:
     assert thor("fetch", f"{url}/to-302-|a").out == b"GET /to-302-|a\n"
 
 
@@ -318,11 +318,11 @@ def test_redirects_have_an_end(url: str, tmp_path: Path) -> None:
         pytest.param("mailto:x", "must begin with http://", id="mailto"),
     ],
 )
-def test_a_redirect_to_what_is_not_http(url: str, target: str, says: str) -> None:
+def test_redirect_to_what_is_not_http(url: str, target: str, says: str) -> None:
     complains(here("fetch", "-L", f"{url}/to-302-{target}"), 2, says)
 
 
-def test_a_redirect_to_nonsense(url: str) -> None:
+def test_redirect_to_nonsense(url: str) -> None:
     says = "a redirect to 'http://[', which is no URL"
     complains(here("fetch", "-L", f"{url}/to-302-http:||["), 1, says)
 
@@ -368,24 +368,24 @@ def test_data_from_a_file_that_is_not_there() -> None:
     complains(here("fetch", "http://127.0.0.1/", "-d", "@/no/such"), 1, "cannot read '/no/such'")
 
 
-def test_a_server_that_is_not_there() -> None:
+def test_server_that_is_not_there() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         result = here("fetch", f"http://127.0.0.1:{probe.getsockname()[1]}/")
     complains(result, 1, "Connection refused")
 
 
-def test_a_name_that_is_not_there() -> None:
+def test_name_that_is_not_there() -> None:
     complains(here("fetch", "http://no-such-name.invalid/"), 1, "Name resolution failed")
 
 
-def test_a_server_that_does_not_answer() -> None:
+def test_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = f"http://127.0.0.1:{server.getsockname()[1]}/"
         complains(here("fetch", "--timeout", "0.2", where), 1, "not done within 0.2 s")
 
 
-def test_a_server_that_answers_garbage() -> None:
+def test_server_that_answers_garbage() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

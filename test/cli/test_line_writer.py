@@ -120,7 +120,7 @@ def test_what_is_lost_at_the_end_is_told_on_stderr(
     thread.join()
 
 
-def test_a_reader_that_leaves_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_reader_that_leaves_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
     readable, writable = os.pipe()
     writer = LineWriter(writable, "the log")
     os.close(readable)
@@ -136,7 +136,7 @@ def test_a_reader_that_leaves_is_told_once(capfd: pytest.CaptureFixture[str]) ->
     )
 
 
-def test_a_full_disk_is_told_once_and_tried_again(
+def test_full_disk_is_told_once_and_tried_again(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(line_writer, "FAILED_RETRY_S", 0.001)
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told_once_and_tried_again(
     assert told == "thor: cannot write the log, trying again: No space left on device\n"
 
 
-def test_a_descriptor_that_does_not_block_is_tried_again(
+def test_descriptor_that_does_not_block_is_tried_again(
     full_pipe: tuple[int, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     readable, writable = full_pipe

@@ -134,7 +134,7 @@ def make(*argv: str) -> tuple[list[Server], str]:
     return made, listen_all(parser.parse_args(argv), loop, serve)[1]
 
 
-def test_the_default_place() -> None:
+def test_default_place() -> None:
     (server,), where = make()
     assert (server.address, server.settings) == (("127.0.0.1", 8000), {})
     assert where == "http://127.0.0.1:8000/"
@@ -153,7 +153,7 @@ def test_idle_connections_are_over_before_requests_are_given_up(drain: str, idle
     assert idle_drain_s(parser.parse_args(["--drain", drain])) == idle
 
 
-def test_the_mode_is_that_of_unix_sockets() -> None:
+def test_mode_is_that_of_unix_sockets() -> None:
     both = ("--listen", "unix:x", "--listen", ":1")
     one, other = make("--socket-mode", "660", *both)[0]
     assert (one.settings, other.settings) == ({"mode": 0o660}, {})
@@ -166,7 +166,7 @@ def test_trusted_proxies_are_passed_on() -> None:
     assert server.settings == {"proxy_protocol": ["10.0.0.0/8", "unix:"]}
 
 
-def test_a_key_needs_a_certificate() -> None:
+def test_key_needs_a_certificate() -> None:
     with pytest.raises(CommandError, match="--key goes with --certificate"):
         make("--key", "x")
     with pytest.raises(CommandError, match="--client-ca goes with --certificate"):
@@ -183,7 +183,7 @@ def test_inherited_sockets_take_the_place_of_the_default(monkeypatch: pytest.Mon
     assert make("--listen", ":1")[1] == "http://:1/"
 
 
-def test_a_place_that_cannot_be_listened_on_ends_the_others() -> None:
+def test_place_that_cannot_be_listened_on_ends_the_others() -> None:
     parser = argparse.ArgumentParser()
     add_server_arguments(parser, "127.0.0.1:8000")
     loop: Any = Loop()
@@ -205,7 +205,7 @@ def test_what_a_server_cannot_be_made_with_is_told() -> None:
         raise OSError("too long")
 
 
-def test_the_loop_stops_when_all_have() -> None:
+def test_loop_stops_when_all_have() -> None:
     loop: Any = Loop()
     made = [Server("a", 1), Server("b", 2)]
     servers = Servers(cast(list[HttpServer], made), loop)
@@ -217,7 +217,7 @@ def test_the_loop_stops_when_all_have() -> None:
     assert loop.stopped == 1
 
 
-def test_a_file_that_cannot_be_used_is_named() -> None:
+def test_file_that_cannot_be_used_is_named() -> None:
     says = "cannot use /no/x: No such file or directory"
     with pytest.raises(CommandError, match=says), certificate_errors():
         os.stat("/no/x")

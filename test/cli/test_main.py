@@ -12,7 +12,7 @@ import thor
 from thor.cli import COMMANDS
 
 
-def test_the_version_is_the_package_s() -> None:
+def test_version_is_the_package_s() -> None:
     said = (0, f"thor {thor.__version__}\n".encode(), "")
     assert here("--version") == said
     assert run("--version") == said
@@ -57,22 +57,22 @@ def test_wrong_use_is_one_line_and_exit_code_2(args: list[str], says: str) -> No
 @pytest.mark.parametrize(
     "listen", ["x", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:80", "a:-1"]
 )
-def test_an_address_that_is_none_is_explained(listen: str) -> None:
+def test_address_that_is_none_is_explained(listen: str) -> None:
     complains(here("serve", ".", "--listen", listen), 2, listen)
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1:x", ":-1"])
-def test_a_port_that_is_none_is_told_its_range(listen: str) -> None:
+def test_port_that_is_none_is_told_its_range(listen: str) -> None:
     says = f"{listen!r}: the port must be a number from 0 to 65535"
     complains(here("serve", ".", "--listen", listen), 2, says)
 
 
-def test_the_demo_says_that_it_listens_on_no_unix_socket() -> None:
+def test_demo_says_that_it_listens_on_no_unix_socket() -> None:
     says = "'unix:/run/x': HOST:PORT is needed, not a Unix socket"
     complains(here("demo", "--listen", "unix:/run/x"), 2, says)
 
 
-def test_the_proxys_help_says_that_the_path_of_an_origins_socket_is_whole() -> None:
+def test_proxys_help_says_that_the_path_of_an_origins_socket_is_whole() -> None:
     _, out, _ = here("proxy", "--help")
     assert b"unix:/PATH, whole" in b" ".join(out.split())
 

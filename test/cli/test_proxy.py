@@ -104,7 +104,7 @@ def test_proxy_forwards_though_nobody_reads_its_access_log() -> None:
     assert (code, len(out.splitlines()), err) == (0, 200, "")
 
 
-def test_an_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
+def test_origin_that_is_down_is_a_502_and_no_reason_to_stop() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         origin = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -151,14 +151,14 @@ def test_proxy_warns_of_one_origin_of_two_that_does_not_resolve(tmp_path: Path) 
         assert proxy.end() == (0, b"", "")
 
 
-def test_a_port_in_use() -> None:
+def test_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         result = here("proxy", "--to", "http://127.0.0.1:9", "--listen", where)
     complains(result, 1, f"cannot listen on {where}: Address already in use")
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+def test_second_signal_ends_it_at_once() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as origin,
         running(
@@ -187,7 +187,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
             assert proxy.end() == (0, b"", "")
 
 
-def test_the_demo_shows_the_proxy_at_work() -> None:
+def test_demo_shows_the_proxy_at_work() -> None:
     code, out, err = thor("demo", "--once")
     assert (code, err) == (0, "")
     text = out.decode()
@@ -196,7 +196,7 @@ def test_the_demo_shows_the_proxy_at_work() -> None:
     assert text.endswith("Stopped.\n")
 
 
-def test_the_demo_goes_on_without_a_reader() -> None:
+def test_demo_goes_on_without_a_reader() -> None:
     readable, writable = os.pipe()
     os.close(readable)
     process = subprocess.Popen(
@@ -210,11 +210,11 @@ def test_the_demo_goes_on_without_a_reader() -> None:
     assert (process.returncode, err) == (0, b"")
 
 
-def test_the_demo_ends_by_itself_or_by_a_signal() -> None:
+def test_demo_ends_by_itself_or_by_a_signal() -> None:
     assert thor("demo", "--seconds", "0.1").out.endswith(b"Stopped.\n")
 
 
-def test_the_demo_s_port_may_be_taken() -> None:
+def test_demo_s_port_may_be_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         complains(here("demo", "--once", "--listen", where), 1, "Address already in use")

@@ -56,7 +56,7 @@ def test_ipv6_is_shown_in_brackets(tmp_path: Path) -> None:
         socket.create_connection(("::1", server.port), 10).close()
 
 
-def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+def test_directory_that_is_not_there(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
     complains(here("serve", missing), 1, f"cannot serve '{missing}': No such file or directory")
     (tmp_path / "file").write_text("x")
@@ -187,13 +187,13 @@ def test_ctrl_c_of_a_server_with_idle_connections_says_nothing(tmp_path: Path) -
         assert server.end() == (0, b"", "")
 
 
-def test_a_port_in_use(tmp_path: Path) -> None:
+def test_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         result = here("serve", str(tmp_path), "--listen", where)
     complains(result, 1, f"cannot listen on {where}: Address already in use")
 
 
-def test_an_address_of_another_machine(tmp_path: Path) -> None:
+def test_address_of_another_machine(tmp_path: Path) -> None:
     result = here("serve", str(tmp_path), "--listen", "192.0.2.1:0")
     complains(result, 1, "cannot listen on 192.0.2.1:0")

@@ -168,7 +168,7 @@ def test_each_of_two_workers_has_its_share_of_the_connections(site: str) -> None
     assert all(140 <= share <= 260 for share in shares)
 
 
-def test_a_unix_socket_and_every_interface(site: str, tmp_path: Path) -> None:
+def test_unix_socket_and_every_interface(site: str, tmp_path: Path) -> None:
     path = tmp_path / "s"
     places = ("--listen", f"unix:{path}", "--socket-mode", "600", "--listen", ":0")
     with crew("serve", site, *places) as two:
@@ -198,7 +198,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_a_socket_that_was_passed_is_that_of_all_workers(site: str) -> None:
+def test_socket_that_was_passed_is_that_of_all_workers(site: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         manager = (sys.executable, "-c", _MANAGER.format(fd=sock.fileno()))
         with crew("serve", site, before=manager, pass_fds=(sock.fileno(),)) as two:
@@ -235,7 +235,7 @@ def test_sessions_are_resumed_by_all_workers(site: str, tmp_path: Path) -> None:
 
 
 @has_proc
-def test_a_killed_worker_is_replaced_and_nothing_else_is_lost(site: str) -> None:
+def test_killed_worker_is_replaced_and_nothing_else_is_lost(site: str) -> None:
     with crew("serve", site, *ANYWHERE) as two, ExitStack() as stack:
         kept = [two.ask(stack) for _ in range(40)]
         _, others = shares_of(two, len(kept))
@@ -312,7 +312,7 @@ def test_what_is_in_flight_is_answered_before_the_end() -> None:
         assert two.end() == (0, ended)
 
 
-def test_a_signal_for_the_whole_group_is_not_a_second_one() -> None:
+def test_signal_for_the_whole_group_is_not_a_second_one() -> None:
     with in_flight(12) as (two, clients, upstream):
         os.killpg(two.command.process.pid, signal.SIGTERM)
         two.await_refusal()
@@ -322,7 +322,7 @@ def test_a_signal_for_the_whole_group_is_not_a_second_one() -> None:
         assert two.end()[0] == 0
 
 
-def test_a_second_signal_ends_all_at_once() -> None:
+def test_second_signal_ends_all_at_once() -> None:
     with in_flight(12) as (two, _, _), watched(*two.pids.values()) as wait:
         two.command.signal(signal.SIGTERM)
         two.await_refusal()
@@ -331,7 +331,7 @@ def test_a_second_signal_ends_all_at_once() -> None:
         wait()
 
 
-def test_a_worker_that_fails_at_the_end_is_a_failure() -> None:
+def test_worker_that_fails_at_the_end_is_a_failure() -> None:
     with in_flight(1) as (two, _, _):
         two.command.signal(signal.SIGTERM)
         two.await_refusal()
@@ -355,7 +355,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def test_a_worker_that_hangs_is_ended(
+def test_worker_that_hangs_is_ended(
     site: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deaf, said = os.pipe()
@@ -379,7 +379,7 @@ def test_a_worker_that_hangs_is_ended(
     os.close(said)
 
 
-def test_a_fork_that_fails_is_told(
+def test_fork_that_fails_is_told(
     site: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> int:
@@ -392,7 +392,7 @@ def test_a_fork_that_fails_is_told(
     assert any(line.startswith(said) for line in told)
 
 
-def test_a_port_in_use_is_told_once(site: str) -> None:
+def test_port_in_use_is_told_once(site: str) -> None:
     with crew("serve", site, *ANYWHERE) as two:
         where = f"127.0.0.1:{two.command.port}"
         for count in ("1", "2"):

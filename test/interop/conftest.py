@@ -7,15 +7,8 @@ from collections.abc import Iterator
 import pytest
 from cli_support import Running, running
 from interop_data import PATTERN
-from interop_support import (
-    ANYWHERE,
-    Certificates,
-    Served,
-    ends_well,
-    make_certificates,
-    node_origin,
-    thor_server,
-)
+from interop_support import ANYWHERE, Served, ends_well, node_origin, thor_server
+from interop_thor import Certificates, make_certificates
 
 
 @pytest.fixture(scope="session")

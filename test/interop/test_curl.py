@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 from cli_support import Running, running, thor
 from interop_data import PATTERN, item, sha256
-from interop_support import (
-    ANYWHERE,
-    Certificates,
-    Served,
-    curl,
-    ends_well,
-    fields_of,
-    interop,
-)
+from interop_support import ANYWHERE, Served, curl, ends_well, fields_of, interop
+from interop_thor import Certificates
 
 pytestmark = interop
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
-from tcp_support import port_of
 
 import thor
 import thor.events
@@ -99,7 +98,7 @@ def request(method: bytes, target: bytes, *lines: bytes) -> bytes:
     return b"\r\n".join((b"%b %b HTTP/1.1" % (method, target), b"Host: a", *lines)) + b"\r\n\r\n"
 
 
-def test_a_handler_that_is_a_partial_answers_with_bytes() -> None:
+def test_handler_that_is_a_partial_answers_with_bytes() -> None:
     daemon = Daemon()
     head, _, body = daemon.send(request(b"GET", b"/x")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n")
@@ -108,15 +107,7 @@ def test_a_handler_that_is_a_partial_answers_with_bytes() -> None:
     assert daemon.site["requests"] == [(b"GET", b"/x", "127.0.0.1")]
 
 
-def test_a_form_is_answered_without_content() -> None:
-    daemon = Daemon()
-    answer = daemon.send(request(b"POST", b"/", b"Content-Length: 3") + b"a=b")
-    assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
-    assert answer.endswith(b"\r\n\r\n")
-    assert daemon.send(request(b"GET", b"/")).startswith(b"HTTP/1.1 404 ")
-
-
-def test_an_answer_inside_the_body_that_closes_ends_the_upload() -> None:
+def test_answer_inside_the_body_that_closes_ends_the_upload() -> None:
     daemon = Daemon()
     answer = daemon.send(request(b"POST", b"/", b"Content-Length: 9000") + b"x" * 5000)
     assert answer.startswith(b"HTTP/1.1 413 Content Too Large\r\n")
@@ -127,7 +118,7 @@ def test_an_answer_inside_the_body_that_closes_ends_the_upload() -> None:
     assert not daemon.server.connections
 
 
-def test_a_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_no_harm() -> None:
+def test_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_no_harm() -> None:
     daemon = Daemon()
     assert daemon.send(request(b"GET", b"/slow")).endswith(b"begun\r\n")
     daemon.browser.abort()
@@ -137,16 +128,7 @@ def test_a_client_that_goes_away_is_a_close_on_its_exchange_and_answering_does_n
     daemon.site["exchange"].response_done([])
 
 
-def test_a_client_that_was_answered_is_no_close() -> None:
-    daemon = Daemon()
-    daemon.send(request(b"GET", b"/slow"))
-    daemon.site["exchange"].response_done([])
-    daemon.browser.abort()
-    settle(daemon.network.loop)
-    assert "closed" not in daemon.site
-
-
-def test_the_loop_tells_its_connections_and_timers() -> None:
+def test_loop_tells_its_connections_and_timers() -> None:
     """What a handler of crashes prints."""
     daemon = Daemon()
     daemon.send(request(b"GET", b"/slow"))
@@ -171,7 +153,7 @@ def _signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals")
-def test_a_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
+def test_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
     server = thor.http.HttpServer(b"127.0.0.1", 0)
     stopped: list[str] = []
 
@@ -187,13 +169,7 @@ def test_a_signal_handler_shuts_down_gracefully_and_stops_the_loop() -> None:
     assert not thor.loop.running
 
 
-def test_every_interface_is_bytes_or_nothing() -> None:
-    server = thor.http.HttpServer(b"", 0)
-    assert port_of(server) > 0
-    server.shutdown()
-
-
-def test_the_default_loops_precision_and_reports_may_be_set_on_it(
+def test_default_loops_precision_and_reports_may_be_set_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: list[tuple[Any, ...]] = []
@@ -206,15 +182,3 @@ def test_the_default_loops_precision_and_reports_may_be_set_on_it(
     assert thor.loop.precision == 0.2
     assert {len(report) for report in reports} == {2}
     assert all(isinstance(message, str) for message, _ in reports)
-
-
-def test_the_loops_module_is_a_loop_to_programs() -> None:
-    loop = thor.loop
-    cleared: list[str] = []
-    timeout: thor.loop.ScheduledEvent = thor.schedule(60, thor.stop)
-    loop.schedule(0, cleared.append, "clients")
-    loop.schedule(0.01, thor.stop)
-    run_loop(thor.loop, lambda: cleared)
-    timeout.delete()
-    thor.stop()
-    assert cleared == ["clients"]

@@ -39,7 +39,7 @@ def test_informational_responses_have_a_version_too() -> None:
     assert (fetcher.version, fetcher.body) == (b"1.1", b"hello")
 
 
-def test_the_connection_of_an_exchange_knows_the_version() -> None:
+def test_connection_of_an_exchange_knows_the_version() -> None:
     fetcher = (site := Site(ok())).fetcher()
     seen: list[object] = []
 
@@ -61,7 +61,7 @@ def test_lengths_are_known_when_the_response_is_done() -> None:
     assert fetcher.trailers == [(b"X", b"1")]
 
 
-def test_an_error_says_in_its_detail_what_the_notes_of_a_linter_quote() -> None:
+def test_error_says_in_its_detail_what_the_notes_of_a_linter_quote() -> None:
     named = Site(ok(b"X-Odd \t: 1")).fetch().error
     assert named is not None
     assert named.detail == "X-Odd \t"
@@ -74,7 +74,7 @@ def test_an_error_says_in_its_detail_what_the_notes_of_a_linter_quote() -> None:
 
 
 @pytest.mark.parametrize("uri", [b"ftp://site.example/", b"http://a b/", b"http://site.example:x/"])
-def test_a_bad_uri_is_an_error_after_the_call_and_later_calls_are_ignored(uri: bytes) -> None:
+def test_bad_uri_is_an_error_after_the_call_and_later_calls_are_ignored(uri: bytes) -> None:
     site = Site()
     fetcher = site.fetcher().check(uri, b"POST", [], b"body")
     assert not fetcher.done
@@ -91,7 +91,7 @@ def test_closing_the_connection_ends_an_exchange_silently() -> None:
     assert (fetcher.done, fetcher.error, fetcher.body, site.open) == (True, None, b"", [])
 
 
-def test_an_exchange_may_be_replaced_inside_response_start() -> None:
+def test_exchange_may_be_replaced_inside_response_start() -> None:
     """As when a site asks for a signed request, and gets one."""
     site = Site(ok(start=b"HTTP/1.1 401 Unauthorized"), ok())
     fetcher = site.fetcher()
@@ -111,7 +111,7 @@ def test_an_exchange_may_be_replaced_inside_response_start() -> None:
     assert b"Signature: x\r\n" in site.requests[-1]
 
 
-def test_a_client_of_its_own_posts_a_form_and_drops_an_answer_that_is_too_long() -> None:
+def test_client_of_its_own_posts_a_form_and_drops_an_answer_that_is_too_long() -> None:
     site = Site(ok(body=b"x" * 100))
     client = HttpClient(site.loop)
     client.max_server_conn = 30
@@ -144,7 +144,7 @@ def test_a_client_of_its_own_posts_a_form_and_drops_an_answer_that_is_too_long()
 # -- what is made when a module is imported, on the default loop ----------------------------------
 
 
-def test_a_client_made_on_import_fetches_on_the_default_loop() -> None:
+def test_client_made_on_import_fetches_on_the_default_loop() -> None:
     server = thor.TcpServer(b"127.0.0.1", 0)
 
     @thor.events.on(server)
@@ -172,7 +172,7 @@ def test_a_client_made_on_import_fetches_on_the_default_loop() -> None:
 # -- emitters and helpers -------------------------------------------------------------------------
 
 
-def test_an_emitter_pickles_without_its_listeners_and_works_afterwards() -> None:
+def test_emitter_pickles_without_its_listeners_and_works_afterwards() -> None:
     site = Site(ok(b"X-Odd : 1"))
     fetcher = site.fetch()
     del fetcher.client  # the class has one: it is not of the state
@@ -203,14 +203,14 @@ class Early(EventEmitter):
         self.heard += 1
 
 
-def test_a_subclass_may_set_attributes_before_the_emitter_is_made() -> None:
+def test_subclass_may_set_attributes_before_the_emitter_is_made() -> None:
     early = Early()
     early.emit("done")
     early.emit("done")
     assert (early.base, early.heard) == ("set", 1)
 
 
-def test_a_uri_is_taken_apart_as_the_client_does_it() -> None:
+def test_uri_is_taken_apart_as_the_client_does_it() -> None:
     assert parse_uri(b"HTTP://Site.example/a?b#c") == (
         "http",
         "site.example",
@@ -224,7 +224,7 @@ def test_a_uri_is_taken_apart_as_the_client_does_it() -> None:
         parse_uri(b"http://site.example:99999/")
 
 
-def test_the_helpers_are_where_they_were() -> None:
+def test_helpers_are_where_they_were() -> None:
     headers = [(b"Accept-Language", b"de, en"), (b"X-Forwarded-For", b"192.0.2.1")]
     assert get_header(headers, b"accept-language") == [b"de", b"en"]
     assert thor.http.common.get_header(headers, b"x-forwarded-for")[-1] == b"192.0.2.1"

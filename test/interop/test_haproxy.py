@@ -13,21 +13,8 @@ from pathlib import Path
 import pytest
 from cli_support import Running, running
 from interop_data import item, sha256
-from interop_support import (
-    ANYWHERE,
-    V4,
-    V4_HEADER,
-    V6,
-    V6_HEADER,
-    Certificates,
-    Served,
-    curl,
-    fields_of,
-    haproxy,
-    haproxy_sections,
-    interop,
-    proxy_header_answer,
-)
+from interop_support import ANYWHERE, Served, curl, fields_of, haproxy, haproxy_sections, interop
+from interop_thor import V4, V4_HEADER, V6, V6_HEADER, Certificates, proxy_header_answer
 from tcp_support import PEER_LIMIT_S
 
 from thor.loop import LoopBase

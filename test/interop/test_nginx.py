@@ -11,24 +11,18 @@ from pathlib import Path
 import pytest
 from cli_support import running, thor
 from interop_data import PATTERN, item, sha256
-from interop_support import (
-    ANYWHERE,
+from interop_support import ANYWHERE, Served, curl, ends_well, fields_of, interop, nginx
+from interop_thor import (
     V4_HEADER,
     V6_HEADER,
     Certificates,
     Fetcher,
-    Served,
     TlsAsker,
     TlsEcho,
-    curl,
-    ends_well,
     field_of,
-    fields_of,
-    interop,
-    nginx,
     proxy_header_answer,
 )
-from tls_support import NAME, authority, issued, only, trusting
+from tls_support import NAME, authority, only, trusting
 
 from thor.loop import LoopBase
 from thor.tcp import ProxyHeader
@@ -105,37 +99,6 @@ def test_fetch_reads_from_a_unix_socket_of_nginx(files: Served) -> None:
     assert (result.code, sha256(result.out)) == (0, sha256(PATTERN))
     result = thor("fetch", "-f", f"{url}/missing")
     assert (result.code, result.err) == (1, "thor fetch: the server answered 404\n")
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_tls_client_resumes_sessions_of_nginx_and_shows_its_certificate(
-    loop: LoopBase, certificates: Certificates, tmp_path: Path, version: str
-) -> None:
-    port = free_port()
-    says = "$ssl_protocol,$ssl_server_name,$ssl_session_reused,$ssl_client_verify"
-    server = f"""
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {certificates.certificate};
-        ssl_certificate_key {certificates.key};
-        ssl_protocols TLSv1.2 TLSv1.3;
-        ssl_client_certificate {certificates.ca};
-        ssl_verify_client on;
-        location / {{ return 200 "{says}"; }}
-    """
-    alice = issued("alice", client=True)
-    context = trusting(
-        alpn=["http/1.1"], certificate=alice.certificate, key=alice.key, **only(version)
-    )
-    with nginx(tmp_path, server):
-        client = TlsAsker(loop, port, context)
-        pages = []
-        for _ in range(3):
-            conn, page = client.ask()
-            assert (conn.tls_version, conn.alpn, conn.error) == (version, "http/1.1", None)
-            pages.append(page.rpartition(b"\r\n\r\n")[2].decode())
-        _, refusal = TlsAsker(loop, port, trusting(**only(version))).ask()
-    assert pages == [f"{version},localhost,{reused},SUCCESS" for reused in (".", "r", "r")]
-    assert b"400 No required SSL certificate was sent" in refusal
 
 
 def test_tls_client_is_told_that_nginx_speaks_no_tls(loop: LoopBase, files: Served) -> None:

@@ -1,11 +1,10 @@
-"""Node as the client of `HttpServer` and `TlsServer`, as the origin of `HttpClient`, `TlsClient`
-and `thor proxy`, and as a forward proxy of `thor fetch`."""
+"""Node as the client of `HttpServer`, as the origin of `HttpClient` and `thor proxy`, and as a
+forward proxy of `thor fetch`. Its TLS is OpenSSL's, as that of `test_openssl.py`."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import struct
 import subprocess
@@ -15,21 +14,8 @@ from typing import Any
 import pytest
 from cli_support import Running, complains, here, thor
 from interop_data import Wire, item, pattern_pieces, sha256
-from interop_support import (
-    LIMIT_S,
-    ORIGINS,
-    Certificates,
-    Fetcher,
-    Served,
-    TlsAsker,
-    TlsEcho,
-    curl,
-    fields_of,
-    interop,
-    node_origin,
-    started,
-)
-from tls_support import NAME, authority, issued, trusting
+from interop_support import LIMIT_S, ORIGINS, Served, curl, fields_of, interop, started
+from interop_thor import Certificates, Fetcher
 
 from thor.loop import LoopBase
 from thor_support import need_program
@@ -89,54 +75,6 @@ def test_server_serves_many_requests_of_node_on_few_connections(server: Served) 
     assert (done.returncode, done.stdout) == (0, b"connections: 4\n"), done.stderr
 
 
-#: Connects twice, the second time with the session of the first; prints what it is told.
-NODE_TLS_CLIENT = """
-const tls = require('tls'), fs = require('fs');
-const [port, version, ca, cert, key] = process.argv.slice(1);
-const options = {
-  port, host: '127.0.0.1', servername: 'localhost', ALPNProtocols: ['h2', 'x'],
-  ca: fs.readFileSync(ca), cert: fs.readFileSync(cert), key: fs.readFileSync(key),
-  minVersion: version, maxVersion: version,
-};
-function talk(session, then) {
-  let kept, said = '';
-  const socket = tls.connect({ ...options, session }, () => {
-    socket.write('GET / HTTP/1.1\\r\\n\\r\\n');
-  });
-  socket.on('session', (session) => { kept = session; });
-  socket.on('data', (data) => {
-    said += data;
-    if (!said.endsWith('}')) return;
-    console.log(said.split('\\r\\n\\r\\n')[1]);
-    socket.end();
-  });
-  socket.on('end', () => console.log(JSON.stringify({
-    authorized: socket.authorized, alpn: socket.alpnProtocol, protocol: socket.getProtocol(),
-    reused: socket.isSessionReused() })));
-  socket.on('close', () => then(kept));
-}
-talk(undefined, (session) => talk(session, () => {}));
-"""
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_tls_server_resumes_sessions_of_node_and_sees_its_certificate(
-    loop: LoopBase, certificates: Certificates, version: str
-) -> None:
-    files = (certificates.ca, certificates.client, certificates.client_key)
-    with TlsEcho(loop, alpn=["x"], client_ca=authority().certificate) as echo:
-        argv = (need_program("node"), "-e", NODE_TLS_CLIENT, str(echo.port), version, *files)
-        code, said = echo.run(*argv)
-        assert code == 0, said
-        told = [json.loads(line) for line in said.splitlines()]
-    for ours, theirs, reused in ((told[0], told[1], False), (told[2], told[3], True)):
-        assert ours["version"] == theirs["protocol"] == version
-        assert ours["alpn"] == theirs["alpn"] == "x"
-        assert ours["client"] is True
-        assert ours["reused"] is theirs["reused"] is reused
-        assert theirs["authorized"] is True
-
-
 # -- Node as an origin ---------------------------------------------------------------------------
 
 
@@ -172,44 +110,6 @@ def test_client_replaces_connections_that_node_closed_while_idle(
         fetcher.fetch_all([f"{node.url}/hello"] * 5)
         assert fetcher.fetch(f"{node.url}/close-idle").status == 200
         assert fetcher.fetch(f"{node.url}/hello").body == b"Hello, world!"
-
-
-#: Tells of the connection, once it has been asked for anything; prints its port.
-NODE_TLS_SERVER = """
-const tls = require('tls'), fs = require('fs');
-const [version, ...files] = process.argv.slice(1);
-const [ca, cert, key] = files.map((file) => fs.readFileSync(file));
-const server = tls.createServer({
-  cert, key, ca, ALPNProtocols: ['x'], minVersion: version, maxVersion: version,
-  requestCert: true, rejectUnauthorized: true,
-}, (socket) => {
-  socket.on('data', () => socket.end(JSON.stringify({
-    alpn: socket.alpnProtocol, name: socket.servername, reused: socket.isSessionReused(),
-    client: socket.getPeerCertificate().subject || null, version: socket.getProtocol() })));
-  socket.on('error', () => {});
-});
-server.listen(0, '127.0.0.1', () => console.log(server.address().port));
-"""
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_tls_client_resumes_sessions_of_node_and_shows_its_certificate(
-    loop: LoopBase, certificates: Certificates, version: str
-) -> None:
-    files = (certificates.ca, certificates.certificate, certificates.key)
-    alice = issued("alice", client=True)
-    context = trusting(alpn=["y", "x"], certificate=alice.certificate, key=alice.key)
-    with started(need_program("node"), "-e", NODE_TLS_SERVER, version, *files) as origin:
-        client = TlsAsker(loop, origin.port, context)
-        told = []
-        for _ in range(3):
-            conn, page = client.ask()
-            assert (conn.tls_version, conn.alpn, conn.error) == (version, "x", None)
-            told.append(json.loads(page))
-    assert [each["reused"] for each in told] == [False, True, True]
-    assert told[0]["name"] == NAME  # Node forgets it when TLS 1.2 resumes
-    for each in told:
-        assert (each["alpn"], each["client"], each["version"]) == ("x", {"CN": "alice"}, version)
 
 
 def test_proxy_keeps_and_resumes_its_tls_connection_to_node(
@@ -306,15 +206,3 @@ def test_fetch_through_a_forward_proxy_on_node(
         complains(here(*args, url), 1, "it answered 407 'Proxy Authentication Required'")
         told = thor(*args, "-i", f"http://127.0.0.1:{node.port}/echo")
         assert told.out.startswith(b"HTTP/1.1 407 ")
-
-
-def test_fetch_shows_its_certificate_to_node(certificates: Certificates) -> None:
-    files = (certificates.certificate, certificates.key, certificates.ca)
-    with node_origin("node", *files) as origin:
-        url = f"https://localhost:{origin.port}/hello"
-        trust = ("--cacert", certificates.ca)
-        shown = ("--cert", certificates.client, "--key", certificates.client_key)
-        assert thor("fetch", *trust, *shown, url) == (0, b"Hello, world!", "")
-        result = here("fetch", *trust, url)
-        complains(result, 1, "TLS failed: ")
-        assert "certificate" in result.err

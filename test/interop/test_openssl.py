@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 from cli_support import thor
 from interop_data import PATTERN, sha256
-from interop_support import Certificates, TlsAsker, TlsEcho, interop
+from interop_support import interop
+from interop_thor import Certificates, TlsAsker, TlsEcho
 from tcp_support import port_of
 from tls_support import NAME, authority, issued, only, trusting
 

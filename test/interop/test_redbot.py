@@ -94,7 +94,7 @@ def origins() -> Iterator[Origins]:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_the_command_line_says_of_a_site_what_it_should(origins: Origins, name: str) -> None:
+def test_command_line_says_of_a_site_what_it_should(origins: Origins, name: str) -> None:
     run = subprocess.run(
         [PYTHON, "-m", "redbot.cli", f"{origins.url}/{name}"],
         capture_output=True,
@@ -145,7 +145,7 @@ def ask(port: int, method: str, target: str, body: bytes | None = None) -> tuple
         ("/nothing", 404, b"was not found"),
     ],
 )
-def test_the_web_server_serves_its_pages(
+def test_web_server_serves_its_pages(
     daemon: tuple[int, int], target: str, status: int, part: bytes
 ) -> None:
     answer = ask(daemon[1], "GET", target)
@@ -153,12 +153,12 @@ def test_the_web_server_serves_its_pages(
     assert part in answer[1]
 
 
-def test_the_web_server_refuses_an_upload_that_is_too_large(daemon: tuple[int, int]) -> None:
+def test_web_server_refuses_an_upload_that_is_too_large(daemon: tuple[int, int]) -> None:
     status, body = ask(daemon[1], "POST", "/check", b"x" * (1024 * 1024 + 1))
     assert (status, body) == (413, b"Request body too large.")
 
 
-def test_the_web_server_checks_a_site_and_keeps_the_result(
+def test_web_server_checks_a_site_and_keeps_the_result(
     daemon: tuple[int, int], origins: Origins
 ) -> None:
     _, port = daemon

@@ -147,7 +147,7 @@ def naive(tmp_path: Path) -> Iterator[Chain]:
         hops.close()
 
 
-def test_a_smuggled_request_would_be_noticed(naive: Chain) -> None:
+def test_smuggled_request_would_be_noticed(naive: Chain) -> None:
     cases = {case.id: case for case in REQUESTS}
     assert send(naive, cases["head-plain"], 1) == []
     wrong = send(naive, cases["both-length-first"], 2)

@@ -70,7 +70,7 @@ def test_what_a_callback_raises_is_logged_told_and_emitted_and_the_loop_goes_on(
     assert record.exc_info[1].__traceback__ is not None
 
 
-def test_the_log_names_the_callback_and_its_owner(mem: LoopBase, expected_logs: Any) -> None:
+def test_log_names_the_callback_and_its_owner(mem: LoopBase, expected_logs: Any) -> None:
     mem.on_exception = "log"
     owner = Owner()
     mem.schedule(0, owner.callback)
@@ -93,11 +93,11 @@ def test_with_raise_it_comes_out_of_run_and_is_told_all_the_same(mem: LoopBase, 
     assert len(mem.scheduled_events()) == 1
 
 
-def test_the_default_is_to_log() -> None:
+def test_default_is_to_log() -> None:
     assert make().on_exception == "log"
 
 
-def test_a_listener_of_a_source_that_raises_in_raise_mode_comes_out_of_run(
+def test_listener_of_a_source_that_raises_in_raise_mode_comes_out_of_run(
     mem: LoopBase,
 ) -> None:
     _, server = pair = connection_pair(mem)
@@ -108,7 +108,7 @@ def test_a_listener_of_a_source_that_raises_in_raise_mode_comes_out_of_run(
         settle(mem)
 
 
-def test_a_connection_whose_listener_raised_is_reset(mem: LoopBase, expected_logs: Any) -> None:
+def test_connection_whose_listener_raised_is_reset(mem: LoopBase, expected_logs: Any) -> None:
     mem.on_exception = "log"
     client, server = connection_pair(mem)
     server.on("data", lambda data: 1 / 0)
@@ -119,7 +119,7 @@ def test_a_connection_whose_listener_raised_is_reset(mem: LoopBase, expected_log
     assert not client.tcp_connected
 
 
-def test_an_error_listener_that_raises_is_logged_too(mem: LoopBase, expected_logs: Any) -> None:
+def test_error_listener_that_raises_is_logged_too(mem: LoopBase, expected_logs: Any) -> None:
     mem.on_exception = "log"
     mem.on("error", lambda exc: dict[str, str]()["another"])
     mem.schedule(0, lambda: 1 / 0)
@@ -128,7 +128,7 @@ def test_an_error_listener_that_raises_is_logged_too(mem: LoopBase, expected_log
     assert "error event" in expected_logs.messages[1]
 
 
-def test_a_failed_that_raises_is_logged_and_the_loop_goes_on(
+def test_failed_that_raises_is_logged_and_the_loop_goes_on(
     mem: LoopBase, expected_logs: Any
 ) -> None:
     class Hopeless(Owner):
@@ -180,7 +180,7 @@ def debugged() -> Debugged:
     return Debugged()
 
 
-def test_a_slow_callback_is_reported_with_its_name_duration_and_profile(
+def test_slow_callback_is_reported_with_its_name_duration_and_profile(
     debugged: Debugged,
 ) -> None:
     debugged.loop.schedule(0, debugged.slow, 1.25)
@@ -203,7 +203,7 @@ def test_only_what_is_slower_than_the_threshold_is_reported(
     assert bool(debugged.reports) is reported
 
 
-def test_the_threshold_can_be_set(debugged: Debugged) -> None:
+def test_threshold_can_be_set(debugged: Debugged) -> None:
     debugged.loop.slow_callback_s = 10
     debugged.loop.schedule(0, debugged.slow, 9)
     debugged.loop.schedule(0, debugged.slow, 11)
@@ -226,7 +226,7 @@ def test_slow_callbacks_of_every_kind_are_reported(debugged: Debugged, way: str)
     assert len(debugged.reports) == 1
 
 
-def test_a_slow_callback_that_raises_is_no_less_an_error(debugged: Debugged) -> None:
+def test_slow_callback_that_raises_is_no_less_an_error(debugged: Debugged) -> None:
     def slow_failure() -> None:
         debugged.slow()
         raise KeyError("oops")

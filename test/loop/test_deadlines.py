@@ -49,7 +49,7 @@ def mem() -> LoopBase:
     return memory_loop()
 
 
-def test_a_deadline_passes_when_it_is_due_and_once(mem: LoopBase) -> None:
+def test_deadline_passes_when_it_is_due_and_once(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(5)
     advance(mem, 4.9)
@@ -58,7 +58,7 @@ def test_a_deadline_passes_when_it_is_due_and_once(mem: LoopBase) -> None:
     assert holder.passed == [5]
 
 
-def test_an_extended_deadline_passes_at_its_new_time(mem: LoopBase) -> None:
+def test_extended_deadline_passes_at_its_new_time(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(5)
     advance(mem, 3)
@@ -69,7 +69,7 @@ def test_an_extended_deadline_passes_at_its_new_time(mem: LoopBase) -> None:
     assert holder.passed == [8]
 
 
-def test_a_deadline_extended_again_and_again_makes_no_timers(mem: LoopBase) -> None:
+def test_deadline_extended_again_and_again_makes_no_timers(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(5)
     for _ in range(1000):
@@ -81,7 +81,7 @@ def test_a_deadline_extended_again_and_again_makes_no_timers(mem: LoopBase) -> N
     assert holder.passed == [pytest.approx(10 - 0.01 + 5)]
 
 
-def test_an_earlier_deadline_passes_at_its_time_and_only_then(mem: LoopBase) -> None:
+def test_earlier_deadline_passes_at_its_time_and_only_then(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(60)
     advance(mem, 1)
@@ -90,7 +90,7 @@ def test_an_earlier_deadline_passes_at_its_time_and_only_then(mem: LoopBase) -> 
     assert holder.passed == [3]
 
 
-def test_a_deadline_moved_to_and_fro_passes_once(mem: LoopBase) -> None:
+def test_deadline_moved_to_and_fro_passes_once(mem: LoopBase) -> None:
     holder = Holder(mem)
     for delta in (60, 10, 30, 5, 60, 20):
         holder.arm(delta)
@@ -109,7 +109,7 @@ def test_what_was_left_by_moving_a_deadline_goes_when_its_time_comes(mem: LoopBa
     assert holder.passed == [100]
 
 
-def test_a_deadline_of_never_does_not_pass_and_can_be_set_again(mem: LoopBase) -> None:
+def test_deadline_of_never_does_not_pass_and_can_be_set_again(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(5)
     holder.deadline_at = inf
@@ -138,7 +138,7 @@ def test_one_timer_serves_all_at_the_earliest(mem: LoopBase) -> None:
     assert left == 101
 
 
-def test_the_loop_wakes_once_for_a_deadline_that_nobody_moves(mem: LoopBase) -> None:
+def test_loop_wakes_once_for_a_deadline_that_nobody_moves(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(60)
     settle(mem)
@@ -150,7 +150,7 @@ def test_the_loop_wakes_once_for_a_deadline_that_nobody_moves(mem: LoopBase) -> 
     assert poller.polls - before <= 3  # type: ignore[union-attr]
 
 
-def test_a_deadline_set_again_when_it_passes(mem: LoopBase) -> None:
+def test_deadline_set_again_when_it_passes(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.then = lambda: holder.arm(5)
     holder.arm(5)
@@ -159,7 +159,7 @@ def test_a_deadline_set_again_when_it_passes(mem: LoopBase) -> None:
     holder.deadline_at = inf
 
 
-def test_a_deadline_set_for_now_waits_for_the_next_turn(mem: LoopBase) -> None:
+def test_deadline_set_for_now_waits_for_the_next_turn(mem: LoopBase) -> None:
     """Or it would starve the fds."""
     holder = Holder(mem)
     holder.then = lambda: holder.arm(0)
@@ -170,7 +170,7 @@ def test_a_deadline_set_for_now_waits_for_the_next_turn(mem: LoopBase) -> None:
     assert len(holder.passed) == 2
 
 
-def test_a_deadline_that_another_one_extends_does_not_pass(mem: LoopBase) -> None:
+def test_deadline_that_another_one_extends_does_not_pass(mem: LoopBase) -> None:
     second = Holder(mem)
     first = Holder(mem, lambda: second.extend(5))
     first.arm(1)
@@ -181,7 +181,7 @@ def test_a_deadline_that_another_one_extends_does_not_pass(mem: LoopBase) -> Non
     assert second.passed == [6]
 
 
-def test_a_deadline_that_another_one_takes_away_does_not_pass(mem: LoopBase) -> None:
+def test_deadline_that_another_one_takes_away_does_not_pass(mem: LoopBase) -> None:
     second = Holder(mem)
     first = Holder(mem, lambda: setattr(second, "deadline_at", inf))
     first.arm(1)
@@ -202,7 +202,7 @@ def test_what_a_holder_raises_is_told_to_it_and_the_others_go_on(
     assert second.passed == [1]
 
 
-def test_an_exception_that_leaves_run_keeps_the_other_deadlines(mem: LoopBase) -> None:
+def test_exception_that_leaves_run_keeps_the_other_deadlines(mem: LoopBase) -> None:
     first, second, third = Holder(mem, lambda: 1 / 0), Holder(mem), Holder(mem)
     first.arm(1)
     second.arm(1)
@@ -226,7 +226,7 @@ def test_stop_forgets_deadlines_and_they_can_be_set_again(mem: LoopBase) -> None
     assert holder.passed == [11]
 
 
-def test_the_sweep_shares_a_turn_with_timers_that_precision_brings_forward(mem: LoopBase) -> None:
+def test_sweep_shares_a_turn_with_timers_that_precision_brings_forward(mem: LoopBase) -> None:
     mem.precision = 5.0
     holder = Holder(mem)
     holder.arm(3)
@@ -259,7 +259,7 @@ def test_holders_that_have_no_deadline_any_more_are_let_go(mem: LoopBase) -> Non
     assert all(holder.passed for holder in living)
 
 
-def test_a_holder_that_was_let_go_can_have_a_deadline_again(mem: LoopBase) -> None:
+def test_holder_that_was_let_go_can_have_a_deadline_again(mem: LoopBase) -> None:
     holder = Holder(mem)
     holder.arm(60)
     holder.deadline_at = inf
@@ -271,7 +271,7 @@ def test_a_holder_that_was_let_go_can_have_a_deadline_again(mem: LoopBase) -> No
     assert holder.passed == [70]
 
 
-def test_a_deadline_that_is_moved_forward_and_back_leaves_nothing_behind(mem: LoopBase) -> None:
+def test_deadline_that_is_moved_forward_and_back_leaves_nothing_behind(mem: LoopBase) -> None:
     """An idle timeout of a day and a head timeout of ten seconds, request after request."""
     holder = Holder(mem)
     for _ in range(10_000):

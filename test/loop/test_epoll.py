@@ -24,7 +24,7 @@ def poller() -> Iterator[EpollPoller]:
     poller.close()
 
 
-def test_the_kernels_bits_are_ours(poller: EpollPoller) -> None:
+def test_kernels_bits_are_ours(poller: EpollPoller) -> None:
     assert (select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP) == (READABLE, WRITABLE, HANGUP)
 
 
@@ -42,7 +42,7 @@ def test_registering_twice_is_an_error(poller: EpollPoller) -> None:
             poller.register(sock.fileno(), READABLE)
 
 
-def test_a_closed_fd_with_a_twin_is_silent_once_it_was_unregistered(poller: EpollPoller) -> None:
+def test_closed_fd_with_a_twin_is_silent_once_it_was_unregistered(poller: EpollPoller) -> None:
     """The kernel watches the open file, which a duplicate (or a forked child) keeps open."""
     near, far = socket.socketpair()
     with near, far:
@@ -55,7 +55,7 @@ def test_a_closed_fd_with_a_twin_is_silent_once_it_was_unregistered(poller: Epol
         os.close(twin)
 
 
-def test_a_regular_file_is_refused(poller: EpollPoller) -> None:
+def test_regular_file_is_refused(poller: EpollPoller) -> None:
     with open(__file__, "rb") as file, pytest.raises(PermissionError):
         poller.register(file.fileno(), READABLE)
 

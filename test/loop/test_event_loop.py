@@ -35,7 +35,7 @@ def mem() -> LoopBase:
 # -- a turn -------------------------------------------------------------------------------------
 
 
-def test_the_stages_of_a_turn(mem: LoopBase) -> None:
+def test_stages_of_a_turn(mem: LoopBase) -> None:
     heard: list[str] = []
 
     class Written:
@@ -148,7 +148,7 @@ def test_calls_that_wait_keep_the_loop_from_waiting(mem: LoopBase) -> None:
     assert mem.next_timeout() is None
 
 
-def test_a_batch_is_256_events_then_what_was_written_is_flushed(mem: LoopBase) -> None:
+def test_batch_is_256_events_then_what_was_written_is_flushed(mem: LoopBase) -> None:
     heard: list[str] = []
 
     class Written:
@@ -250,11 +250,11 @@ def waits(most: int, prepare: Callable[[LoopBase], object]) -> list[float | None
     return poller.waits
 
 
-def test_an_idle_loop_does_not_wake() -> None:
+def test_idle_loop_does_not_wake() -> None:
     assert waits(1, lambda loop: None) == [None]
 
 
-def test_an_idle_loop_with_idle_connections_does_not_wake(mem: LoopBase) -> None:
+def test_idle_loop_with_idle_connections_does_not_wake(mem: LoopBase) -> None:
     for conn in connection_pair(mem):
         conn.pause(False)
     settle(mem)
@@ -265,7 +265,7 @@ def test_an_idle_loop_with_idle_connections_does_not_wake(mem: LoopBase) -> None
     assert mem.fds.poller.polls == before + 1
 
 
-def test_the_loop_sleeps_until_the_nearest_timer() -> None:
+def test_loop_sleeps_until_the_nearest_timer() -> None:
     def prepare(loop: LoopBase) -> None:
         for delta in (30, 10, 20):
             loop.schedule(delta, lambda: None)
@@ -273,16 +273,16 @@ def test_the_loop_sleeps_until_the_nearest_timer() -> None:
     assert waits(4, prepare) == [10, 10, 10, None]
 
 
-def test_a_deleted_timer_wakes_nobody() -> None:
+def test_deleted_timer_wakes_nobody() -> None:
     assert waits(1, lambda loop: loop.schedule(10, print).delete()) == [None]
 
 
-def test_a_timer_far_off_is_waited_for_in_days() -> None:
+def test_timer_far_off_is_waited_for_in_days() -> None:
     assert waits(2, lambda loop: loop.schedule(1e9, print)) == [MAX_WAIT_S, MAX_WAIT_S]
 
 
 @pytest.mark.parametrize("timeout_s", [1e9, float("inf")])
-def test_run_once_takes_any_time_out(loop: LoopBase, timeout_s: float) -> None:
+def test_run_once_takes_any_timeout(loop: LoopBase, timeout_s: float) -> None:
     loop.run_in_loop(lambda: None)
     loop.run_once(timeout_s)
 
@@ -309,7 +309,7 @@ def test_time_is_the_wall_clock_as_of_this_turn(mem: LoopBase) -> None:
     assert seen[2:] == [began + 10, began + 10]
 
 
-def test_time_outside_of_a_turn_is_the_wall_clock(mem: LoopBase) -> None:
+def test_timeoutside_of_a_turn_is_the_wall_clock(mem: LoopBase) -> None:
     mem.schedule(0, mem.time)
     mem.run_once()
     for _ in range(2):
@@ -317,7 +317,7 @@ def test_time_outside_of_a_turn_is_the_wall_clock(mem: LoopBase) -> None:
         assert mem.time() == mem.clock.time()
 
 
-def test_the_wall_clock_may_jump_without_harm_to_timers() -> None:
+def test_wall_clock_may_jump_without_harm_to_timers() -> None:
     class Jumping(ManualClock):
         def time(self) -> float:
             return -super().time()
@@ -358,7 +358,7 @@ def test_two_loops_do_not_know_each_other(make_loop: Callable[..., LoopBase], po
     assert heard == ["one", "other"]
 
 
-def test_a_loop_that_nobody_holds_is_freed() -> None:
+def test_loop_that_nobody_holds_is_freed() -> None:
     def made() -> weakref.ref[LoopBase]:
         loop = memory_loop()
         loop.run_once()

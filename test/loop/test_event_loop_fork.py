@@ -75,7 +75,7 @@ def test_in_a_forked_child_the_loop_is_fresh(
     assert in_child(child) == repr(((0, [], False, None), ["timer", "call"], []))
 
 
-def test_the_parent_goes_on_after_a_fork(
+def test_parent_goes_on_after_a_fork(
     busy: tuple[LoopBase, socket.socket, Recorder],
 ) -> None:
     """Nothing that the child does to its loop takes anything from the parent's."""
@@ -87,7 +87,7 @@ def test_the_parent_goes_on_after_a_fork(
     assert len(loop.scheduled_events()) == 1
 
 
-def test_the_child_gets_none_of_the_parents_wake_ups(
+def test_child_gets_none_of_the_parents_wake_ups(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     """And the parent none of the child's: they share no pipe, and no wake-up fd of signals."""
@@ -103,7 +103,7 @@ def test_the_child_gets_none_of_the_parents_wake_ups(
     assert said == ["(-1, None)"]
 
 
-def test_a_child_forked_in_a_callback_hears_nothing_of_the_parents_batch(mem: LoopBase) -> None:
+def test_child_forked_in_a_callback_hears_nothing_of_the_parents_batch(mem: LoopBase) -> None:
     heard: list[str] = []
     said: list[str] = []
     child_end: list[int] = []

@@ -20,7 +20,7 @@ def no_memory(*_: Any) -> None:
     raise OSError(errno.ENOMEM, "cannot allocate memory")
 
 
-def test_a_loop_that_cannot_watch_its_wake_up_opens_nothing_and_can_be_used_later(
+def test_loop_that_cannot_watch_its_wake_up_opens_nothing_and_can_be_used_later(
     make_loop: Callable[..., LoopBase], poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = make_loop(backend=poller)
@@ -45,7 +45,7 @@ def test_a_loop_that_cannot_watch_its_wake_up_opens_nothing_and_can_be_used_late
     loop.run_once()
 
 
-def test_a_loop_without_descriptors_opens_nothing_and_can_be_used_later(
+def test_loop_without_descriptors_opens_nothing_and_can_be_used_later(
     make_loop: Callable[..., LoopBase], poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = make_loop(backend=poller)
@@ -62,7 +62,7 @@ def test_a_loop_without_descriptors_opens_nothing_and_can_be_used_later(
     loop.run_once()
 
 
-def test_a_source_that_cannot_be_watched_has_failed(
+def test_source_that_cannot_be_watched_has_failed(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     """kqueue can be out of memory; nobody may wait for what is not watched."""
@@ -88,7 +88,7 @@ def test_a_source_that_cannot_be_watched_has_failed(
     assert exc.errno == errno.ENOMEM
 
 
-def test_a_connection_that_cannot_be_watched_is_reset(
+def test_connection_that_cannot_be_watched_is_reset(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     loop = memory_loop()
@@ -104,7 +104,7 @@ def test_a_connection_that_cannot_be_watched_is_reset(
     settle(loop)
 
 
-def test_a_source_whose_fd_was_closed_is_misuse() -> None:
+def test_source_whose_fd_was_closed_is_misuse() -> None:
     loop = memory_loop()
     source = ready_source(loop, lambda: None)
     loop.fds.make_poller().remove(source._fd)  # type: ignore[attr-defined]
@@ -112,7 +112,7 @@ def test_a_source_whose_fd_was_closed_is_misuse() -> None:
         source.event_add("fd_writable")
 
 
-def test_an_epoll_that_is_closed_says_so() -> None:
+def test_epoll_that_is_closed_says_so() -> None:
     """What the loop relies on when it gives up a poller that it could not use."""
     poller = EpollPoller()
     poller.close()

@@ -34,7 +34,7 @@ def mem() -> LoopBase:
 # -- running and stopping -----------------------------------------------------------------------
 
 
-def test_a_loop_opens_no_fd_until_it_is_used(poller: str) -> None:
+def test_loop_opens_no_fd_until_it_is_used(poller: str) -> None:
     before = thor_support.open_fds()
     loop = make(backend=poller)
     loop.schedule(1, print)
@@ -45,7 +45,7 @@ def test_a_loop_opens_no_fd_until_it_is_used(poller: str) -> None:
     assert thor_support.open_fds() == before
 
 
-def test_a_stopped_loop_holds_no_fd(loop: LoopBase, run_loop: Run) -> None:
+def test_stopped_loop_holds_no_fd(loop: LoopBase, run_loop: Run) -> None:
     before = thor_support.open_fds()
     loop.run_once()
     assert thor_support.open_fds() != before
@@ -74,7 +74,7 @@ def test_start_comes_right_before_and_stop_right_after(loop: LoopBase, run_loop:
     assert heard.events == [("start",), "timer", ("stop",)]
 
 
-def test_the_loop_runs_again_after_a_stop(loop: LoopBase, run_loop: Run) -> None:
+def test_loop_runs_again_after_a_stop(loop: LoopBase, run_loop: Run) -> None:
     heard = Recorder(loop, "start", "stop")
     for _ in range(3):
         loop.schedule(0, loop.stop)
@@ -82,7 +82,7 @@ def test_the_loop_runs_again_after_a_stop(loop: LoopBase, run_loop: Run) -> None
     assert heard.events == [("start",), ("stop",)] * 3
 
 
-def test_the_loop_does_not_run_inside_itself(loop: LoopBase, run_loop: Run) -> None:
+def test_loop_does_not_run_inside_itself(loop: LoopBase, run_loop: Run) -> None:
     refused: list[str] = []
 
     def inside() -> None:
@@ -157,7 +157,7 @@ def test_stop_twice_is_once(mem: LoopBase) -> None:
     assert heard.events == [("stop",)]
 
 
-def test_the_loop_may_be_run_again_by_a_stop_listener(mem: LoopBase) -> None:
+def test_loop_may_be_run_again_by_a_stop_listener(mem: LoopBase) -> None:
     heard: list[str] = []
 
     def again() -> None:
@@ -183,7 +183,7 @@ def test_stop_may_come_from_another_thread_at_any_time(make_loop: Callable[..., 
         assert loop.scheduled_events() == []
 
 
-def test_a_loop_whose_poller_cannot_be_made_says_so_and_can_be_tried_again() -> None:
+def test_loop_whose_poller_cannot_be_made_says_so_and_can_be_tried_again() -> None:
     def fails() -> Any:
         raise OSError(24, "Too many open files")
 
@@ -195,7 +195,7 @@ def test_a_loop_whose_poller_cannot_be_made_says_so_and_can_be_tried_again() -> 
     loop.run_once()
 
 
-def test_a_loop_whose_wakeup_cannot_be_made_has_no_poller_either(
+def test_loop_whose_wakeup_cannot_be_made_has_no_poller_either(
     make_loop: Callable[..., LoopBase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*args: Any) -> Any:
@@ -215,7 +215,7 @@ def test_a_loop_whose_wakeup_cannot_be_made_has_no_poller_either(
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("mode", ["log", "raise"])
-def test_an_interrupt_leaves_run_with_everything_kept(
+def test_interrupt_leaves_run_with_everything_kept(
     mem: LoopBase, exception: type[BaseException], mode: str
 ) -> None:
     """So that a program can drain: `server.graceful_shutdown(); thor.run()`."""
@@ -268,7 +268,7 @@ def test_ctrl_c_leaves_run_and_the_program_can_drain(loop: LoopBase, run_loop: R
 
 
 @pytest.mark.parametrize("stage", ["soon", "thread", "fd", "flush"])
-def test_an_interrupt_in_any_stage_loses_nothing_of_the_others(mem: LoopBase, stage: str) -> None:
+def test_interrupt_in_any_stage_loses_nothing_of_the_others(mem: LoopBase, stage: str) -> None:
     heard: list[str] = []
     armed = [True]
 

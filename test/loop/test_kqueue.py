@@ -61,7 +61,7 @@ def test_events_are_translated(
     assert poller.poll(0.0) == [(7, bits)]
 
 
-def test_the_two_filters_of_an_fd_are_one_event(poller: KqueuePoller) -> None:
+def test_two_filters_of_an_fd_are_one_event(poller: KqueuePoller) -> None:
     queue_of(poller).extra = [
         kq.kevent(7, kq.KQ_FILTER_READ),
         kq.kevent(8, kq.KQ_FILTER_READ),
@@ -80,14 +80,14 @@ def test_only_what_changes_is_told_to_the_kernel(poller: KqueuePoller, fd: int) 
     assert seen == [{read}, {read, write}, {write}, set()]
 
 
-def test_a_paused_fd_has_no_knote_and_can_be_resumed(poller: KqueuePoller, fd: int) -> None:
+def test_paused_fd_has_no_knote_and_can_be_resumed(poller: KqueuePoller, fd: int) -> None:
     poller.register(fd, 0)
     assert not queue_of(poller).knotes
     poller.modify(fd, READABLE)
     assert queue_of(poller).knotes
 
 
-def test_an_fd_that_cannot_be_watched_is_not_remembered(poller: KqueuePoller) -> None:
+def test_fd_that_cannot_be_watched_is_not_remembered(poller: KqueuePoller) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     os.close(writer)
@@ -97,7 +97,7 @@ def test_an_fd_that_cannot_be_watched_is_not_remembered(poller: KqueuePoller) ->
         poller.modify(reader, READABLE)
 
 
-def test_a_closed_fd_is_forgotten_without_a_word(poller: KqueuePoller) -> None:
+def test_closed_fd_is_forgotten_without_a_word(poller: KqueuePoller) -> None:
     near, far = socket.socketpair()
     fd = near.fileno()
     poller.register(fd, READABLE)
@@ -115,7 +115,7 @@ def test_waits_are_handed_on_as_they_are(poller: KqueuePoller, fd: int) -> None:
     assert queue_of(poller).timeouts == [0.0, 0.25, None]
 
 
-def test_a_batch_is_bounded(poller: KqueuePoller) -> None:
+def test_batch_is_bounded(poller: KqueuePoller) -> None:
     queue_of(poller).extra = [kq.kevent(n, kq.KQ_FILTER_READ) for n in range(MAX_EVENTS + 5)]
     assert len(poller.poll(0.0)) == MAX_EVENTS
 

@@ -20,7 +20,7 @@ def mem(monkeypatch: pytest.MonkeyPatch) -> LoopBase:
     return loop
 
 
-def test_the_package_has_them_too(mem: LoopBase) -> None:
+def test_package_has_them_too(mem: LoopBase) -> None:
     heard: list[str] = []
     thor.schedule(0, heard.append, "fired")
     thor.schedule(1, thor.stop)
@@ -68,7 +68,7 @@ def test_everything_that_a_loop_has_is_there(mem: LoopBase, name: str) -> None:
     assert getattr(thor.loop, name) == getattr(mem, name)
 
 
-def test_an_unknown_name_is_an_error_that_names_the_module(mem: LoopBase) -> None:
+def test_unknown_name_is_an_error_that_names_the_module(mem: LoopBase) -> None:
     with pytest.raises(AttributeError, match=r"module 'thor.loop' has no attribute 'runn'"):
         thor.loop.runn  # type: ignore[attr-defined]
 
@@ -82,7 +82,7 @@ def test_other_names_are_the_modules_own(mem: LoopBase) -> None:
         del thor.loop.something  # type: ignore[attr-defined]
 
 
-def test_the_decorator_listens_to_the_namespaces_loop(mem: LoopBase) -> None:
+def test_decorator_listens_to_the_namespaces_loop(mem: LoopBase) -> None:
     heard: list[str] = []
 
     @thor.events.on(thor.loop)  # type: ignore[arg-type]

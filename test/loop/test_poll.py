@@ -13,7 +13,7 @@ from thor.loop.poller import ERROR, MAX_EVENTS, READABLE, WRITABLE
 from thor.testing import Recorder
 
 
-def test_an_fd_that_was_closed_without_a_word_is_an_error_once() -> None:
+def test_fd_that_was_closed_without_a_word_is_an_error_once() -> None:
     poller = PollPoller()
     with socket.socket() as sock:
         fd = sock.fileno()
@@ -22,7 +22,7 @@ def test_an_fd_that_was_closed_without_a_word_is_an_error_once() -> None:
     assert poller.poll(0.0) == []
 
 
-def test_a_source_hears_once_that_its_fd_was_closed(make_loop: Callable[..., LoopBase]) -> None:
+def test_source_hears_once_that_its_fd_was_closed(make_loop: Callable[..., LoopBase]) -> None:
     loop = make_loop(backend="poll")
     source = EventSource(loop)
     heard = Recorder(source, "fd_readable", "fd_error", "fd_close")
@@ -56,14 +56,14 @@ def answered(events: list[tuple[int, int]]) -> tuple[PollPoller, Answering]:
     return poller, answering
 
 
-def test_a_wait_is_counted_in_milliseconds() -> None:
+def test_wait_is_counted_in_milliseconds() -> None:
     poller, answering = answered([])
     for seconds in (0.0, 1.5, None):
         poller.poll(seconds)
     assert answering.timeouts == [0.0, 1500.0, None]
 
 
-def test_the_start_of_the_batch_moves_on() -> None:
+def test_start_of_the_batch_moves_on() -> None:
     everything = [(fd, WRITABLE) for fd in range(3 * MAX_EVENTS + 10)]
     poller, _ = answered(everything)
     batches = [poller.poll(0.0) for _ in range(4)]
@@ -72,13 +72,13 @@ def test_the_start_of_the_batch_moves_on() -> None:
     assert batches[1][0] == (MAX_EVENTS, WRITABLE)
 
 
-def test_a_closed_fd_is_not_confused_with_others() -> None:
+def test_closed_fd_is_not_confused_with_others() -> None:
     poller, _ = answered([(3, READABLE), (4, select.POLLNVAL), (5, READABLE | WRITABLE)])
     assert poller.poll(0.0) == [(3, READABLE), (4, ERROR), (5, READABLE | WRITABLE)]
     assert poller.poll(0.0) == [(3, READABLE), (5, READABLE | WRITABLE)]
 
 
-def test_a_closed_poller_can_be_used_again() -> None:
+def test_closed_poller_can_be_used_again() -> None:
     poller = PollPoller()
     near, far = socket.socketpair()
     with near, far:

@@ -49,7 +49,7 @@ def pair(backend: Poller) -> Iterator[tuple[Any, Any]]:
         end.close()
 
 
-def test_the_bits_are_those_of_poll(backend: Poller) -> None:
+def test_bits_are_those_of_poll(backend: Poller) -> None:
     bits = (READABLE, WRITABLE, ERROR, HANGUP)
     assert bits == (select.POLLIN, select.POLLOUT, select.POLLERR, select.POLLHUP)
     assert INTERESTS == READABLE | WRITABLE
@@ -89,7 +89,7 @@ def test_modifying_changes_what_is_watched(backend: Poller, pair: Any) -> None:
     assert seen == [[], [(fd, WRITABLE)], [(fd, READABLE)], [(fd, INTERESTS)], []]
 
 
-def test_an_unregistered_fd_is_not_reported(backend: Poller, pair: Any) -> None:
+def test_unregistered_fd_is_not_reported(backend: Poller, pair: Any) -> None:
     fd = pair[0].fileno()
     backend.register(fd, WRITABLE)
     backend.unregister(fd)
@@ -113,7 +113,7 @@ def test_modifying_an_unknown_fd_is_an_error(backend: Poller, pair: Any) -> None
         backend.modify(pair[0].fileno(), READABLE)
 
 
-def test_an_fd_can_be_registered_again(backend: Poller, pair: Any) -> None:
+def test_fd_can_be_registered_again(backend: Poller, pair: Any) -> None:
     fd = pair[0].fileno()
     backend.register(fd, 0)
     backend.unregister(fd)
@@ -121,7 +121,7 @@ def test_an_fd_can_be_registered_again(backend: Poller, pair: Any) -> None:
     assert backend.poll(0.0) == [(fd, WRITABLE)]
 
 
-def test_the_end_of_a_stream_is_readable(backend: Poller, pair: Any) -> None:
+def test_end_of_a_stream_is_readable(backend: Poller, pair: Any) -> None:
     fd = pair[0].fileno()
     backend.register(fd, READABLE)
     pair[1].shutdown(socket.SHUT_WR)
@@ -131,13 +131,13 @@ def test_the_end_of_a_stream_is_readable(backend: Poller, pair: Any) -> None:
     assert not bits & HANGUP
 
 
-def test_the_peers_end_wakes_nobody_who_does_not_read(backend: Poller, pair: Any) -> None:
+def test_peers_end_wakes_nobody_who_does_not_read(backend: Poller, pair: Any) -> None:
     backend.register(pair[0].fileno(), 0)
     pair[1].shutdown(socket.SHUT_WR)
     assert backend.poll(0.0) == []
 
 
-def test_the_end_of_both_directions_is_a_hangup(backend: Poller, pair: Any) -> None:
+def test_end_of_both_directions_is_a_hangup(backend: Poller, pair: Any) -> None:
     fd = pair[0].fileno()
     backend.register(fd, 0)
     pair[0].shutdown(socket.SHUT_WR)
@@ -146,11 +146,11 @@ def test_the_end_of_both_directions_is_a_hangup(backend: Poller, pair: Any) -> N
     assert backend.poll(0.0) == ([] if backend.name == "kqueue" else [(fd, HANGUP)])
 
 
-def test_the_poller_waits_no_longer_than_it_is_told(backend: Poller) -> None:
+def test_poller_waits_no_longer_than_it_is_told(backend: Poller) -> None:
     assert backend.poll(0.001) == []
 
 
-def test_a_batch_has_a_bound_and_nobody_starves(backend: Poller) -> None:
+def test_batch_has_a_bound_and_nobody_starves(backend: Poller) -> None:
     """More fds are ready all the time than a batch holds; each is reported before long."""
     count = MAX_EVENTS + 44
     sockets: list[Any] = []
@@ -173,7 +173,7 @@ def test_a_batch_has_a_bound_and_nobody_starves(backend: Poller) -> None:
             sock.close()
 
 
-def test_a_reset_is_told_to_who_reads(poller: str, make_loop: Callable[..., LoopBase]) -> None:
+def test_reset_is_told_to_who_reads(poller: str, make_loop: Callable[..., LoopBase]) -> None:
     """Over real TCP: the kernel adds ERROR and HANGUP, whatever was asked for."""
     backend = choose_backend(poller)()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -201,31 +201,31 @@ def test_closing_frees_the_fd(poller: str) -> None:
 # -- which backends there are -------------------------------------------------------------------
 
 
-def test_the_backends_present_are_listed_best_first() -> None:
+def test_backends_present_are_listed_best_first() -> None:
     assert thor.loop.backends()
     assert thor.loop.backends()[-1] == "poll"
 
 
-def test_a_backend_is_made_by_its_name(poller: str, make_loop: Callable[..., LoopBase]) -> None:
+def test_backend_is_made_by_its_name(poller: str, make_loop: Callable[..., LoopBase]) -> None:
     loop = make_loop(backend=poller)
     loop.run_once()
     assert loop.fds.poller is not None
     assert loop.fds.poller.name == poller
 
 
-def test_an_absent_backend_is_refused_with_a_list_of_those_present() -> None:
+def test_absent_backend_is_refused_with_a_list_of_those_present() -> None:
     with pytest.raises(ValueError, match=r"'carrier pigeon'.*poll"):
         thor.loop.make(backend="carrier pigeon")
 
 
-def test_a_backend_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backend_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(select, "epoll", raising=False)
     assert "epoll" not in thor.loop.backends()
     with pytest.raises(ValueError, match="epoll"):
         thor.loop.make(backend="epoll")
 
 
-def test_the_environment_names_the_default_backend(
+def test_environment_names_the_default_backend(
     monkeypatch: pytest.MonkeyPatch, make_loop: Callable[..., LoopBase]
 ) -> None:
     loop = make_loop()
@@ -235,7 +235,7 @@ def test_the_environment_names_the_default_backend(
     assert loop.fds.poller.name == "poll"
 
 
-def test_an_absent_backend_in_the_environment_is_a_clear_error(
+def test_absent_backend_in_the_environment_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, make_loop: Callable[..., LoopBase]
 ) -> None:
     monkeypatch.setenv("THOR_LOOP", "carrier pigeon")

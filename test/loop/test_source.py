@@ -90,7 +90,7 @@ def test_writable_is_emitted_while_it_is_asked_for(
     source.unregister_fd()
 
 
-def test_the_end_of_the_stream_is_readable(
+def test_end_of_the_stream_is_readable(
     loop: LoopBase, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
@@ -104,7 +104,7 @@ def test_the_end_of_the_stream_is_readable(
     source.unregister_fd()
 
 
-def test_a_pipe_whose_reader_is_gone_ends_once(loop: LoopBase) -> None:
+def test_pipe_whose_reader_is_gone_ends_once(loop: LoopBase) -> None:
     reader, writer = os.pipe()
     source = EventSource(loop)
     heard = Recorder(source, "fd_error", "fd_close")
@@ -117,7 +117,7 @@ def test_a_pipe_whose_reader_is_gone_ends_once(loop: LoopBase) -> None:
     os.close(writer)
 
 
-def test_a_source_of_no_loop_uses_the_default_one(default_loop: LoopBase) -> None:
+def test_source_of_no_loop_uses_the_default_one(default_loop: LoopBase) -> None:
     source = EventSource()
     reader, writer = os.pipe()
     source.register_fd(reader)
@@ -155,7 +155,7 @@ def test_what_is_so_is_emitted(
 
 
 @pytest.mark.parametrize(("bits", "event"), [(ERROR, "fd_error"), (HANGUP, "fd_close")])
-def test_a_hung_up_fd_does_not_spin(mem: LoopBase, fd: Fd, bits: int, event: str) -> None:
+def test_hung_up_fd_does_not_spin(mem: LoopBase, fd: Fd, bits: int, event: str) -> None:
     """The kernel would report it for ever."""
     source, heard = watching(mem, fd)
     fd.bits = bits
@@ -183,7 +183,7 @@ def test_several_interests_are_kept_apart(mem: LoopBase, fd: Fd) -> None:
     ]
 
 
-def test_an_interest_named_before_the_fd_is_known_holds(mem: LoopBase, fd: Fd) -> None:
+def test_interest_named_before_the_fd_is_known_holds(mem: LoopBase, fd: Fd) -> None:
     source = EventSource(mem)
     heard = Recorder(source, *EVENTS)
     source.event_add("fd_readable")
@@ -215,21 +215,21 @@ def test_nothing_is_emitted_after_reading_unregistered_the_fd(mem: LoopBase, fd:
 
 
 @pytest.mark.parametrize("method", ["event_add", "event_del"])
-def test_an_unknown_event_is_refused(mem: LoopBase, method: str) -> None:
+def test_unknown_event_is_refused(mem: LoopBase, method: str) -> None:
     with pytest.raises(ValueError, match="fd_readible"):
         getattr(EventSource(mem), method)("fd_readible")
     with pytest.raises(ValueError, match="fd_readible"):
         EventSource(mem).register_fd(7, "fd_readible")
 
 
-def test_an_fd_belongs_to_one_source(mem: LoopBase, fd: Fd) -> None:
+def test_fd_belongs_to_one_source(mem: LoopBase, fd: Fd) -> None:
     source, _ = watching(mem, fd)
     with pytest.raises(ValueError, match="another source"):
         EventSource(mem).register_fd(fd.number)
     assert mem.registered_fd_handlers() == [source]
 
 
-def test_a_source_has_one_fd(mem: LoopBase, fd: Fd) -> None:
+def test_source_has_one_fd(mem: LoopBase, fd: Fd) -> None:
     source, _ = watching(mem, fd)
     with pytest.raises(ValueError, match="already"):
         source.register_fd(Fd(mem).number)
@@ -237,7 +237,7 @@ def test_a_source_has_one_fd(mem: LoopBase, fd: Fd) -> None:
     assert mem.fd_count() == 1
 
 
-def test_an_fd_that_is_closed_is_refused(loop: LoopBase) -> None:
+def test_fd_that_is_closed_is_refused(loop: LoopBase) -> None:
     loop.run_once()
     reader, writer = os.pipe()
     os.close(reader)
@@ -268,7 +268,7 @@ def both_ready(mem: LoopBase) -> tuple[Fd, Fd]:
     return first, second
 
 
-def test_a_source_that_another_one_unregistered_hears_nothing(mem: LoopBase) -> None:
+def test_source_that_another_one_unregistered_hears_nothing(mem: LoopBase) -> None:
     """The event is in the batch already."""
     first, second = both_ready(mem)
     one, _ = watching(mem, first, "fd_readable")
@@ -278,7 +278,7 @@ def test_a_source_that_another_one_unregistered_hears_nothing(mem: LoopBase) -> 
     assert heard.take() == []
 
 
-def test_an_interest_that_another_one_took_away_is_not_told(mem: LoopBase) -> None:
+def test_interest_that_another_one_took_away_is_not_told(mem: LoopBase) -> None:
     first, second = both_ready(mem)
     one, _ = watching(mem, first, "fd_readable")
     two, heard = watching(mem, second, "fd_readable")
@@ -288,7 +288,7 @@ def test_an_interest_that_another_one_took_away_is_not_told(mem: LoopBase) -> No
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["plain", "debug"])
-def test_a_stale_event_never_reaches_a_new_fd_with_a_reused_number(
+def test_stale_event_never_reaches_a_new_fd_with_a_reused_number(
     mem: LoopBase, debug: bool
 ) -> None:
     mem.debug = debug
@@ -311,7 +311,7 @@ def test_a_stale_event_never_reaches_a_new_fd_with_a_reused_number(
     assert new[0].take() == [("fd_readable",)]
 
 
-def test_a_stale_event_never_reaches_an_fd_that_a_timer_registered(mem: LoopBase) -> None:
+def test_stale_event_never_reaches_an_fd_that_a_timer_registered(mem: LoopBase) -> None:
     """Timers run after the poll and before the dispatch."""
     fd = Fd(mem)
     fd.bits = READABLE
@@ -408,7 +408,7 @@ def test_what_a_listener_raises_is_told_to_its_source(
     assert [type(exc) for exc in told] == [ZeroDivisionError]
 
 
-def test_a_source_that_does_not_care_goes_on_when_a_listener_raised(
+def test_source_that_does_not_care_goes_on_when_a_listener_raised(
     mem: LoopBase, fd: Fd, expected_logs: Any
 ) -> None:
     mem.on_exception = "log"

@@ -30,7 +30,7 @@ def gate() -> Iterator[threading.Event]:
 Run = Callable[..., None]
 
 
-def test_the_result_comes_back_on_the_loops_thread(one: LoopBase, run_loop: Run) -> None:
+def test_result_comes_back_on_the_loops_thread(one: LoopBase, run_loop: Run) -> None:
     worked: list[threading.Thread] = []
     heard: list[Any] = []
 
@@ -92,7 +92,7 @@ def test_what_then_raises_is_that_of_a_callback(one: LoopBase) -> None:
 # -- cancelling ---------------------------------------------------------------------------------
 
 
-def test_a_cancelled_job_tells_nothing(one: LoopBase, run_loop: Run, gate: threading.Event) -> None:
+def test_cancelled_job_tells_nothing(one: LoopBase, run_loop: Run, gate: threading.Event) -> None:
     heard: list[Any] = []
     begun = threading.Event()
 
@@ -112,7 +112,7 @@ def test_a_cancelled_job_tells_nothing(one: LoopBase, run_loop: Run, gate: threa
     assert heard == ["other"]
 
 
-def test_a_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase) -> None:
+def test_job_cancelled_with_its_result_on_the_way_tells_nothing(one: LoopBase) -> None:
     heard: list[Any] = []
     job = Job(one.epoch, lambda: 1, (), lambda *args: heard.append(args))
     job.run(one)  # the result waits for the loop
@@ -128,7 +128,7 @@ def test_what_a_cancelled_job_raises_is_dropped(one: LoopBase) -> None:
     one.run_once()
 
 
-def test_a_job_cancelled_before_it_began_is_not_begun(
+def test_job_cancelled_before_it_began_is_not_begun(
     one: LoopBase, run_loop: Run, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thor.loop.threads, "MAX_THREADS", 1)
@@ -176,7 +176,7 @@ def test_there_are_no_more_threads_than_the_bound(
     run_loop(one, lambda: len(heard) == 3 * MAX_THREADS)
 
 
-def test_an_idle_thread_is_used_again(one: LoopBase, run_loop: Run) -> None:
+def test_idle_thread_is_used_again(one: LoopBase, run_loop: Run) -> None:
     names: list[str] = []
     for count in range(1, 6):
         one.run_in_thread(lambda: names.append(threading.current_thread().name))
@@ -188,7 +188,7 @@ def test_an_idle_thread_is_used_again(one: LoopBase, run_loop: Run) -> None:
     assert len(set(names)) == 1
 
 
-def test_a_job_never_waits_for_a_thread_that_has_taken_another(
+def test_job_never_waits_for_a_thread_that_has_taken_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An idle thread that a job was promised to is not promised to the next one."""

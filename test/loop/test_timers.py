@@ -58,7 +58,7 @@ def test_what_is_not_due_stays() -> None:
     assert timers.next_due() is None
 
 
-def test_a_deleted_event_is_not_pending() -> None:
+def test_deleted_event_is_not_pending() -> None:
     timers = Timers()
     first, second = add(timers, 1.0), add(timers, 2.0)
     first.delete()
@@ -70,7 +70,7 @@ def test_a_deleted_event_is_not_pending() -> None:
     assert len(timers) == 0
 
 
-def test_an_event_that_was_put_back_keeps_its_time() -> None:
+def test_event_that_was_put_back_keeps_its_time() -> None:
     timers = Timers()
     add(timers, 1.0)
     event = timers.pop_due(1.0)
@@ -82,7 +82,7 @@ def test_an_event_that_was_put_back_keeps_its_time() -> None:
     assert len(timers) == 0
 
 
-def test_an_event_deleted_while_it_is_out_is_not_put_back() -> None:
+def test_event_deleted_while_it_is_out_is_not_put_back() -> None:
     timers = Timers()
     add(timers, 1.0)
     event = timers.pop_due(1.0)
@@ -102,7 +102,7 @@ def test_deleting_after_clear_is_harmless() -> None:
     assert timers.next_due() is None
 
 
-def test_a_million_timers_leave_no_more_dead_than_living() -> None:
+def test_million_timers_leave_no_more_dead_than_living() -> None:
     """Whatever is deleted: what is kept is in proportion to what is pending."""
     timers = Timers()
     chance = random.Random(2)
@@ -130,7 +130,7 @@ def test_deleting_all_of_many_leaves_next_to_nothing() -> None:
     assert len(timers._heap) <= 2 * MIN_COMPACT_ENTRIES
 
 
-def test_a_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> None:
+def test_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> None:
     """The handler runs between two steps of the library; here: while it looks at an event."""
     timers = Timers()
     late: list[ScheduledEvent] = []
@@ -159,7 +159,7 @@ def test_a_signal_handler_may_add_and_delete_while_the_dead_are_dropped() -> Non
     assert len(timers) == 0
 
 
-def test_a_fired_or_deleted_event_lets_go_of_its_arguments(mem: LoopBase) -> None:
+def test_fired_or_deleted_event_lets_go_of_its_arguments(mem: LoopBase) -> None:
     class Argument:
         pass
 
@@ -179,7 +179,7 @@ def test_a_fired_or_deleted_event_lets_go_of_its_arguments(mem: LoopBase) -> Non
 # -- on a loop ----------------------------------------------------------------------------------
 
 
-def test_a_timer_fires_when_it_is_due_and_not_before(mem: LoopBase) -> None:
+def test_timer_fires_when_it_is_due_and_not_before(mem: LoopBase) -> None:
     heard: list[Any] = []
     mem.schedule(1.5, heard.append, "fired")
     advance(mem, 1.499)
@@ -207,13 +207,13 @@ def test_timers_fire_in_order_of_time_then_of_scheduling(mem: LoopBase) -> None:
 
 
 @pytest.mark.parametrize("delta", [-1, -0.001, nan, -inf])
-def test_a_delta_that_is_negative_or_not_a_number_is_refused(mem: LoopBase, delta: float) -> None:
+def test_delta_that_is_negative_or_not_a_number_is_refused(mem: LoopBase, delta: float) -> None:
     with pytest.raises(ValueError, match="delta"):
         mem.schedule(delta, print)
     assert mem.scheduled_events() == []
 
 
-def test_a_delta_of_nothing_fires_in_the_next_turn(mem: LoopBase) -> None:
+def test_delta_of_nothing_fires_in_the_next_turn(mem: LoopBase) -> None:
     heard: list[str] = []
     mem.schedule(0, heard.append, "fired")
     assert heard == []
@@ -221,7 +221,7 @@ def test_a_delta_of_nothing_fires_in_the_next_turn(mem: LoopBase) -> None:
     assert heard == ["fired"]
 
 
-def test_a_deleted_timer_does_not_fire(mem: LoopBase) -> None:
+def test_deleted_timer_does_not_fire(mem: LoopBase) -> None:
     heard: list[str] = []
     mem.schedule(1, heard.append, "deleted").delete()
     mem.schedule(1, heard.append, "kept")
@@ -229,7 +229,7 @@ def test_a_deleted_timer_does_not_fire(mem: LoopBase) -> None:
     assert heard == ["kept"]
 
 
-def test_a_timer_deleted_by_one_that_is_due_with_it_does_not_fire(mem: LoopBase) -> None:
+def test_timer_deleted_by_one_that_is_due_with_it_does_not_fire(mem: LoopBase) -> None:
     heard: list[str] = []
     mem.schedule(1, lambda: second.delete())
     second = mem.schedule(1, heard.append, "second")
@@ -272,7 +272,7 @@ def test_timers_scheduled_before_the_loop_runs_fire_when_it_runs(mem: LoopBase) 
     assert heard == [began + 2]
 
 
-def test_a_long_callback_does_not_make_its_timers_early(mem: LoopBase) -> None:
+def test_long_callback_does_not_make_its_timers_early(mem: LoopBase) -> None:
     clock = mem.clock
     assert isinstance(clock, ManualClock)
     heard: list[float] = []
@@ -288,7 +288,7 @@ def test_a_long_callback_does_not_make_its_timers_early(mem: LoopBase) -> None:
     assert heard == [began + 11]
 
 
-def test_a_timer_scheduled_outside_of_a_turn_counts_from_then(mem: LoopBase) -> None:
+def test_timer_scheduled_outside_of_a_turn_counts_from_then(mem: LoopBase) -> None:
     settle(mem)
     mem.clock.advance(100)  # type: ignore[attr-defined]
     event = mem.schedule(5, print)
@@ -307,7 +307,7 @@ def test_timers_run_in_the_context_in_which_they_were_scheduled(mem: LoopBase) -
     assert heard == ["scheduled"]
 
 
-def test_a_timer_scheduled_in_an_empty_context_runs_in_that_of_the_loop(mem: LoopBase) -> None:
+def test_timer_scheduled_in_an_empty_context_runs_in_that_of_the_loop(mem: LoopBase) -> None:
     heard: list[str] = []
     contextvars.Context().run(mem.schedule, 0, lambda: heard.append(VAR.get()))
 
@@ -319,7 +319,7 @@ def test_a_timer_scheduled_in_an_empty_context_runs_in_that_of_the_loop(mem: Loo
     assert heard == ["running"]
 
 
-def test_the_librarys_own_timers_keep_no_context(mem: LoopBase) -> None:
+def test_librarys_own_timers_keep_no_context(mem: LoopBase) -> None:
     def scheduling() -> ScheduledEvent:
         VAR.set("scheduled")
         return mem.call_later(0, print)
@@ -348,7 +348,7 @@ def test_precision_does_not_let_other_events_run_timers_early() -> None:
     assert heard == ["other"]
 
 
-def test_a_timer_further_off_than_the_kernel_can_wait(make_loop: Callable[..., LoopBase]) -> None:
+def test_timer_further_off_than_the_kernel_can_wait(make_loop: Callable[..., LoopBase]) -> None:
     """epoll's longest wait is 24 days."""
     loop = make_loop()
     for delta in (1e9, 1e300, inf):
@@ -358,7 +358,7 @@ def test_a_timer_further_off_than_the_kernel_can_wait(make_loop: Callable[..., L
     assert loop.scheduled_events() == []
 
 
-def test_a_timer_on_a_real_clock_fires_when_due(
+def test_timer_on_a_real_clock_fires_when_due(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     fired: list[float] = []
@@ -387,7 +387,7 @@ def test_stop_forgets_timers(mem: LoopBase) -> None:
     assert heard == []
 
 
-def test_an_exception_that_leaves_run_keeps_the_other_timers(mem: LoopBase) -> None:
+def test_exception_that_leaves_run_keeps_the_other_timers(mem: LoopBase) -> None:
     heard: list[str] = []
     mem.schedule(1, heard.append, "a")
     mem.schedule(1, lambda: 1 / 0)

@@ -89,7 +89,7 @@ def test_signals_may_write_without_blocking(wakeup: Wakeup) -> None:
 # -- other threads ------------------------------------------------------------------------------
 
 
-def test_a_call_from_another_thread_wakes_the_loop_at_once(
+def test_call_from_another_thread_wakes_the_loop_at_once(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     """Nothing else would: without the wake-up the loop waits until the test's limit."""
@@ -132,7 +132,7 @@ def test_calls_made_before_the_loop_was_ever_used_are_kept(
     run_loop(loop, lambda: heard)
 
 
-def test_a_call_that_makes_another_does_not_keep_the_loop_from_its_fds() -> None:
+def test_call_that_makes_another_does_not_keep_the_loop_from_its_fds() -> None:
     loop = memory_loop()
     count = 0
 
@@ -148,7 +148,7 @@ def test_a_call_that_makes_another_does_not_keep_the_loop_from_its_fds() -> None
     assert count == 2
 
 
-def test_a_burst_of_wake_ups_costs_one_turn(make_loop: Callable[..., LoopBase]) -> None:
+def test_burst_of_wake_ups_costs_one_turn(make_loop: Callable[..., LoopBase]) -> None:
     loop = make_loop()
     loop.run_once()
     heard: list[int] = []
@@ -194,7 +194,7 @@ def kill_from_thread(loop: LoopBase, number: int = signal.SIGUSR1) -> threading.
     return thread
 
 
-def test_a_signal_handler_may_stop_the_loop(loop: LoopBase, run_loop: Callable[..., None]) -> None:
+def test_signal_handler_may_stop_the_loop(loop: LoopBase, run_loop: Callable[..., None]) -> None:
     with handled(lambda *_: loop.stop()):
         thread = kill_from_thread(loop)
         run_loop(loop)
@@ -225,7 +225,7 @@ def test_what_a_signal_handler_writes_is_flushed_at_once(
         thread.join()
 
 
-def test_the_signal_wakeup_fd_is_set_while_the_loop_runs_and_then_restored(
+def test_signal_wakeup_fd_is_set_while_the_loop_runs_and_then_restored(
     loop: LoopBase, run_loop: Callable[..., None], wakeup: Wakeup
 ) -> None:
     before = signal.set_wakeup_fd(wakeup.signal_fd())
@@ -240,7 +240,7 @@ def test_the_signal_wakeup_fd_is_set_while_the_loop_runs_and_then_restored(
         signal.set_wakeup_fd(before)
 
 
-def test_the_signal_wakeup_fd_is_restored_when_an_exception_leaves_run(loop: LoopBase) -> None:
+def test_signal_wakeup_fd_is_restored_when_an_exception_leaves_run(loop: LoopBase) -> None:
     before = wakeup_fd()
     loop.schedule(0, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -248,7 +248,7 @@ def test_the_signal_wakeup_fd_is_restored_when_an_exception_leaves_run(loop: Loo
     assert wakeup_fd() == before
 
 
-def test_the_signal_wakeup_fd_is_restored_before_its_socket_is_closed(
+def test_signal_wakeup_fd_is_restored_before_its_socket_is_closed(
     loop: LoopBase, run_loop: Callable[..., None]
 ) -> None:
     """A signal would else write into whatever gets the number next."""
@@ -274,7 +274,7 @@ def test_the_signal_wakeup_fd_is_restored_before_its_socket_is_closed(
     assert seen == [before]
 
 
-def test_a_loop_in_another_thread_leaves_signals_alone(make_loop: Callable[..., LoopBase]) -> None:
+def test_loop_in_another_thread_leaves_signals_alone(make_loop: Callable[..., LoopBase]) -> None:
     loop = make_loop()
     before = wakeup_fd()
     seen: list[bool] = []

@@ -92,7 +92,7 @@ MUTANTS = (
         "thor/loop/event_loop.py",
         "        self._thread_calls.append((callback, args))\n        self.fds.wake()\n",
         "        self._thread_calls.append((callback, args))\n",
-        ("test/loop/test_threads.py::test_an_idle_thread_is_used_again",),
+        ("test/loop/test_threads.py::test_idle_thread_is_used_again",),
         "a call from another thread waits for the next event",
     ),
     Mutant(

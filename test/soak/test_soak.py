@@ -15,7 +15,7 @@ SOAK = Path(__file__).resolve().parent / "soak.py"
 
 
 @pytest.mark.deadline_s(180)
-def test_a_short_soak_finds_nothing_wrong() -> None:
+def test_short_soak_finds_nothing_wrong() -> None:
     done = subprocess.run(
         [sys.executable, str(SOAK), "--time", "4", "--no-slow"],
         cwd=ROOT,
@@ -80,7 +80,7 @@ def test_what_differs_is_a_fault(books: Any, seen: str, direct: str, says: str) 
     assert says in fault
 
 
-def test_a_request_without_an_end_is_a_fault(books: Any) -> None:
+def test_request_without_an_end_is_a_fault(books: Any) -> None:
     faults = books.faults(ONE + OTHER, outcome=books.OPEN)
     assert faults == ["request 0 has no end", "request 1 has no end"]
 
@@ -90,7 +90,7 @@ def test_what_was_refused_must_not_be_seen(books: Any) -> None:
     assert len(books.faults(ONE, outcome=books.REFUSED)) == 1
 
 
-def test_a_request_ends_once(books: Any) -> None:
+def test_request_ends_once(books: Any) -> None:
     made = books.Ledger()
     number = made.open("GET", once=False)
     made.close(number, books.ANSWERED)
@@ -98,7 +98,7 @@ def test_a_request_ends_once(books: Any) -> None:
     assert made.faults == ["request 0 has ended twice"]
 
 
-def test_a_failure_is_in_order_while_an_origin_is_down(books: Any) -> None:
+def test_failure_is_in_order_while_an_origin_is_down(books: Any) -> None:
     made = books.Ledger()
     assert not made.may_fail(0, 100)
     made.begin_outage(10)

@@ -34,7 +34,7 @@ def read_to_the_reset(loop: LoopBase, peer: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("size", [1000, 4 * MIB], ids=["in the kernel", "queued"])
-def test_a_slow_reader_gets_everything_before_the_reset(loop: LoopBase, size: int) -> None:
+def test_slow_reader_gets_everything_before_the_reset(loop: LoopBase, size: int) -> None:
     with played(loop) as (conn, peer):
         conn.write(b"x" * size)
         abort_when_sent(conn, 10)
@@ -65,7 +65,7 @@ def test_with_nothing_on_its_way_the_reset_comes_at_once(loop: LoopBase) -> None
         assert loop.scheduled_events() == []
 
 
-def test_a_peer_that_reads_nothing_is_reset_when_time_is_up() -> None:
+def test_peer_that_reads_nothing_is_reset_when_time_is_up() -> None:
     loop = memory_loop()
     near, far = connection_pair(loop, buffer_bytes=0)
     heard = Heard(far)
@@ -79,7 +79,7 @@ def test_a_peer_that_reads_nothing_is_reset_when_time_is_up() -> None:
     assert heard.names() == ["close", "disconnect"]
 
 
-def test_a_kernel_that_keeps_something_is_asked_until_time_is_up(
+def test_kernel_that_keeps_something_is_asked_until_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("thor.tcp.abort.unacknowledged_bytes", lambda sock: 1)
@@ -112,7 +112,7 @@ def test_without_a_limit_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     assert near.socket.fileno() == -1
 
 
-def test_a_peer_that_vanishes_meanwhile_leaves_no_timer(loop: LoopBase) -> None:
+def test_peer_that_vanishes_meanwhile_leaves_no_timer(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         conn.pause(False)

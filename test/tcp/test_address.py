@@ -37,18 +37,18 @@ def test_unix_path(host: str | bytes | None, path: str | None) -> None:
         pytest.param("unix:./@name", "./@name", id="a path all the same"),
     ],
 )
-def test_an_abstract_name(host: str | bytes, name: str | bytes) -> None:
+def test_abstract_name(host: str | bytes, name: str | bytes) -> None:
     assert unix_path(host) == name
 
 
 @pytest.mark.parametrize(("host", "message"), [("unix:", "without a path"), ("unix:@", "a name")])
-def test_a_unix_path_must_not_be_empty(host: str, message: str) -> None:
+def test_unix_path_must_not_be_empty(host: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         unix_path(host)
 
 
 @pytest.mark.parametrize("host", ["unix:/a\0b", b"unix:/a\0b", "unix:/\ud800"])
-def test_a_unix_path_must_be_one_that_a_file_can_have(host: str | bytes) -> None:
+def test_unix_path_must_be_one_that_a_file_can_have(host: str | bytes) -> None:
     """Of `/a\0b` the kernel would see `/a`."""
     with pytest.raises(ValueError, match=r"NUL|encode"):
         unix_path(host)

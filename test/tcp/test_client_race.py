@@ -109,7 +109,7 @@ def test_families_are_tried_in_turn_250_ms_apart(monkeypatch: pytest.MonkeyPatch
     assert race.loop.scheduled_events() == []
 
 
-def test_the_first_to_connect_wins_and_the_others_are_closed(
+def test_first_to_connect_wins_and_the_others_are_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     race = Race(monkeypatch, *V6, *V4)
@@ -135,7 +135,7 @@ def test_two_that_connect_in_one_turn_make_one_connection(monkeypatch: pytest.Mo
     assert [sock.closed for sock in race.dialled] == [False, True]
 
 
-def test_an_address_that_fails_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_that_fails_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1])
     race.begin()
     advance(race.loop, ATTEMPT_DELAY_S / 2)
@@ -147,7 +147,7 @@ def test_an_address_that_fails_is_followed_at_once(monkeypatch: pytest.MonkeyPat
     assert race.tried() == [V6[0], V4[0], V6[1]]
 
 
-def test_an_address_that_fails_in_the_call_is_followed_at_once(
+def test_address_that_fails_in_the_call_is_followed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     race = Race(monkeypatch, V6[0], V6[1], V4[0])
@@ -179,7 +179,7 @@ def test_errors_of_all_attempts_are_kept_and_the_most_telling_is_reported(
     assert isinstance(race.client.error, ConnectionRefusedError)
 
 
-def test_the_time_out_ends_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_ends_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1])
     race.begin(timeout=0.3)
     advance(race.loop, 0.3)
@@ -189,7 +189,7 @@ def test_the_time_out_ends_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(race.dialled) == 2
 
 
-def test_the_time_out_is_the_error_of_those_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_is_the_error_of_those_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race(monkeypatch, V6[0], V4[0], V6[1], V4[1])
     race.begin(timeout=ATTEMPT_DELAY_S + 0.1)
     race.answer(errno.ECONNREFUSED)
@@ -201,7 +201,7 @@ def test_the_time_out_is_the_error_of_those_that_it_ended(monkeypatch: pytest.Mo
     ]
 
 
-def test_a_failure_that_nobody_listens_for_is_logged_with_each_attempts_error(
+def test_failure_that_nobody_listens_for_is_logged_with_each_attempts_error(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     race = Race(monkeypatch, V6[0], V4[0])
@@ -214,7 +214,7 @@ def test_a_failure_that_nobody_listens_for_is_logged_with_each_attempts_error(
     assert message.endswith(f"[Errno {errno.ECONNREFUSED}] Connection refused {each}")
 
 
-def test_a_black_hole_costs_250_ms(
+def test_black_hole_costs_250_ms(
     make_loop: Any, poller: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On real sockets: the IPv6 address answers nothing, the other one is there."""
@@ -303,7 +303,7 @@ def test_every_address_is_checked_before_it_is_tried(monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_a_client_whose_addresses_are_all_refused_reports_eacces(
+def test_client_whose_addresses_are_all_refused_reports_eacces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     race = Race(monkeypatch, V6[0], V4[0])
@@ -364,7 +364,7 @@ def test_check_ip_can_be_a_method_of_a_subclass(loop: LoopBase, closed_port: int
     assert heard.take() == [("connect_error", socket.error, errno.EACCES)]
 
 
-def test_an_address_is_refused_if_its_check_raises(
+def test_address_is_refused_if_its_check_raises(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     race = Race(monkeypatch, V4[0])

@@ -49,7 +49,7 @@ def test_each_connection_begins_with_the_header(
             assert read_all(peer) == header.to_bytes() + b"hello"
 
 
-def test_the_header_is_asked_for_when_the_connection_is_there(
+def test_header_is_asked_for_when_the_connection_is_there(
     dialler: Dialler, listening: socket.socket, port: int
 ) -> None:
     asked: list[int] = []
@@ -66,7 +66,7 @@ def test_the_header_is_asked_for_when_the_connection_is_there(
     accept(listening).close()
 
 
-def test_the_header_can_be_a_class_variable(
+def test_header_can_be_a_class_variable(
     dialler: Dialler, listening: socket.socket, port: int
 ) -> None:
     class Relay(TcpClient):
@@ -80,7 +80,7 @@ def test_the_header_can_be_a_class_variable(
         assert peer.recv(1000) == HEADER.to_bytes()
 
 
-def test_the_header_leaves_before_what_a_subclass_does(
+def test_header_leaves_before_what_a_subclass_does(
     dialler: Dialler, listening: socket.socket, port: int
 ) -> None:
     class Shaking(TcpClient):
@@ -127,7 +127,7 @@ def test_without_a_valid_header_there_is_no_connection(
         pytest.param(lambda data: 1 / 0, errno.EPIPE, id="the peer is gone"),
     ],
 )
-def test_a_header_that_cannot_be_sent_is_an_attempt_that_failed(
+def test_header_that_cannot_be_sent_is_an_attempt_that_failed(
     dialler: Dialler,
     listening: socket.socket,
     port: int,
@@ -169,7 +169,7 @@ def test_cancel_inside_the_function_that_is_asked_for_the_header(
     accept(listening).close()
 
 
-def test_the_header_crosses_a_network_in_memory() -> None:
+def test_header_crosses_a_network_in_memory() -> None:
     network = MemoryNetwork()
     server = network.tcp_server_class("server", 80, proxy_protocol=["127.0.0.1"])
     conns: list[TcpConnection] = []
@@ -218,7 +218,7 @@ def make_sockets_of(kind: type[socket.socket], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_connection_to_itself_is_refused(
+def test_connection_to_itself_is_refused(
     dialler: Dialler, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     make_sockets_of(Narcissus, monkeypatch)
@@ -234,7 +234,7 @@ def test_a_connection_to_itself_is_refused(
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")  # where all of 127/8 is this machine
-def test_a_connection_from_an_equal_port_of_another_address_is_none_to_itself(
+def test_connection_from_an_equal_port_of_another_address_is_none_to_itself(
     dialler: Dialler, listening: socket.socket, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Twin(socket.socket):

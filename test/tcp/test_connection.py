@@ -176,7 +176,7 @@ def test_data_after_half_close_is_forwarded(memory: LoopBase) -> None:
 
 
 @pytest.mark.parametrize("half_open", [False, True])
-def test_a_connection_whose_two_directions_have_ended_closes_by_itself(
+def test_connection_whose_two_directions_have_ended_closes_by_itself(
     loop: LoopBase, half_open: bool
 ) -> None:
     with played(loop) as (conn, peer):
@@ -211,9 +211,7 @@ def test_what_is_queued_when_the_peer_finishes_is_sent(loop: LoopBase) -> None:
 # -- the layer above -------------------------------------------------------------------------------
 
 
-def test_the_owner_is_called_before_listeners_and_told_everything(
-    pair: Pair, memory: LoopBase
-) -> None:
+def test_owner_is_called_before_listeners_and_told_everything(pair: Pair, memory: LoopBase) -> None:
     owner = Owner(pair.server)
     pair.server.on("data", lambda data: owner.calls.append(("listener", data)))
     memory_socket(pair.client).buffer_bytes = 0
@@ -238,7 +236,7 @@ def test_the_owner_is_called_before_listeners_and_told_everything(
     ]
 
 
-def test_an_owner_that_closes_keeps_the_event_from_listeners(pair: Pair, memory: LoopBase) -> None:
+def test_owner_that_closes_keeps_the_event_from_listeners(pair: Pair, memory: LoopBase) -> None:
     owner: Any = Owner(pair.server)
     heard = Heard(pair.server)
     owner.data = lambda data: pair.server.close()
@@ -248,7 +246,7 @@ def test_an_owner_that_closes_keeps_the_event_from_listeners(pair: Pair, memory:
     assert heard.take() == [("disconnect",)]
 
 
-def test_an_owner_hears_of_a_hang_up_while_paused(pair: Pair, memory: LoopBase) -> None:
+def test_owner_hears_of_a_hang_up_while_paused(pair: Pair, memory: LoopBase) -> None:
     owner = Owner(pair.server)
     pair.client.write(b"left")
     settle(memory)
@@ -265,7 +263,7 @@ def test_an_owner_hears_of_a_hang_up_while_paused(pair: Pair, memory: LoopBase) 
     ]
 
 
-def test_an_owner_decides_what_a_failed_listener_means(
+def test_owner_decides_what_a_failed_listener_means(
     pair: Pair, memory: LoopBase, expected_logs: Any
 ) -> None:
     memory.on_exception = "log"

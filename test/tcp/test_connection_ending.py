@@ -15,7 +15,7 @@ from thor_support import run_loop
 # -- loss ------------------------------------------------------------------------------------------
 
 
-def test_a_reset_is_told_after_the_data_before_it(loop: LoopBase) -> None:
+def test_reset_is_told_after_the_data_before_it(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         peer.sendall(b"last")
@@ -25,7 +25,7 @@ def test_a_reset_is_told_after_the_data_before_it(loop: LoopBase) -> None:
         assert heard.take() == [("data", b"last"), ("close",), ("disconnect",)]
 
 
-def test_a_send_that_fails_ends_the_connection_after_what_has_arrived(loop: LoopBase) -> None:
+def test_send_that_fails_ends_the_connection_after_what_has_arrived(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         peer.sendall(b"answer")
@@ -37,7 +37,7 @@ def test_a_send_that_fails_ends_the_connection_after_what_has_arrived(loop: Loop
         assert heard.take() == [("data", b"answer"), ("end",), ("close",), ("disconnect",)]
 
 
-def test_a_reset_that_a_send_finds_is_no_clean_end(loop: LoopBase) -> None:
+def test_reset_that_a_send_finds_is_no_clean_end(loop: LoopBase) -> None:
     """The kernel tells a reset once; what a `recv` then finds looks like a FIN."""
     with played(loop) as (conn, peer):
         heard = Heard(conn)
@@ -50,7 +50,7 @@ def test_a_reset_that_a_send_finds_is_no_clean_end(loop: LoopBase) -> None:
         assert heard.take() == [("data", b"answ"), ("close",), ("disconnect",)]
 
 
-def test_a_reset_while_paused_is_told_at_once_if_nothing_is_left(loop: LoopBase) -> None:
+def test_reset_while_paused_is_told_at_once_if_nothing_is_left(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         reset(peer)
@@ -58,7 +58,7 @@ def test_a_reset_while_paused_is_told_at_once_if_nothing_is_left(loop: LoopBase)
         assert heard.take() == [("close",), ("disconnect",)]
 
 
-def test_a_reset_while_paused_keeps_what_is_left_and_does_not_spin(loop: LoopBase) -> None:
+def test_reset_while_paused_keeps_what_is_left_and_does_not_spin(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         peer.sendall(b"kept")
@@ -75,7 +75,7 @@ def test_a_reset_while_paused_keeps_what_is_left_and_does_not_spin(loop: LoopBas
         assert heard.take() == [("data", b"kept"), ("close",), ("disconnect",)]
 
 
-def test_a_hang_up_is_told_once_and_pausing_again_holds(pair: Pair, memory: LoopBase) -> None:
+def test_hang_up_is_told_once_and_pausing_again_holds(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.server.on("data", lambda data: pair.server.pause(True))
     memory_socket(pair.server).buffer_bytes = MIB
@@ -109,7 +109,7 @@ def test_unread_holds_the_rest_of_a_broken_connection(pair: Pair, memory: LoopBa
     assert heard.take() == [("close",), ("disconnect",)]
 
 
-def test_a_reset_while_the_queue_is_full_is_told(loop: LoopBase) -> None:
+def test_reset_while_the_queue_is_full_is_told(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         while conn.write(b"x" * 65536):
@@ -120,7 +120,7 @@ def test_a_reset_while_the_queue_is_full_is_told(loop: LoopBase) -> None:
         assert heard.take() == [("pause", True), ("close",), ("disconnect",)]
 
 
-def test_a_reset_while_flushing_after_close_ends_in_disconnect(loop: LoopBase) -> None:
+def test_reset_while_flushing_after_close_ends_in_disconnect(loop: LoopBase) -> None:
     with played(loop) as (conn, peer):
         heard = Heard(conn)
         while conn.write(b"x" * 65536):
@@ -133,7 +133,7 @@ def test_a_reset_while_flushing_after_close_ends_in_disconnect(loop: LoopBase) -
 
 
 @pytest.mark.parametrize("half_open", [False, True])
-def test_a_reset_after_the_peers_end_is_told(loop: LoopBase, half_open: bool) -> None:
+def test_reset_after_the_peers_end_is_told(loop: LoopBase, half_open: bool) -> None:
     with played(loop) as (conn, peer):
         conn.allow_half_open = half_open
         while conn.write(b"x" * 65536):
@@ -147,7 +147,7 @@ def test_a_reset_after_the_peers_end_is_told(loop: LoopBase, half_open: bool) ->
         assert heard.take() == [("end",), ("close",), ("disconnect",)]
 
 
-def test_an_error_of_the_network_ends_the_connection(pair: Pair, memory: LoopBase) -> None:
+def test_error_of_the_network_ends_the_connection(pair: Pair, memory: LoopBase) -> None:
     owner = Owner(pair.server)
     pair.server.pause(False)
     memory_socket(pair.server).fail("recv", TimeoutError(errno.ETIMEDOUT, "no answer"))
@@ -156,7 +156,7 @@ def test_an_error_of_the_network_ends_the_connection(pair: Pair, memory: LoopBas
     assert owner.calls == [("close", TimeoutError), ("disconnect",)]
 
 
-def test_a_shutdown_that_fails_ends_the_connection(pair: Pair, memory: LoopBase) -> None:
+def test_shutdown_that_fails_ends_the_connection(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.client.write(b"last")
 

@@ -25,7 +25,7 @@ def opened(*args: Any, **kwargs: Any) -> Iterator[list[socket.socket]]:
             sock.close()
 
 
-def test_a_port_that_is_in_use_is_an_error_at_once() -> None:
+def test_port_that_is_in_use_is_an_error_at_once() -> None:
     with opened("127.0.0.1", 0) as [sock]:
         port = sock.getsockname()[1]
         with pytest.raises(OSError, match=f"in use: '127.0.0.1 port {port}'") as caught:
@@ -43,7 +43,7 @@ def test_every_interface_is_two_sockets_on_one_port(host: Any) -> None:
         assert sockets[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-def test_a_port_can_be_shared_by_those_who_ask_for_it() -> None:
+def test_port_can_be_shared_by_those_who_ask_for_it() -> None:
     with opened("127.0.0.1", 0, reuse_port=True) as [first]:
         port = first.getsockname()[1]
         with opened("127.0.0.1", str(port), reuse_port=True) as [second]:
@@ -56,7 +56,7 @@ def test_what_is_no_port_is_refused(port: Any) -> None:
         open_listening("127.0.0.1", port)
 
 
-def test_a_port_that_was_left_out_is_not_a_random_one() -> None:
+def test_port_that_was_left_out_is_not_a_random_one() -> None:
     with pytest.raises(TypeError, match="a port is needed"):
         open_listening("127.0.0.1", None)
 
@@ -71,7 +71,7 @@ def test_what_means_nothing_there_is_refused(host: str, settings: dict[str, Any]
     assert not os.path.exists("s")
 
 
-def test_a_unix_socket_is_opened(tmp_path: Path) -> None:
+def test_unix_socket_is_opened(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with opened(f"unix:{path}", None, mode=0o600) as [sock]:
         assert sock.getsockname() == path

@@ -81,7 +81,7 @@ def one_byte_each(data: bytes) -> list[bytes]:
 
 
 @valid
-def test_the_connection_has_its_header_and_the_program_every_byte_after_it(
+def test_connection_has_its_header_and_the_program_every_byte_after_it(
     data: bytes, says: ProxyHeader
 ) -> None:
     gate = Gate()
@@ -106,7 +106,7 @@ def test_header_may_be_split_anywhere(data: bytes, says: ProxyHeader) -> None:
     assert {bytes(memory_socket(conn).received) for conn in gate.conns} == {b"more"}
 
 
-def test_the_addresses_are_the_headers() -> None:
+def test_addresses_are_the_headers() -> None:
     gate = Gate()
     gate.dial(LINE)
     assert (gate.conns[0].address, gate.conns[0].local_address) == (SOURCE, DESTINATION)
@@ -179,7 +179,7 @@ def test_what_is_no_header_closes_the_connection_before_the_program_sees_it(
     assert str(address) in record.getMessage()
 
 
-def test_a_peer_that_is_not_trusted_is_not_even_heard() -> None:
+def test_peer_that_is_not_trusted_is_not_even_heard() -> None:
     gate = Gate(trusted=["192.0.2.0/24", "unix:"])
     gate.dial(LINE)
     [(event, address, reason)] = gate.heard.take()
@@ -189,7 +189,7 @@ def test_a_peer_that_is_not_trusted_is_not_even_heard() -> None:
 
 
 @pytest.mark.parametrize("start", [b"", LINE[:1], LINE[:-1], block(V4)[:12], block(V4)[:-1]])
-def test_a_header_that_does_not_come_in_time_is_none(start: bytes) -> None:
+def test_header_that_does_not_come_in_time_is_none(start: bytes) -> None:
     gate = Gate()
     gate.dial(start)
     assert TcpServer.proxy_header_timeout == 5
@@ -202,7 +202,7 @@ def test_a_header_that_does_not_come_in_time_is_none(start: bytes) -> None:
     assert gate.last.take() == [("close",)]
 
 
-def test_a_byte_now_and_then_does_not_extend_the_time() -> None:
+def test_byte_now_and_then_does_not_extend_the_time() -> None:
     gate = Gate()
     gate.server.proxy_header_timeout = 3
     peer = gate.dial()
@@ -223,7 +223,7 @@ def test_without_a_limit_a_header_may_take_any_time(limit: float | None) -> None
     assert gate.names() == ["connect"]
 
 
-def test_the_time_does_not_count_any_more_when_the_header_is_there() -> None:
+def test_time_does_not_count_any_more_when_the_header_is_there() -> None:
     gate = Gate()
     gate.dial(LINE[:10], LINE[10:])
     advance(gate.loop, 100)
@@ -232,7 +232,7 @@ def test_the_time_does_not_count_any_more_when_the_header_is_there() -> None:
 
 
 @pytest.mark.parametrize("start", [b"", LINE[:1], LINE[:-1], block(V4)[:-1]])
-def test_a_connection_that_ends_before_its_header_does_is_refused(start: bytes) -> None:
+def test_connection_that_ends_before_its_header_does_is_refused(start: bytes) -> None:
     gate = Gate()
     gate.dial(start).close()
     settle(gate.loop)
@@ -241,7 +241,7 @@ def test_a_connection_that_ends_before_its_header_does_is_refused(start: bytes) 
     assert "ended before" in reason
 
 
-def test_a_connection_that_is_reset_before_its_header_is_there_is_refused() -> None:
+def test_connection_that_is_reset_before_its_header_is_there_is_refused() -> None:
     gate = Gate()
     gate.dial(LINE[:10]).abort()
     settle(gate.loop)
@@ -261,7 +261,7 @@ def test_networks_that_are_none_are_an_error(trusted: Any, error: type[Exception
 # -- stopping ------------------------------------------------------------------------------------
 
 
-def test_a_connection_that_waits_for_its_header_is_active() -> None:
+def test_connection_that_waits_for_its_header_is_active() -> None:
     gate = Gate()
     gate.dial(LINE[:10])
     assert gate.server.active_connections == 1
@@ -279,7 +279,7 @@ def test_shutdown_ends_those_that_wait() -> None:
     assert gate.heard.take() == []
 
 
-def test_a_graceful_shutdown_waits_for_those_that_wait() -> None:
+def test_graceful_shutdown_waits_for_those_that_wait() -> None:
     gate = Gate()
     peer = gate.dial(LINE[:10])
     gate.server.graceful_shutdown()
@@ -292,7 +292,7 @@ def test_a_graceful_shutdown_waits_for_those_that_wait() -> None:
     assert gate.names() == ["stop"]
 
 
-def test_a_graceful_shutdown_ends_when_the_last_one_is_refused() -> None:
+def test_graceful_shutdown_ends_when_the_last_one_is_refused() -> None:
     gate = Gate()
     gate.dial(LINE[:10])
     gate.server.graceful_shutdown()
@@ -312,7 +312,7 @@ def test_shutdown_ends_a_graceful_one_that_waits_for_a_header() -> None:
 
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EINTR])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) -> None:
+def test_read_that_has_to_be_made_again_refuses_nobody(nth: int, code: int) -> None:
     """The first only looks, the second takes."""
     gate = Gate()
     peer = gate.dial()
@@ -347,7 +347,7 @@ def test_stopping_the_loop_closes_those_that_wait() -> None:
 @pytest.mark.parametrize(
     "start", [[b"GET / HTTP/1.1\r\n"], [b"PROXY", b"GET"]], ids=["at once", "later"]
 )
-def test_a_server_can_be_stopped_inside_proxy_refused(method: str, start: list[bytes]) -> None:
+def test_server_can_be_stopped_inside_proxy_refused(method: str, start: list[bytes]) -> None:
     gate = Gate()
     gate.server.on("proxy_refused", lambda *args: getattr(gate.server, method)())
     gate.dial(*start)
@@ -356,7 +356,7 @@ def test_a_server_can_be_stopped_inside_proxy_refused(method: str, start: list[b
 
 
 @pytest.mark.parametrize("pieces", [[LINE], [LINE[:10], LINE[10:]]], ids=["at once", "later"])
-def test_a_listener_that_raises_loses_its_connection_only(
+def test_listener_that_raises_loses_its_connection_only(
     pieces: list[bytes], expected_logs: Any
 ) -> None:
     gate = Gate()
@@ -374,7 +374,7 @@ def test_a_listener_that_raises_loses_its_connection_only(
 
 
 @pytest.mark.parametrize("pieces", [[LINE], [LINE[:10], LINE[10:]]], ids=["at once", "later"])
-def test_a_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
+def test_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
     pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
@@ -394,7 +394,7 @@ def test_a_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
     assert gate.names() == ["accept_resumed", "connect"]
 
 
-def test_a_socket_that_cannot_be_watched_is_closed_and_accepting_pauses(
+def test_socket_that_cannot_be_watched_is_closed_and_accepting_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = Gate()
@@ -443,7 +443,7 @@ def test_not_a_byte_after_the_header_is_taken(gated: Party, name: str, cut: str)
     assert conn.socket.recv(100, socket.MSG_PEEK) == b"\x16\x03\x01"
 
 
-def test_a_header_that_is_not_complete_does_not_spin_the_loop(gated: Party) -> None:
+def test_header_that_is_not_complete_does_not_spin_the_loop(gated: Party) -> None:
     client = gated.dial()
     client.sendall(LINE[:30])
     run_loop(gated.loop, lambda: gated.server.active_connections)
@@ -459,7 +459,7 @@ def test_a_header_that_is_not_complete_does_not_spin_the_loop(gated: Party) -> N
     gated.server.shutdown()
 
 
-def test_a_client_is_told_of_the_refusal_by_a_reset(gated: Party) -> None:
+def test_client_is_told_of_the_refusal_by_a_reset(gated: Party) -> None:
     client = gated.dial()
     client.sendall(b"GET / HTTP/1.1\r\n\r\n")
     run_loop(gated.loop, lambda: "proxy_refused" in gated.names())
@@ -467,7 +467,7 @@ def test_a_client_is_told_of_the_refusal_by_a_reset(gated: Party) -> None:
         client.recv(1)
 
 
-def test_a_peer_that_resets_at_once(gated: Party) -> None:
+def test_peer_that_resets_at_once(gated: Party) -> None:
     gated.turns()
     client = gated.dial()
     gated.turns()

@@ -162,7 +162,7 @@ def test_it_is_refused_as_soon_as_it_can_be_seen(data: bytes, at: int) -> None:
         ),
     ],
 )
-def test_a_line_is_written(header: ProxyHeader, data: bytes) -> None:
+def test_line_is_written(header: ProxyHeader, data: bytes) -> None:
     assert header.to_bytes() == data
     assert len(data) <= MAX_LINE_BYTES
 
@@ -187,7 +187,7 @@ def test_a_line_is_written(header: ProxyHeader, data: bytes) -> None:
         ),
     ],
 )
-def test_a_block_is_written(header: ProxyHeader, data: bytes) -> None:
+def test_block_is_written(header: ProxyHeader, data: bytes) -> None:
     assert header.to_bytes() == data
 
 
@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_an_error(tlvs: list[tuple[int, bytes]]) -> None:
 # -- what it says --------------------------------------------------------------------------------
 
 
-def test_the_family_is_that_of_the_addresses() -> None:
+def test_family_is_that_of_the_addresses() -> None:
     families = {name: header.family for name, _, header in VALID}
     assert families["v1 TCP4"] == socket.AF_INET
     assert families["v2 UDP6"] == socket.AF_INET6
@@ -275,7 +275,7 @@ def test_what_is_written_is_what_is_read(
 
 
 @given(st.sampled_from(VALID), st.data())
-def test_a_broken_header_is_read_or_refused_and_nothing_else(case: Any, data: Any) -> None:
+def test_broken_header_is_read_or_refused_and_nothing_else(case: Any, data: Any) -> None:
     header = bytearray(case[1][:400])
     for _ in range(data.draw(st.integers(1, 3))):
         header[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))

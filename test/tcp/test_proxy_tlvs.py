@@ -62,9 +62,7 @@ def test_facts_are_read() -> None:
         (CLIENT_SSL, 1, False),
     ],
 )
-def test_a_certificate_is_verified_if_there_is_one(
-    client: int, verify: int, verified: bool
-) -> None:
+def test_certificate_is_verified_if_there_is_one(client: int, verify: int, verified: bool) -> None:
     assert ProxySsl(client, verify).verified is verified
 
 
@@ -73,7 +71,7 @@ def test_what_is_unknown_inside_the_ssl_tlv_is_passed_over() -> None:
     assert read_ssl(value) == ProxySsl(0, 0, version="TLSv1.2")
 
 
-def test_an_ssl_tlv_says_only_what_is_known() -> None:
+def test_ssl_tlv_says_only_what_is_known() -> None:
     assert ProxySsl(CLIENT_SSL, 1, version="TLSv1.3").to_bytes() == (
         b"\x01\0\0\0\x01" + tlv(0x21, b"TLSv1.3")
     )

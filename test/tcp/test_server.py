@@ -56,14 +56,14 @@ def test_close_accepts_no_more_and_stop_is_emitted(party: Party) -> None:
     assert client.recv(100) == b"still here"
 
 
-def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
+def test_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
     server = TcpServer("127.0.0.1", 0)
     server.on("start", default_loop.stop)
     default_loop.run()
     assert default_loop.fd_count() == 0
 
 
-def test_a_host_can_be_a_name(party: Party) -> None:
+def test_host_can_be_a_name(party: Party) -> None:
     server = party.serve("localhost", "0")
     party.dial(server)
     run_loop(party.loop, lambda: party.conns)
@@ -72,7 +72,7 @@ def test_a_host_can_be_a_name(party: Party) -> None:
 # -- where it listens ----------------------------------------------------------------------------
 
 
-def test_a_port_in_use_is_an_error_of_the_constructor(party: Party) -> None:
+def test_port_in_use_is_an_error_of_the_constructor(party: Party) -> None:
     with pytest.raises(OSError, match="in use"):
         party.serve(*party.server.address)
 
@@ -113,7 +113,7 @@ def test_ipv6(party: Party) -> None:
     run_loop(party.loop, lambda: party.conns)
 
 
-def test_a_unix_socket(party: Party, tmp_path: Path) -> None:
+def test_unix_socket(party: Party, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     server = party.serve(f"unix:{path}", None)
     assert server.address == path
@@ -126,7 +126,7 @@ def test_a_unix_socket(party: Party, tmp_path: Path) -> None:
     assert not os.path.exists(path)
 
 
-def test_the_peer_of_a_unix_socket_is_told_as_the_socket_does(party: Party, tmp_path: Path) -> None:
+def test_peer_of_a_unix_socket_is_told_as_the_socket_does(party: Party, tmp_path: Path) -> None:
     server = party.serve(f"unix:{tmp_path / 's'}", None)
     names: list[Any] = ["", str(tmp_path / "client")]
     if sys.platform == "linux":
@@ -142,7 +142,7 @@ def test_the_peer_of_a_unix_socket_is_told_as_the_socket_does(party: Party, tmp_
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")
-def test_an_abstract_name(party: Party, tmp_path: Path) -> None:
+def test_abstract_name(party: Party, tmp_path: Path) -> None:
     server = party.serve(f"unix:@{tmp_path}", None)
     assert server.address == os.fsencode(f"\0{tmp_path}")
     client = TcpClient(party.loop)
@@ -156,13 +156,13 @@ def test_an_abstract_name(party: Party, tmp_path: Path) -> None:
     server.close()
 
 
-def test_the_permissions_of_a_unix_socket(party: Party, tmp_path: Path) -> None:
+def test_permissions_of_a_unix_socket(party: Party, tmp_path: Path) -> None:
     party.serve(f"unix:{tmp_path / 's'}", None, mode=0o620)
     assert os.stat(tmp_path / "s").st_mode & 0o777 == 0o620
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_an_inherited_socket(party: Party, listens: bool) -> None:
+def test_inherited_socket(party: Party, listens: bool) -> None:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     if listens:
@@ -176,7 +176,7 @@ def test_an_inherited_socket(party: Party, listens: bool) -> None:
     assert sock.fileno() == -1
 
 
-def test_an_inherited_socket_of_another_kind_is_refused(party: Party) -> None:
+def test_inherited_socket_of_another_kind_is_refused(party: Party) -> None:
     with (
         socket.socket(type=socket.SOCK_DGRAM) as sock,
         pytest.raises(ValueError, match="stream"),
@@ -184,13 +184,13 @@ def test_an_inherited_socket_of_another_kind_is_refused(party: Party) -> None:
         party.serve(None, None, sock=sock)
 
 
-def test_a_port_can_be_shared(party: Party) -> None:
+def test_port_can_be_shared(party: Party) -> None:
     first = party.serve("127.0.0.1", 0, reuse_port=True)
     second = party.serve(*first.address, reuse_port=True)
     assert second.address == first.address
 
 
-def test_a_server_can_listen_where_the_last_one_did(party: Party) -> None:
+def test_server_can_listen_where_the_last_one_did(party: Party) -> None:
     """Connections that the last one closed are still in TIME_WAIT."""
     client, conn = party.meet()
     conn.close()
@@ -204,7 +204,7 @@ def test_a_server_can_listen_where_the_last_one_did(party: Party) -> None:
     run_loop(party.loop, lambda: len(party.conns) == 2)
 
 
-def test_the_backlog_is_the_kernels_to_keep(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backlog_is_the_kernels_to_keep(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(socket.socket, "listen", lambda sock, backlog: asked.append(backlog))
     party.serve("127.0.0.1", 0, backlog=7)
@@ -221,7 +221,7 @@ def test_accepted_connections_do_not_wait_to_fill_packets(party: Party) -> None:
 # -- loops ---------------------------------------------------------------------------------------
 
 
-def test_a_loop_opens_nothing_before_a_server_is_made_on_it(
+def test_loop_opens_nothing_before_a_server_is_made_on_it(
     make_loop: Callable[..., LoopBase],
 ) -> None:
     loop = make_loop()
@@ -272,7 +272,7 @@ def test_stopping_the_loop_inside_connect(party: Party) -> None:
     assert all(conn.socket.fileno() == -1 for conn in party.conns)
 
 
-def test_a_server_closed_before_the_loop_ran_never_starts(party: Party) -> None:
+def test_server_closed_before_the_loop_ran_never_starts(party: Party) -> None:
     party.server.close()
     party.turns()
     assert party.heard.take() == [("stop",)]
@@ -281,7 +281,7 @@ def test_a_server_closed_before_the_loop_ran_never_starts(party: Party) -> None:
 # -- accepting -----------------------------------------------------------------------------------
 
 
-def test_a_storm_of_connections_is_accepted_in_batches(
+def test_storm_of_connections_is_accepted_in_batches(
     party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "ACCEPT_BATCH", 4)
@@ -296,7 +296,7 @@ def test_a_storm_of_connections_is_accepted_in_batches(
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.ENETUNREACH])
-def test_a_connection_gone_before_it_was_accepted_is_passed_over(
+def test_connection_gone_before_it_was_accepted_is_passed_over(
     party: Party, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     fail_accepts(monkeypatch, code, code)
@@ -381,7 +381,7 @@ def test_two_listening_sockets_that_fail_in_one_turn_are_one_pause(
     assert [event[0] for event in heard.events] == told
 
 
-def test_a_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
+def test_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
     party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> Any:
@@ -397,7 +397,7 @@ def test_a_connection_that_cannot_be_made_is_closed_and_accepting_pauses(
     assert party.names() == ["accept_resumed", "connect"]
 
 
-def test_a_pause_of_accepting_that_nobody_hears_of_is_logged(
+def test_pause_of_accepting_that_nobody_hears_of_is_logged(
     party: Party, monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     fail_accepts(monkeypatch, errno.EMFILE, for_ever=True)
@@ -410,7 +410,7 @@ def test_a_pause_of_accepting_that_nobody_hears_of_is_logged(
 
 
 @pytest.mark.parametrize("method", ["close", "shutdown", "graceful_shutdown"])
-def test_a_server_can_be_closed_while_accepting_is_paused(
+def test_server_can_be_closed_while_accepting_is_paused(
     party: Party, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     fail_accepts(monkeypatch, errno.EMFILE, for_ever=True)
@@ -422,7 +422,7 @@ def test_a_server_can_be_closed_while_accepting_is_paused(
     assert party.loop.scheduled_events() == []
 
 
-def test_a_listening_socket_that_somebody_shuts_down_ends_the_server(
+def test_listening_socket_that_somebody_shuts_down_ends_the_server(
     party: Party, expected_logs: Any
 ) -> None:
     """Another process that inherited it can do so; it would be reported for ever."""

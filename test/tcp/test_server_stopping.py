@@ -18,7 +18,7 @@ from thor_support import run_loop
 # -- connections that nobody takes ---------------------------------------------------------------
 
 
-def test_a_listener_that_raises_loses_its_connection_only(party: Party, expected_logs: Any) -> None:
+def test_listener_that_raises_loses_its_connection_only(party: Party, expected_logs: Any) -> None:
     party.loop.on_exception = "log"
 
     def fail(conn: TcpConnection) -> None:
@@ -36,7 +36,7 @@ def test_a_listener_that_raises_loses_its_connection_only(party: Party, expected
     assert party.server.active_connections == 1
 
 
-def test_a_connection_is_reset_where_nobody_listens(party: Party) -> None:
+def test_connection_is_reset_where_nobody_listens(party: Party) -> None:
     party.server.remove_listeners("connect")
     client = party.dial()
     party.turns()
@@ -135,7 +135,7 @@ def test_stop_is_emitted_once_whatever_is_called(party: Party, first: str, secon
 @pytest.mark.parametrize(
     ("method", "accepted"), [("close", 1), ("shutdown", 1), ("graceful_shutdown", 3)]
 )
-def test_a_server_can_be_stopped_inside_any_event(party: Party, method: str, accepted: int) -> None:
+def test_server_can_be_stopped_inside_any_event(party: Party, method: str, accepted: int) -> None:
     clients = [party.dial() for _ in range(3)]
     party.server.on("connect", lambda conn: getattr(party.server, method)())
     party.turns()
@@ -163,7 +163,7 @@ def all_are_served(party: Party, clients: list[socket.socket]) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 150])
-def test_a_graceful_shutdown_accepts_who_waits(party: Party, count: int) -> None:
+def test_graceful_shutdown_accepts_who_waits(party: Party, count: int) -> None:
     party.turns()
     clients = [party.dial() for _ in range(count)]
     party.server.graceful_shutdown()
@@ -177,7 +177,7 @@ def test_a_graceful_shutdown_accepts_who_waits(party: Party, count: int) -> None
     assert party.names().count("stop") == 1
 
 
-def test_a_graceful_shutdown_before_the_start_accepts_who_waits(party: Party) -> None:
+def test_graceful_shutdown_before_the_start_accepts_who_waits(party: Party) -> None:
     clients = [party.dial()]
     party.server.graceful_shutdown()
     party.turns()
@@ -186,7 +186,7 @@ def test_a_graceful_shutdown_before_the_start_accepts_who_waits(party: Party) ->
     assert party.names() == ["start", "connect", "stop"]
 
 
-def test_a_graceful_shutdown_accepts_on_every_interface_and_on_unix_sockets(
+def test_graceful_shutdown_accepts_on_every_interface_and_on_unix_sockets(
     party: Party, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/s"
@@ -282,7 +282,7 @@ def test_accepting_that_goes_on_and_off_does_not_put_off_the_end(
         party.dial(server)
 
 
-def test_an_interrupt_while_those_who_wait_are_accepted_does_not_put_off_the_end(
+def test_interrupt_while_those_who_wait_are_accepted_does_not_put_off_the_end(
     party: Party,
 ) -> None:
     server = party.serve("127.0.0.1", 0)

@@ -48,7 +48,7 @@ def close(sockets: list[ListenSocket]) -> None:
         sock.close()
 
 
-def test_the_sockets_that_are_passed(passed: list[socket.socket]) -> None:
+def test_sockets_that_are_passed(passed: list[socket.socket]) -> None:
     found = listen_fds()
     assert [sock.name for sock in found] == ["web", "log"]
     assert [(sock.family, sock.type) for sock in found] == [
@@ -128,7 +128,7 @@ def test_what_is_no_socket_is_an_error(passed: list[socket.socket]) -> None:
     assert os.fstat(500)  # nothing was closed
 
 
-def test_an_fd_that_is_not_there_is_an_error(
+def test_fd_that_is_not_there_is_an_error(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", "3")
@@ -157,7 +157,7 @@ thor.run()
 """
 
 
-def test_a_program_that_is_started_by_a_service_manager() -> None:
+def test_program_that_is_started_by_a_service_manager() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with (
@@ -179,7 +179,7 @@ def test_a_program_that_is_started_by_a_service_manager() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_socket_of_both_families_reports_no_mapped_address(loop: LoopBase, host: str) -> None:
+def test_socket_of_both_families_reports_no_mapped_address(loop: LoopBase, host: str) -> None:
     sock = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     server = TcpServer(None, None, loop, sock=sock)
     conns: list[TcpConnection] = []
@@ -192,7 +192,7 @@ def test_a_socket_of_both_families_reports_no_mapped_address(loop: LoopBase, hos
         loop.run_once()
 
 
-def test_the_file_of_an_inherited_socket_is_not_the_servers_to_remove(
+def test_file_of_an_inherited_socket_is_not_the_servers_to_remove(
     loop: LoopBase, tmp_path: Path
 ) -> None:
     path = tmp_path / "s"

@@ -48,21 +48,21 @@ def can_connect(path: str | bytes) -> bool:
         return client.connect_ex(path) == 0
 
 
-def test_a_socket_file_is_opened(path: str) -> None:
+def test_socket_file_is_opened(path: str) -> None:
     with opened(path) as sock:
         assert sock.getsockname() == path
         assert sock.gettimeout() == 0
         assert can_connect(path)
 
 
-def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with opened("s"):
         assert can_connect("s")
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")
-def test_an_abstract_name(path: str) -> None:
+def test_abstract_name(path: str) -> None:
     name = b"\0" + os.fsencode(path)
     with opened(name) as sock:
         assert sock.getsockname() == name
@@ -74,13 +74,13 @@ def test_an_abstract_name(path: str) -> None:
         pass
 
 
-def test_a_path_that_is_too_long_is_an_error() -> None:
+def test_path_that_is_too_long_is_an_error() -> None:
     with pytest.raises(OSError, match=r"too long.*/xxx") as caught:
         open_unix("/" + "x" * 200, 10)
     assert caught.value.errno == errno.ENAMETOOLONG
 
 
-def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_unix(str(tmp_path / "none" / "s"), 10)
 
@@ -88,7 +88,7 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 # -- files that are there ------------------------------------------------------------------------
 
 
-def test_an_abandoned_socket_file_is_replaced(path: str) -> None:
+def test_abandoned_socket_file_is_replaced(path: str) -> None:
     with opened(path):
         pass
     assert os.path.exists(path)
@@ -96,14 +96,14 @@ def test_an_abandoned_socket_file_is_replaced(path: str) -> None:
         assert can_connect(path)
 
 
-def test_a_socket_file_that_is_listened_on_is_in_use(path: str) -> None:
+def test_socket_file_that_is_listened_on_is_in_use(path: str) -> None:
     with opened(path):
         with pytest.raises(OSError, match=f"in use: '{path}'"):
             open_unix(path, 10)
         assert can_connect(path)
 
 
-def test_a_socket_whose_queue_is_full_is_in_use(path: str) -> None:
+def test_socket_whose_queue_is_full_is_in_use(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as client:
         full.bind(path)
         full.listen(0)
@@ -112,21 +112,21 @@ def test_a_socket_whose_queue_is_full_is_in_use(path: str) -> None:
             open_unix(path, 10)
 
 
-def test_a_datagram_socket_is_in_use(path: str) -> None:
+def test_datagram_socket_is_in_use(path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(path)
         with pytest.raises(OSError, match="in use"):
             open_unix(path, 10)
 
 
-def test_a_file_of_another_kind_is_left_alone(path: str) -> None:
+def test_file_of_another_kind_is_left_alone(path: str) -> None:
     Path(path).write_text("precious")
     with pytest.raises(OSError, match="in use by a file that is no socket"):
         open_unix(path, 10)
     assert Path(path).read_text() == "precious"
 
 
-def test_a_link_to_an_abandoned_socket_is_left_alone(path: str, tmp_path: Path) -> None:
+def test_link_to_an_abandoned_socket_is_left_alone(path: str, tmp_path: Path) -> None:
     with opened(path):
         pass
     link = str(tmp_path / "link")
@@ -183,7 +183,7 @@ def test_one_that_opens_the_same_path_meanwhile_waits_and_finds_it_in_use(
         assert can_connect(path)
 
 
-def test_a_directory_that_cannot_be_locked_is_no_hindrance(
+def test_directory_that_cannot_be_locked_is_no_hindrance(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> Any:
@@ -217,7 +217,7 @@ def test_whoever_keeps_the_directory_locked_holds_nobody_up_but_nothing_is_repla
         assert can_connect(path)
 
 
-def test_a_lock_that_is_held_for_a_moment_is_waited_for(
+def test_lock_that_is_held_for_a_moment_is_waited_for(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(path):
@@ -234,7 +234,7 @@ def test_a_lock_that_is_held_for_a_moment_is_waited_for(
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o777, 0])
-def test_the_file_has_the_mode_that_was_asked_for(path: str, mask: int, mode: int) -> None:
+def test_file_has_the_mode_that_was_asked_for(path: str, mask: int, mode: int) -> None:
     with umask(mask), opened(path, mode):
         assert mode_of(path) == mode
 
@@ -245,7 +245,7 @@ def test_without_a_mode_the_umask_decides(path: str) -> None:
 
 
 @pytest.mark.parametrize("fchmod", [True, False], ids=["Linux", "elsewhere"])
-def test_the_file_never_has_more_permissions_while_one_can_connect(
+def test_file_never_has_more_permissions_while_one_can_connect(
     path: str, monkeypatch: pytest.MonkeyPatch, fchmod: bool
 ) -> None:
     seen: list[tuple[str, int]] = []
@@ -280,7 +280,7 @@ def test_what_is_no_mode_is_refused(path: str, mode: int) -> None:
 
 
 @pytest.mark.skipif("sys.platform != 'linux'")
-def test_an_abstract_name_has_no_mode() -> None:
+def test_abstract_name_has_no_mode() -> None:
     with pytest.raises(ValueError, match="abstract"):
         open_unix(b"\0name", 10, 0o600)
 

@@ -8,7 +8,7 @@ from tcp_support import socket_pair
 from thor.tcp.sockets import has_unread, reset_on_close
 
 
-def test_a_socket_can_be_closed_by_a_reset() -> None:
+def test_socket_can_be_closed_by_a_reset() -> None:
     ours, theirs = socket_pair()
     with theirs:
         reset_on_close(ours)
@@ -17,7 +17,7 @@ def test_a_socket_can_be_closed_by_a_reset() -> None:
             theirs.recv(1)
 
 
-def test_a_socket_that_the_kernel_has_given_up_is_left_alone() -> None:
+def test_socket_that_the_kernel_has_given_up_is_left_alone() -> None:
     ours, theirs = socket_pair()
     theirs.close()
     ours.close()
@@ -35,7 +35,7 @@ def test_what_nobody_has_read_is_seen_and_stays() -> None:
         assert not has_unread(ours)
 
 
-def test_an_end_or_an_error_is_something_to_read() -> None:
+def test_end_or_an_error_is_something_to_read() -> None:
     ours, theirs = socket_pair()
     with ours:
         ours.setblocking(False)

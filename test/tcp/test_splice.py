@@ -152,7 +152,7 @@ def test_what_was_sent_is_told_when_it_left(tight: Joint) -> None:
 # -- a destination that does not take them -------------------------------------------------------
 
 
-def test_a_source_is_not_read_while_the_destination_takes_nothing(tight: Joint) -> None:
+def test_source_is_not_read_while_the_destination_takes_nothing(tight: Joint) -> None:
     sent = fill(tight)
     assert tight.far.calls[:2] == [("stuck",), ("pause", True)]
     assert tight.far.calls[-1] == ("pause", True)
@@ -164,7 +164,7 @@ def test_a_source_is_not_read_while_the_destination_takes_nothing(tight: Joint) 
     assert paused == [True, False] * (len(paused) // 2)
 
 
-def test_a_source_that_is_paused_by_the_program_is_not_read(joint: Joint) -> None:
+def test_source_that_is_paused_by_the_program_is_not_read(joint: Joint) -> None:
     joint.then = lambda: joint.src.pause(True)
     joint.feed(bulk(1_000_000))
     run_loop(joint.loop, lambda: joint.went)
@@ -180,7 +180,7 @@ def test_a_source_that_is_paused_by_the_program_is_not_read(joint: Joint) -> Non
 # -- ends ----------------------------------------------------------------------------------------
 
 
-def test_the_end_comes_after_all_bytes(tight: Joint) -> None:
+def test_end_comes_after_all_bytes(tight: Joint) -> None:
     sent = fill(tight)
     tight.feeder.shutdown(socket.SHUT_WR)
     tight.drain(sent)
@@ -201,7 +201,7 @@ def test_what_is_in_the_pipe_is_sent_before_the_end(tight: Joint, end: str) -> N
     run_loop(tight.loop, lambda: tight.far.calls[-1] == ("disconnect",) or end != "close")
 
 
-def test_a_source_that_is_reset_is_lost_and_what_it_sent_arrives(tight: Joint) -> None:
+def test_source_that_is_reset_is_lost_and_what_it_sent_arrives(tight: Joint) -> None:
     fill(tight)
     reset(tight.feeder)
     took = tight.src.bytes_read
@@ -211,13 +211,13 @@ def test_a_source_that_is_reset_is_lost_and_what_it_sent_arrives(tight: Joint) -
     assert tight.near.calls[:-2] in ([], [("hangup",)])
 
 
-def test_a_reset_that_the_splice_meets_is_no_end(joint: Joint) -> None:
+def test_reset_that_the_splice_meets_is_no_end(joint: Joint) -> None:
     reset(joint.feeder)
     run_loop(joint.loop, lambda: joint.near.calls[-1:] == [("disconnect",)])
     assert joint.near.calls == [("close", ConnectionResetError), ("disconnect",)]
 
 
-def test_a_source_that_is_gone_while_it_waits_is_read_to_its_end(tight: Joint) -> None:
+def test_source_that_is_gone_while_it_waits_is_read_to_its_end(tight: Joint) -> None:
     sent = fill(tight)
     tight.src.end_writing()
     tight.loop.run_once()
@@ -231,7 +231,7 @@ def test_a_source_that_is_gone_while_it_waits_is_read_to_its_end(tight: Joint) -
 
 
 @pytest.mark.parametrize("how", ["reset", "abort"])
-def test_a_destination_that_is_lost_drops_what_is_in_its_pipe(tight: Joint, how: str) -> None:
+def test_destination_that_is_lost_drops_what_is_in_its_pipe(tight: Joint, how: str) -> None:
     fill(tight)
     before = pipes_open()
     if how == "reset":
@@ -288,7 +288,7 @@ def test_what_the_listener_raises_is_not_taken_for_a_loss(joint: Joint, expected
     assert joint.near.calls == [("failed", ConnectionResetError)]
 
 
-def test_a_stopped_loop_leaves_no_pipe(kernel: Kernel, loop: LoopBase) -> None:
+def test_stopped_loop_leaves_no_pipe(kernel: Kernel, loop: LoopBase) -> None:
     before = pipes_open()
     joint = Joint(loop, buffer_bytes=SMALL)
     fill(joint)
@@ -328,16 +328,14 @@ def test_bytes_are_copied_where_splice_refuses_to_write(joint: Joint, kernel: Ke
     assert joint.went > 0
 
 
-def test_an_error_of_the_source_is_not_taken_for_a_refusal(joint: Joint, kernel: Kernel) -> None:
+def test_error_of_the_source_is_not_taken_for_a_refusal(joint: Joint, kernel: Kernel) -> None:
     kernel.fail = refuse(errno.ETIMEDOUT)
     joint.feed(b"x")
     run_loop(joint.loop, lambda: joint.near.calls[-1:] == [("disconnect",)])
     assert joint.near.calls == [("close", TimeoutError), ("disconnect",)]
 
 
-def test_an_error_of_the_destination_is_not_taken_for_a_refusal(
-    joint: Joint, kernel: Kernel
-) -> None:
+def test_error_of_the_destination_is_not_taken_for_a_refusal(joint: Joint, kernel: Kernel) -> None:
     def fail(source: int, target: int) -> int | None:
         if target == joint.dst.socket.fileno():
             raise BrokenPipeError(errno.EPIPE, "gone")
@@ -361,7 +359,7 @@ def test_bytes_are_copied_where_no_pipe_can_be_made(
     assert (joint.went, joint.read) == (0, BULK_BYTES)
 
 
-def test_a_pipe_that_may_not_grow_is_used_as_it_is(
+def test_pipe_that_may_not_grow_is_used_as_it_is(
     joint: Joint, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = fcntl.fcntl
@@ -423,14 +421,14 @@ def test_who_listens_for_data_gets_all_that_comes(joint: Joint) -> None:
 # -- pipes ---------------------------------------------------------------------------------------
 
 
-def test_a_pipe_is_used_again(joint: Joint) -> None:
+def test_pipe_is_used_again(joint: Joint) -> None:
     joint.carry(bulk())
     before = pipes_open()
     joint.carry(bulk())
     assert pipes_open() == before
 
 
-def test_the_number_of_pipes_is_bounded() -> None:
+def test_number_of_pipes_is_bounded() -> None:
     pipes = Pipes()
     before = pipes_open()
     taken = [pipes.acquire() for _ in range(MAX_PIPES)]
@@ -445,7 +443,7 @@ def test_the_number_of_pipes_is_bounded() -> None:
     assert pipes_open() == before
 
 
-def test_a_pipe_that_holds_bytes_is_not_used_again() -> None:
+def test_pipe_that_holds_bytes_is_not_used_again() -> None:
     pipes = Pipes()
     pipe = pipes.acquire()
     assert pipe is not None
@@ -473,7 +471,7 @@ def test_many_that_wait_for_slow_readers_share_what_pipes_there_are(
         joint.end()
 
 
-def test_a_forked_child_has_no_pipes_of_its_parent(joint: Joint) -> None:
+def test_forked_child_has_no_pipes_of_its_parent(joint: Joint) -> None:
     others = pipes_open()
     joint.carry(bulk())
     ours = pipes_open()
@@ -486,7 +484,7 @@ def test_a_forked_child_has_no_pipes_of_its_parent(joint: Joint) -> None:
     joint.carry(bulk())
 
 
-def test_a_connection_that_ends_forgets_its_splice(joint: Joint) -> None:
+def test_connection_that_ends_forgets_its_splice(joint: Joint) -> None:
     conn: TcpConnection = joint.src
     assert type(conn.stream) is Splice
     conn.abort()

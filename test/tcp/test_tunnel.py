@@ -104,7 +104,7 @@ def test_failed_send_ends_both_connections() -> None:
     assert ends.done == ["done"]
 
 
-def test_an_idle_tunnel_is_reset() -> None:
+def test_idle_tunnel_is_reset() -> None:
     ends = TunnelHarness(idle_timeout=10)
     ends.advance(9).send("right", b"x").advance(9)
     assert ends.done == []

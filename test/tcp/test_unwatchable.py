@@ -35,7 +35,7 @@ def fail_watches(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_server_that_cannot_be_made_leaves_no_socket_open(
+def test_server_that_cannot_be_made_leaves_no_socket_open(
     loop: LoopBase, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     loop.run_once()
@@ -46,7 +46,7 @@ def test_a_server_that_cannot_be_made_leaves_no_socket_open(
     assert loop.fd_count() == 0
 
 
-def test_a_server_that_cannot_be_made_leaves_the_callers_socket_alone(
+def test_server_that_cannot_be_made_leaves_the_callers_socket_alone(
     loop: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop.run_once()
@@ -59,7 +59,7 @@ def test_a_server_that_cannot_be_made_leaves_the_callers_socket_alone(
         assert sock.fileno() >= 0
 
 
-def test_a_connection_that_was_made_and_cannot_be_watched_is_an_error(
+def test_connection_that_was_made_and_cannot_be_watched_is_an_error(
     loop: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ def test_who_waits_is_not_accepted_and_closed_one_after_the_other() -> None:
     assert [event[0] for event in heard.take()] == ["accept_resumed", "connect", "connect"]
 
 
-def test_a_listener_for_the_end_of_a_pause_that_raises_costs_no_connection(
+def test_listener_for_the_end_of_a_pause_that_raises_costs_no_connection(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     network = MemoryNetwork()
@@ -115,7 +115,7 @@ def test_a_listener_for_the_end_of_a_pause_that_raises_costs_no_connection(
     assert server.active_connections == 1
 
 
-def test_a_listening_socket_that_cannot_be_watched_is_watched_later(
+def test_listening_socket_that_cannot_be_watched_is_watched_later(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Any
 ) -> None:
     """kqueue is out of memory just then."""
@@ -136,7 +136,7 @@ def test_a_listening_socket_that_cannot_be_watched_is_watched_later(
     assert names == ["start", "accept_paused", "accept_resumed", "connect"]
 
 
-def test_a_listener_that_raises_does_not_pause_accepting(expected_logs: Any) -> None:
+def test_listener_that_raises_does_not_pause_accepting(expected_logs: Any) -> None:
     network = MemoryNetwork()
     network.loop.on_exception = "log"
     server = network.tcp_server_class("server", 80)

@@ -74,7 +74,7 @@ def test_connections_are_spread_over_the_slots_of_a_port(make: Any) -> None:
     assert all(140 <= count <= 260 for count in counts)
 
 
-def test_the_process_of_a_slot_has_its_sockets_and_no_others(make: Any, taken: Any) -> None:
+def test_process_of_a_slot_has_its_sockets_and_no_others(make: Any, taken: Any) -> None:
     three = make(3)
     first, second = three.open("127.0.0.1", 0), three.open("127.0.0.1", 0)
     rows = [list(row) for row in three._rows]
@@ -87,7 +87,7 @@ def test_the_process_of_a_slot_has_its_sockets_and_no_others(make: Any, taken: A
         assert {sock.fileno() for row in rows for sock in row if sock not in mine} == {-1}
 
 
-def test_a_port_that_is_in_use_by_such_sockets_is_in_use(make: Any) -> None:
+def test_port_that_is_in_use_by_such_sockets_is_in_use(make: Any) -> None:
     address = make(2).open("127.0.0.1", 0)
     for count in (1, 2):
         with pytest.raises(OSError, match="in use") as caught:
@@ -107,7 +107,7 @@ def test_every_interface_has_both_families_in_each_slot(make: Any, taken: Any) -
     assert two.addresses == [address]
 
 
-def test_a_unix_socket_is_the_same_in_all_slots(make: Any, taken: Any, tmp_path: Path) -> None:
+def test_unix_socket_is_the_same_in_all_slots(make: Any, taken: Any, tmp_path: Path) -> None:
     path = tmp_path / "s"
     two = make(2)
     assert two.open(f"unix:{path}", 0, mode=0o600) == str(path)
@@ -122,7 +122,7 @@ def test_a_unix_socket_is_the_same_in_all_slots(make: Any, taken: Any, tmp_path:
     assert not path.exists()
 
 
-def test_a_socket_s_file_is_removed_by_the_process_that_made_it(make: Any, tmp_path: Path) -> None:
+def test_socket_s_file_is_removed_by_the_process_that_made_it(make: Any, tmp_path: Path) -> None:
     path = tmp_path / "s"
     two = make(2)
     two.open(f"unix:{path}", 0)
@@ -134,7 +134,7 @@ def test_a_socket_s_file_is_removed_by_the_process_that_made_it(make: Any, tmp_p
     assert path.exists()
 
 
-def test_an_inherited_socket_is_the_same_in_all_slots(make: Any, taken: Any) -> None:
+def test_inherited_socket_is_the_same_in_all_slots(make: Any, taken: Any) -> None:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     two = make(2)

@@ -94,7 +94,7 @@ def test_very_many_small_chunks_do_not_leave_a_few_at_a_time() -> None:
     assert len(wire.calls) <= 100_000 // MAX_JOIN_BYTES + 2
 
 
-def test_the_kernel_never_gets_too_many_pieces() -> None:
+def test_kernel_never_gets_too_many_pieces() -> None:
     wire = Wire()
     drain(filled(*[b"x" * 1000] * 500), wire)
     assert max(len(call) for call in wire.calls if isinstance(call, list)) <= MAX_CHUNKS

@@ -76,13 +76,13 @@ def test_what_is_written_in_one_callback_leaves_in_one_call(pair: Pair, memory: 
     assert memory_socket(pair.server).received == b"start body done"
 
 
-def test_a_queue_above_its_high_mark_is_sent_at_once(pair: Pair) -> None:
+def test_queue_above_its_high_mark_is_sent_at_once(pair: Pair) -> None:
     memory_socket(pair.server).buffer_bytes = 2 * MIB
     assert pair.client.write(b"x" * MIB) is True
     assert len(memory_socket(pair.server).received) == MIB
 
 
-def test_a_peer_that_never_reads_pauses_the_writer_once(pair: Pair, memory: LoopBase) -> None:
+def test_peer_that_never_reads_pauses_the_writer_once(pair: Pair, memory: LoopBase) -> None:
     heard = Heard(pair.client)
     memory_socket(pair.server).buffer_bytes = 0
     answers = [pair.client.write(b"x" * 65536) for _ in range(8)]
@@ -131,7 +131,7 @@ def test_reading_resumed_inside_a_write_that_pauses_emits_nothing_in_it(
     assert heard == [True, b"waiting"]
 
 
-def test_a_writer_that_goes_on_inside_pause_false_is_paused_again(
+def test_writer_that_goes_on_inside_pause_false_is_paused_again(
     pair: Pair, memory: LoopBase
 ) -> None:
     heard = Heard(pair.client)
@@ -187,7 +187,7 @@ def test_who_ends_inside_pause_false_is_told_when_all_was_sent(
     assert told == ["sent"]
 
 
-def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBase) -> None:
+def test_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBase) -> None:
     """`KeyboardInterrupt` leaves `run()`; the program may drain and run again."""
     first, second = connection_pair(memory), connection_pair(memory)
 
@@ -206,7 +206,7 @@ def test_an_interrupt_while_sending_keeps_the_others_from_nothing(memory: LoopBa
     assert memory_socket(second.server).received == b"drained"
 
 
-def test_a_write_that_was_interrupted_is_nobody_else_s(memory: LoopBase) -> None:
+def test_write_that_was_interrupted_is_nobody_else_s(memory: LoopBase) -> None:
     first, second = connection_pair(memory), connection_pair(memory)
 
     def interrupt(frame: Any, event: str, arg: Any) -> Any:

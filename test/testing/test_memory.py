@@ -43,7 +43,7 @@ def memory_of(conn: TcpConnection) -> MemorySocket:
 # -- the clock ----------------------------------------------------------------------------------
 
 
-def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
+def test_manual_clock_stands_still_until_it_is_moved() -> None:
     clock = ManualClock()
     before = clock.monotonic(), clock.time()
     assert before == (clock.monotonic(), clock.time())
@@ -52,7 +52,7 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan")])
-def test_a_manual_clock_does_not_go_back(seconds: float) -> None:
+def test_manual_clock_does_not_go_back(seconds: float) -> None:
     with pytest.raises(ValueError, match="time"):
         ManualClock().advance(seconds)
 
@@ -88,7 +88,7 @@ def test_advance_does_not_go_back(mem: LoopBase, seconds: float) -> None:
         advance(mem, seconds)
 
 
-def test_a_real_server_on_a_memory_loop_is_told_what_to_use(mem: LoopBase) -> None:
+def test_real_server_on_a_memory_loop_is_told_what_to_use(mem: LoopBase) -> None:
     with pytest.raises(ValueError, match="MemoryNetwork has servers"):
         HttpServer("127.0.0.1", 0, mem)
 
@@ -133,7 +133,7 @@ def test_what_a_callback_raises_comes_out_of_settle(mem: LoopBase) -> None:
         settle(mem)
 
 
-def test_a_loop_that_would_wait_for_ever_says_so(mem: LoopBase) -> None:
+def test_loop_that_would_wait_for_ever_says_so(mem: LoopBase) -> None:
     with pytest.raises(RuntimeError, match="for ever"):
         mem.run()
 
@@ -152,7 +152,7 @@ def test_no_fds_are_taken() -> None:
     assert thor_support.open_fds() == before
 
 
-def test_a_stopped_memory_loop_can_be_used_again(mem: LoopBase) -> None:
+def test_stopped_memory_loop_can_be_used_again(mem: LoopBase) -> None:
     connection_pair(mem)
     mem.stop()
     client, server = connection_pair(mem)
@@ -163,7 +163,7 @@ def test_a_stopped_memory_loop_can_be_used_again(mem: LoopBase) -> None:
     assert heard.take() == [("data", b"hello")]
 
 
-def test_a_memory_loop_runs_in_any_thread_and_leaves_signals_alone(mem: LoopBase) -> None:
+def test_memory_loop_runs_in_any_thread_and_leaves_signals_alone(mem: LoopBase) -> None:
     mem.schedule(1, mem.stop)
     mem.run()
     assert not mem.running
@@ -211,7 +211,7 @@ def test_nothing_to_receive_would_block(ends: Ends) -> None:
         ends[0].recv(1)
 
 
-def test_a_full_buffer_makes_sends_short_and_then_block(ends: Ends) -> None:
+def test_full_buffer_makes_sends_short_and_then_block(ends: Ends) -> None:
     ends[1].buffer_bytes = 4
     assert ends[0].send(b"hello") == 4
     assert not bits(ends[0]) & WRITABLE
@@ -272,13 +272,13 @@ def test_so_error_tells_once(ends: Ends) -> None:
     assert ends[0].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
-def test_a_connection_that_is_gone_cannot_be_finished(ends: Ends) -> None:
+def test_connection_that_is_gone_cannot_be_finished(ends: Ends) -> None:
     ends[0].reset()
     with pytest.raises(OSError, match="not connected"):
         ends[0].shutdown(socket.SHUT_WR)
 
 
-def test_a_closed_socket_has_no_fd(ends: Ends) -> None:
+def test_closed_socket_has_no_fd(ends: Ends) -> None:
     ends[0].close()
     ends[0].close()
     assert ends[0].fileno() == -1
@@ -315,7 +315,7 @@ def test_what_the_poller_reports(ends: Ends, what: str, expected: int) -> None:
 
 @pytest.mark.parametrize("nth", [1, 3])
 @pytest.mark.parametrize("call", ["recv", "send"])
-def test_the_nth_call_fails_and_only_that_one(ends: Ends, call: str, nth: int) -> None:
+def test_nth_call_fails_and_only_that_one(ends: Ends, call: str, nth: int) -> None:
     near, far = ends
     far.send(b"x" * 10)
     calls: dict[str, Callable[[], object]] = {
@@ -334,7 +334,7 @@ def test_the_nth_call_fails_and_only_that_one(ends: Ends, call: str, nth: int) -
 
 
 @pytest.mark.parametrize("misuse", ["twice", "closed"])
-def test_the_poller_refuses_what_a_kernel_refuses(ends: Ends, misuse: str) -> None:
+def test_poller_refuses_what_a_kernel_refuses(ends: Ends, misuse: str) -> None:
     poller, fd = ends[0]._poller, ends[0].fileno()
     poller.register(fd, 0)
     if misuse == "closed":
@@ -343,7 +343,7 @@ def test_the_poller_refuses_what_a_kernel_refuses(ends: Ends, misuse: str) -> No
         poller.register(fd, 0)
 
 
-def test_a_batch_of_the_poller_is_bounded() -> None:
+def test_batch_of_the_poller_is_bounded() -> None:
     poller = MemoryPoller()
     for _ in range(MAX_EVENTS + 1):
         poller.register(poller.add(lambda: READABLE), READABLE)
@@ -354,7 +354,7 @@ def test_a_batch_of_the_poller_is_bounded() -> None:
 # -- connections --------------------------------------------------------------------------------
 
 
-def test_a_pair_is_two_real_connections(mem: LoopBase) -> None:
+def test_pair_is_two_real_connections(mem: LoopBase) -> None:
     client, server = connection_pair(mem, address=("a", 1), client_address=("b", 2))
     assert type(client) is type(server) is TcpConnection
     assert (client.address, client.local_address) == (("a", 1), ("b", 2))
@@ -368,13 +368,13 @@ def test_both_sockets_of_a_pair_tell_both_addresses(mem: LoopBase) -> None:
     assert server.getpeername() == client.getsockname() == ("127.0.0.1", 50000)
 
 
-def test_a_pair_makes_its_own_loop_with_a_clock() -> None:
+def test_pair_makes_its_own_loop_with_a_clock() -> None:
     clock = ManualClock()
     client, _ = connection_pair(clock=clock)
     assert client.loop.clock is clock
 
 
-def test_a_conversation_and_its_end(mem: LoopBase) -> None:
+def test_conversation_and_its_end(mem: LoopBase) -> None:
     client, server = connection_pair(mem)
     at_client, at_server = (Recorder(conn, *CONNECTION_EVENTS) for conn in (client, server))
     server.on("data", lambda data: server.write(data.upper()))
@@ -404,7 +404,7 @@ def test_backpressure_happens(mem: LoopBase) -> None:
     assert got.take() == [("data", b"x" * 10_000)]
 
 
-def test_a_reset_of_the_network(mem: LoopBase) -> None:
+def test_reset_of_the_network(mem: LoopBase) -> None:
     client, _ = connection_pair(mem)
     heard = Recorder(client, *CONNECTION_EVENTS)
     client.pause(False)
@@ -413,7 +413,7 @@ def test_a_reset_of_the_network(mem: LoopBase) -> None:
     assert heard.take() == [("close",), ("disconnect",)]
 
 
-def test_a_fault_ends_the_connection(mem: LoopBase) -> None:
+def test_fault_ends_the_connection(mem: LoopBase) -> None:
     client, server = connection_pair(mem)
     heard = Recorder(server, *CONNECTION_EVENTS)
     server.pause(False)

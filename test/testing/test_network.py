@@ -34,7 +34,7 @@ def test_clients_and_servers_are_the_real_classes_in_memory(network: MemoryNetwo
 @pytest.mark.parametrize(
     ("host", "port"), [("example.com", 80), (b"example.com", "80"), ("example.com", "80")]
 )
-def test_a_client_reaches_the_server_of_its_host_and_port(
+def test_client_reaches_the_server_of_its_host_and_port(
     network: MemoryNetwork, host: Any, port: Any
 ) -> None:
     server = network.tcp_server_class("example.com", 80)
@@ -90,7 +90,7 @@ def test_connects_fail_as_they_are_told(
     assert heard.take() == [("connect_error", *expected)]
 
 
-def test_a_connect_can_be_cancelled(network: MemoryNetwork) -> None:
+def test_connect_can_be_cancelled(network: MemoryNetwork) -> None:
     server = network.tcp_server_class("example.com", 80)
     heard = Recorder(server, "connect")
     client = network.tcp_client_class()
@@ -122,7 +122,7 @@ def test_check_ip_leaves_no_way_to_a_unix_socket(network: MemoryNetwork) -> None
     assert heard.take() == [("connect_error", socket.error, errno.EACCES)]
 
 
-def test_a_server_that_was_closed_is_not_reached(network: MemoryNetwork) -> None:
+def test_server_that_was_closed_is_not_reached(network: MemoryNetwork) -> None:
     server = network.tcp_server_class("example.com", 80)
     heard = Recorder(server, "stop")
     settle(network.loop)
@@ -145,7 +145,7 @@ def test_connections_that_wait_when_the_server_closes_are_reset(network: MemoryN
     assert heard.take() == [("close",), ("disconnect",)]
 
 
-def test_a_servers_shutdown_resets_its_connections(network: MemoryNetwork) -> None:
+def test_servers_shutdown_resets_its_connections(network: MemoryNetwork) -> None:
     server = network.tcp_server_class("example.com", 80)
     server.on("connect", lambda conn: None)
     conn = network.connect("example.com", 80)
@@ -158,7 +158,7 @@ def test_a_servers_shutdown_resets_its_connections(network: MemoryNetwork) -> No
     assert server.active_connections == 0
 
 
-def test_a_port_is_taken_once_and_zero_is_any(network: MemoryNetwork) -> None:
+def test_port_is_taken_once_and_zero_is_any(network: MemoryNetwork) -> None:
     network.tcp_server_class("example.com", 80)
     with pytest.raises(OSError, match="in use"):
         network.tcp_server_class("example.com", 80)
@@ -167,7 +167,7 @@ def test_a_port_is_taken_once_and_zero_is_any(network: MemoryNetwork) -> None:
     assert 0 not in ports
 
 
-def test_a_server_takes_the_settings_of_a_real_one_and_no_others(network: MemoryNetwork) -> None:
+def test_server_takes_the_settings_of_a_real_one_and_no_others(network: MemoryNetwork) -> None:
     settings: dict[str, Any] = {"backlog": 5, "reuse_port": True, "mode": 0o660, "sock": None}
     network.tcp_server_class("example.com", 80, **settings)
     with pytest.raises(TypeError, match="proxy_protocl"):

@@ -19,7 +19,7 @@ def network() -> MemoryNetwork:
 # -- records ------------------------------------------------------------------------------------
 
 
-def test_a_recorder_keeps_events_in_order() -> None:
+def test_recorder_keeps_events_in_order() -> None:
     emitter = EventEmitter()
     heard = Recorder(emitter, "x", "y")
     emitter.emit("y", 1, None)
@@ -78,7 +78,7 @@ def play(network: MemoryNetwork) -> Playbook:
     return play.expect(("server", "start"), ("server", "connect", ANY))
 
 
-def test_a_conversation_reads_like_one(play: Playbook, network: MemoryNetwork) -> None:
+def test_conversation_reads_like_one(play: Playbook, network: MemoryNetwork) -> None:
     play.send("near", b"hello ").send("near", b"world")
     play.expect(("near", "data", b"hello world"))
     play.advance(3600)
@@ -88,7 +88,7 @@ def test_a_conversation_reads_like_one(play: Playbook, network: MemoryNetwork) -
     play.call(pair.client.abort).expect()
 
 
-def test_an_expectation_that_fails_shows_the_story_and_a_diff(play: Playbook) -> None:
+def test_expectation_that_fails_shows_the_story_and_a_diff(play: Playbook) -> None:
     play.send("near", b"hello").expect(("near", "data", b"hello"))
     play.send("near", b"again")
     with pytest.raises(AssertionError) as failure:
@@ -117,7 +117,7 @@ def test_what_was_not_expected_fails_too(play: Playbook) -> None:
         play.expect()
 
 
-def test_the_order_counts(play: Playbook) -> None:
+def test_order_counts(play: Playbook) -> None:
     play.advance(3600)
     with pytest.raises(AssertionError):
         play.expect(("near", "end"), ("near", "data", b"goodbye"))

@@ -39,9 +39,7 @@ def encrypted(key: bytes, password: bytes) -> bytes:
 # -- loading -------------------------------------------------------------------------------------
 
 
-def test_a_certificate_and_its_key_as_files(
-    context: ssl.SSLContext, files: tuple[str, str]
-) -> None:
+def test_certificate_and_its_key_as_files(context: ssl.SSLContext, files: tuple[str, str]) -> None:
     load_certificate(context, files[0], Path(files[1]), None)
 
 
@@ -63,30 +61,30 @@ def test_both_in_memory_and_nothing_is_left_of_them_on_the_disk(
 @pytest.mark.parametrize(
     "password", ["secret", b"secret", lambda: "secret"], ids=["str", "bytes", "callable"]
 )
-def test_an_encrypted_key(context: ssl.SSLContext, password: object) -> None:
+def test_encrypted_key(context: ssl.SSLContext, password: object) -> None:
     certificate, key = issued("localhost")
     load_certificate(context, certificate, encrypted(key, b"secret"), password)  # type: ignore[arg-type]
 
 
-def test_an_encrypted_key_without_a_password_asks_nobody(context: ssl.SSLContext) -> None:
+def test_encrypted_key_without_a_password_asks_nobody(context: ssl.SSLContext) -> None:
     certificate, key = issued("localhost")
     with pytest.raises(ValueError, match="the PEM given: the key is encrypted: a password is"):
         load_certificate(context, certificate, encrypted(key, b"secret"), None)
 
 
-def test_a_password_that_is_wrong_is_told(context: ssl.SSLContext) -> None:
+def test_password_that_is_wrong_is_told(context: ssl.SSLContext) -> None:
     certificate, key = issued("localhost")
     with pytest.raises(ssl.SSLError, match=r"the PEM given: .*, that this password opens"):
         load_certificate(context, certificate, encrypted(key, b"secret"), "other")
 
 
-def test_a_file_that_is_missing_is_named(context: ssl.SSLContext, files: tuple[str, str]) -> None:
+def test_file_that_is_missing_is_named(context: ssl.SSLContext, files: tuple[str, str]) -> None:
     for parts in ((files[0] + ".old", files[1]), (files[0], files[1] + ".old")):
         with pytest.raises(FileNotFoundError, match=r"\.old"):
             load_certificate(context, *parts, None)
 
 
-def test_a_file_that_cannot_be_read_is_named(context: ssl.SSLContext, tmp_path: Path) -> None:
+def test_file_that_cannot_be_read_is_named(context: ssl.SSLContext, tmp_path: Path) -> None:
     certificate, _ = issued("localhost")
     with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         load_certificate(context, certificate, tmp_path, None)
@@ -100,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_named(context: ssl.SSLContext, tmp_path: 
         pytest.param(0, None, "not a certificate and its key, in PEM", id="no-key-with-it"),
     ],
 )
-def test_a_file_that_is_something_else_is_named(
+def test_file_that_is_something_else_is_named(
     context: ssl.SSLContext, files: tuple[str, str], certificate: int, key: int | None, told: str
 ) -> None:
     parts = (files[certificate], None if key is None else files[key])
@@ -110,7 +108,7 @@ def test_a_file_that_is_something_else_is_named(
     assert str(caught.value) == f"{named}: {told}"
 
 
-def test_a_key_of_another_certificate_is_told(context: ssl.SSLContext) -> None:
+def test_key_of_another_certificate_is_told(context: ssl.SSLContext) -> None:
     with pytest.raises(ssl.SSLError, match="the PEM given and the PEM given: key values mismatch"):
         load_certificate(context, issued("a").certificate, issued("b").key, None)
 
@@ -128,7 +126,7 @@ def test_a_key_of_another_certificate_is_told(context: ssl.SSLContext) -> None:
         pytest.param([f"{n:050}.test" for n in range(100)], None, id="more-than-64-kb-of-them"),
     ],
 )
-def test_the_names_of_a_certificate(names: list[str], found: list[str] | None) -> None:
+def test_names_of_a_certificate(names: list[str], found: list[str] | None) -> None:
     pem = DevelopmentCA().issue(names).certificate.decode()
     assert certificate_names(pem) == (names if found is None else found)
 
@@ -139,12 +137,12 @@ def test_names_that_somebody_else_has_written() -> None:
     assert certificate_names(pem) == ["a.test", "*.b.test"]
 
 
-def test_the_first_certificate_of_a_chain_counts_and_text_around_it_does_not() -> None:
+def test_first_certificate_of_a_chain_counts_and_text_around_it_does_not() -> None:
     chain = b"Bag Attributes\n" + issued("a.test").certificate + b"\n" + issued("b").certificate
     assert certificate_names(chain.decode()) == ["a.test"]
 
 
-def test_a_certificate_without_names_has_none() -> None:
+def test_certificate_without_names_has_none() -> None:
     assert certificate_names(DevelopmentCA("only a common name").certificate.decode()) == []
 
 
@@ -162,14 +160,14 @@ def test_what_is_no_certificate_has_no_names(pem: str) -> None:
         certificate_names(pem)
 
 
-def test_a_certificate_that_is_cut_off_anywhere_is_an_error() -> None:
+def test_certificate_that_is_cut_off_anywhere_is_an_error() -> None:
     der = ssl.PEM_cert_to_DER_cert(issued("a.test").certificate.decode())
     for kept in range(len(der)):
         with pytest.raises(ValueError):
             certificate_names(ssl.DER_cert_to_PEM_cert(der[:kept]))
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "der"
     path.write_bytes(b"\x30\x82\xff\xfe")
     with pytest.raises(ValueError, match="der: not in PEM"):
@@ -177,7 +175,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["certificate", "key", "client_ca", "ca_file"])
-def test_a_pem_as_text_is_refused_without_being_shown(place: str) -> None:
+def test_pem_as_text_is_refused_without_being_shown(place: str) -> None:
     own = issued("a")
     pem = own.key.decode()
     given: dict[str, Any] = dict(certificate=own.certificate, key=own.key) | {place: pem}

@@ -49,19 +49,6 @@ def closed_after(served: Meeting, conn: TlsConnection) -> TlsConnection:
 # -- verification --------------------------------------------------------------------------------
 
 
-def test_connect_is_emitted_with_a_paused_connection(served: Meeting) -> None:
-    conn, peer = served.meet()
-    heard = Recorder(conn, "data")
-    peer.write(b"hello")
-    for _ in range(5):
-        served.loop.run_once(0.01)
-    assert heard.events == []
-    conn.pause(False)
-    served.until(lambda: heard.events)
-    assert heard.take() == [("data", b"hello")]
-    assert conn.address == served.server.address
-
-
 def test_by_default_the_roots_of_the_system_are_trusted_and_no_others(
     served: Meeting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_loop: Any, poller: str
 ) -> None:
@@ -113,7 +100,7 @@ def test_by_default_the_roots_of_the_system_are_trusted_and_no_others(
     ],
 )
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_certificate_that_is_not_good_is_refused_with_the_reason(
+def test_certificate_that_is_not_good_is_refused_with_the_reason(
     loop: LoopBase, certified: Callable[[], Any], told: str, version: str
 ) -> None:
     with meeting(loop, context=server_context(*certified())) as served:
@@ -129,7 +116,7 @@ def test_a_certificate_that_is_not_good_is_refused_with_the_reason(
         pytest.param(1, 2, "the peer's certificate is not yet valid", id="not-yet-valid"),
     ],
 )
-def test_a_certificate_out_of_its_time_is_refused_with_the_reason(
+def test_certificate_out_of_its_time_is_refused_with_the_reason(
     loop: LoopBase, begins: int, ends: int, told: str
 ) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -144,7 +131,7 @@ def test_a_certificate_out_of_its_time_is_refused_with_the_reason(
         assert "ALERT" in str(served.refusal())
 
 
-def test_an_address_is_verified_as_one(loop: LoopBase) -> None:
+def test_address_is_verified_as_one(loop: LoopBase) -> None:
     with meeting(loop) as served:
         conn = served.connect(host="127.0.0.1")
         assert isinstance(conn, TlsConnection)
@@ -175,7 +162,7 @@ def test_another_name_can_be_asked_for(loop: LoopBase) -> None:
     ("host", "asked"),
     [("LOCALHOST", "localhost"), ("localhost.", "localhost"), (b"localhost", "localhost")],
 )
-def test_the_name_that_is_asked_for_is_that_of_the_host(
+def test_name_that_is_asked_for_is_that_of_the_host(
     loop: LoopBase, monkeypatch: pytest.MonkeyPatch, host: Any, asked: str
 ) -> None:
     row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
@@ -237,7 +224,7 @@ def test_clients_that_are_set_alike_share_sessions(loop: LoopBase) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_client_shows_its_certificate(loop: LoopBase, version: str) -> None:
+def test_client_shows_its_certificate(loop: LoopBase, version: str) -> None:
     alice = issued("alice", client=True)
     context = trusting(certificate=alice.certificate, key=alice.key, **only(version))
     with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
@@ -248,7 +235,7 @@ def test_a_client_shows_its_certificate(loop: LoopBase, version: str) -> None:
         assert again.peer_certificate == peer.peer_certificate
 
 
-def test_a_certificate_that_is_missing_is_told_by_the_hand_shake(loop: LoopBase) -> None:
+def test_certificate_that_is_missing_is_told_by_the_handshake(loop: LoopBase) -> None:
     with meeting(loop, context=serving(client_ca=authority().certificate)) as served:
         assert served.connect(trusting(**only("TLSv1.2"))) == (
             ssl.SSLError,
@@ -257,7 +244,7 @@ def test_a_certificate_that_is_missing_is_told_by_the_hand_shake(loop: LoopBase)
         assert "peer did not return a certificate" in str(served.refusal()).replace("_", " ")
 
 
-def test_a_certificate_that_is_missing_is_told_by_the_connection_with_tls_1_3(
+def test_certificate_that_is_missing_is_told_by_the_connection_with_tls_1_3(
     loop: LoopBase,
 ) -> None:
     """There the client is done before the server has looked at it."""
@@ -279,9 +266,7 @@ def test_a_certificate_that_is_missing_is_told_by_the_connection_with_tls_1_3(
         ("a" * 64, "label"),
     ],
 )
-def test_a_name_that_no_server_has_is_an_error_at_once(
-    loop: LoopBase, name: str, told: str
-) -> None:
+def test_name_that_no_server_has_is_an_error_at_once(loop: LoopBase, name: str, told: str) -> None:
     client = TlsClient(loop)
     client.server_hostname = name
     with pytest.raises(ValueError, match=told):
@@ -291,7 +276,7 @@ def test_a_name_that_no_server_has_is_an_error_at_once(
     client.cancel()
 
 
-def test_a_context_that_can_be_none_of_a_clients_is_an_error_at_once(loop: LoopBase) -> None:
+def test_context_that_can_be_none_of_a_clients_is_an_error_at_once(loop: LoopBase) -> None:
     client = TlsClient(loop)
     for context, error in ((serving(), ValueError), ("ca.pem", TypeError)):
         client.context = context  # type: ignore[assignment]
@@ -299,14 +284,14 @@ def test_a_context_that_can_be_none_of_a_clients_is_an_error_at_once(loop: LoopB
             client.connect("127.0.0.1", 1)
 
 
-def test_a_host_that_is_no_name_is_left_to_the_resolver(loop: LoopBase) -> None:
+def test_host_that_is_no_name_is_left_to_the_resolver(loop: LoopBase) -> None:
     client = TlsClient(loop)
     client.verify = False
     found = outcome(client, lambda: client.connect("a" * 64 + ".test", 1))
     assert found[0] is socket.gaierror
 
 
-def test_a_host_that_tls_has_no_word_for_is_told(
+def test_host_that_tls_has_no_word_for_is_told(
     served: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))

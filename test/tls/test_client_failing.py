@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from tcp_support import PEER_LIMIT_S
 from tls_support import (
-    CLIENT_EVENTS,
     NAME,
     Meeting,
     blocking,
@@ -24,7 +23,6 @@ from tls_support import (
     trusting,
 )
 
-import thor
 from thor.loop import LoopBase
 from thor.testing import Recorder
 from thor.tls import (
@@ -47,7 +45,7 @@ def closed_after(served: Meeting, conn: TlsConnection) -> TlsConnection:
 # -- other failures ------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_is_told_as_by_a_tcp_client(loop: LoopBase, closed_port: int) -> None:
+def test_refused_connection_is_told_as_by_a_tcp_client(loop: LoopBase, closed_port: int) -> None:
     client = TlsClient(loop)
     client.context = trusting()
     found = outcome(client, lambda: client.connect("127.0.0.1", closed_port))
@@ -71,7 +69,7 @@ def silent() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["of-connect", "of-the-handshake"])
-def test_a_server_that_says_nothing_is_a_time_out(
+def test_server_that_says_nothing_is_a_timeout(
     loop: LoopBase, silent: socket.socket, whole: bool
 ) -> None:
     client = TlsClient(loop)
@@ -129,7 +127,7 @@ def test_what_the_peer_answers_instead_is_told(
     assert found == (ssl.SSLError, told)
 
 
-def test_a_context_that_cannot_be_made_is_told(loop: LoopBase, silent: socket.socket) -> None:
+def test_context_that_cannot_be_made_is_told(loop: LoopBase, silent: socket.socket) -> None:
     client = TlsClient(loop)
     client.verify = False
     client.alpn = ("",)
@@ -139,7 +137,7 @@ def test_a_context_that_cannot_be_made_is_told(loop: LoopBase, silent: socket.so
     run_loop(loop, lambda: loop.fd_count() == 0)
 
 
-def test_a_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) -> None:
+def test_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) -> None:
     path = f"unix:{tmp_path}/socket"
     server = TlsServer(path, None, loop, context=serving())
     heard = Recorder(server, "connect")
@@ -167,99 +165,7 @@ def test_a_unix_socket_needs_a_name_to_verify(loop: LoopBase, tmp_path: Path) ->
 # -- stopping ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5])
-def test_cancel_ends_it_without_a_word_at_any_time(served: Meeting, turns: int) -> None:
-    client = served.client(context=None)
-    client.context = None
-    client.verify = False
-    heard = Recorder(client, *CLIENT_EVENTS)
-    client.connect(NAME, served.port, 60)
-    for _ in range(turns):
-        served.loop.run_once(0.01)
-    done = list(heard.events)
-    client.cancel()
-    for _ in range(3):
-        served.loop.run_once(0.01)
-    assert heard.events == done
-    for event, *rest in done:
-        if event == "connect":
-            rest[0].abort()
-    assert not [e for e in served.loop.scheduled_events() if e[0] > 30]
-    served.loop.run_once(0.01)
-    served.server.shutdown()
-
-
-def test_after_cancel_the_client_can_connect_at_once(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    for _ in range(2):
-        served.loop.run_once(0.01)
-    client.cancel()
-    conn = outcome(client, lambda: client.connect(NAME, served.port))
-    assert isinstance(conn, TlsConnection)
-    conn.abort()
-    served.server.shutdown()
-
-
-def test_one_connect_at_a_time(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    with pytest.raises(RuntimeError, match="connecting already"):
-        client.connect(NAME, served.port)
-    client.cancel()
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3, 4])
-def test_stopping_the_loop_inside_a_hand_shake_forgets_it(
-    make_loop: Any, poller: str, turns: int
-) -> None:
-    loop = make_loop(backend=poller)
-    server = TlsServer("127.0.0.1", 0, loop, context=serving())
-    client = TlsClient(loop)
-    client.context = trusting()
-    heard = Recorder(client, *CLIENT_EVENTS)
-    server.on("connect", lambda conn: conn.abort())
-    client.connect("127.0.0.1", server.address[1], 60)
-    for _ in range(turns):
-        loop.run_once(0.01)
-    for event, *rest in heard.take():
-        if event == "connect":
-            rest[0].abort()
-    loop.stop()
-    assert loop.fd_count() == 0
-    with meeting(loop) as served:
-        conn = outcome(client, lambda: client.connect(NAME, served.port))
-        assert isinstance(conn, TlsConnection)
-        closed_after(served, conn)
-
-
-def test_a_client_can_be_used_again_in_its_own_listeners(served: Meeting) -> None:
-    client = served.client()
-    conns: list[TlsConnection] = []
-
-    def again(conn: TlsConnection) -> None:
-        conns.append(conn)
-        if len(conns) < 3:
-            client.connect(NAME, served.port)
-
-    client.on("connect", again)
-    client.connect(NAME, served.port)
-    served.until(lambda: len(conns) == 3 and len(served.heard.events) == 3)
-    for conn in conns:
-        conn.abort()
-
-
-def test_a_connection_that_nobody_listens_for_is_reset(served: Meeting) -> None:
-    client = served.client()
-    client.connect(NAME, served.port)
-    event, rest = served.next_event()[:2]
-    if event == "connect":
-        heard = Recorder(rest, "close")
-        rest.pause(False)
-        served.until(lambda: heard.events)
-
-
-def test_an_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
+def test_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
     with meeting(loop, context=server_context(*self_signed(NAME))) as served:
         client = served.client()
         client.connect(NAME, served.port)
@@ -269,12 +175,7 @@ def test_an_error_that_nobody_listens_for_is_logged(loop: LoopBase, expected_log
     assert "self-signed certificate" in told
 
 
-def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
-    assert TlsClient().loop is default_loop
-    assert thor.TlsClient is TlsClient
-
-
-def test_a_peer_in_plain_python_serves_us(loop: LoopBase, silent: socket.socket) -> None:
+def test_peer_in_plain_python_serves_us(loop: LoopBase, silent: socket.socket) -> None:
     def play() -> None:
         accepted, _ = silent.accept()
         with blocking(accepted, serving()) as peer:

@@ -98,7 +98,7 @@ def test_one_read_delivers_all_that_it_took_from_the_kernel(pair: SecurePair) ->
     assert memory_socket(pair.server).calls["recv"] == before + 1
 
 
-def test_a_record_that_comes_byte_by_byte_is_one_piece_of_data(pair: SecurePair) -> None:
+def test_record_that_comes_byte_by_byte_is_one_piece_of_data(pair: SecurePair) -> None:
     seen: list[bytes] = []
     pair.server.on("data", seen.append)
     pair.server.pause(False)
@@ -141,7 +141,7 @@ def test_everything_waits_without_spinning_while_the_peer_does_not_read(pair: Se
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_an_echo_of_megabytes_over_real_sockets(served: Meeting, version: str) -> None:
+def test_echo_of_megabytes_over_real_sockets(served: Meeting, version: str) -> None:
     conn, peer = served.meet(trusting(**only(version)))
     peer.on("data", peer.write)
     peer.on("pause", peer.pause)
@@ -179,20 +179,20 @@ def test_without_a_protocol_in_common_there_is_none(memory: LoopBase) -> None:
     pair.end()
 
 
-def test_the_server_order_of_protocols_counts(memory: LoopBase) -> None:
+def test_server_order_of_protocols_counts(memory: LoopBase) -> None:
     pair = secure_pair(memory, client=trusting(alpn=["a", "b"]), server=serving(alpn=["b", "a"]))
     assert (pair.client.alpn, pair.server.alpn) == ("b", "b")
     pair.end()
 
 
-def test_the_client_sees_the_servers_certificate(pair: SecurePair) -> None:
+def test_client_sees_the_servers_certificate(pair: SecurePair) -> None:
     pem = issued(NAME, "127.0.0.1").certificate.decode()
     assert pair.client.peer_certificate == ssl.PEM_cert_to_DER_cert(pem)
     assert pair.server.peer_certificate is None
     assert pair.server.verified_chain is None
 
 
-def test_a_server_sees_the_certificate_that_it_requires(memory: LoopBase) -> None:
+def test_server_sees_the_certificate_that_it_requires(memory: LoopBase) -> None:
     alice = issued("alice", client=True)
     pair = secure_pair(
         memory,
@@ -209,14 +209,14 @@ def test_a_server_sees_the_certificate_that_it_requires(memory: LoopBase) -> Non
     pair.end()
 
 
-def test_a_client_that_verifies_nothing_still_sees_the_certificate(memory: LoopBase) -> None:
+def test_client_that_verifies_nothing_still_sees_the_certificate(memory: LoopBase) -> None:
     server = serving()
     pair = secure_pair(memory, client=client_context(verify=False), server=server, name="other")
     assert pair.client.peer_certificate is not None
     pair.end()
 
 
-def test_an_optional_certificate_may_be_missing_but_not_a_strangers(memory: LoopBase) -> None:
+def test_optional_certificate_may_be_missing_but_not_a_strangers(memory: LoopBase) -> None:
     server = serving(client_ca=authority().certificate, require_client_certificate=False)
     pair = secure_pair(memory, server=server)
     assert pair.server.peer_certificate is None
@@ -236,7 +236,7 @@ def test_what_was_agreed_on_can_be_asked_for_after_the_end(pair: SecurePair) -> 
     assert pair.client.peer_certificate is not None
 
 
-def test_a_connection_says_what_it_is(pair: SecurePair) -> None:
+def test_connection_says_what_it_is(pair: SecurePair) -> None:
     assert repr(pair.client).startswith("<TlsConnection ('127.0.0.1', 80) reading open (paused)")
 
 

@@ -71,7 +71,7 @@ def test_has_ended_takes_tickets_in_and_sees_close_notify_behind_them(pair: Secu
 # -- ends that are none --------------------------------------------------------------------------
 
 
-def test_a_fin_without_close_notify_is_told_from_an_end(pair: SecurePair) -> None:
+def test_fin_without_close_notify_is_told_from_an_end(pair: SecurePair) -> None:
     owner, heard = Owner(pair.server), Heard(pair.server)
     pair.server.pause(False)
     pair.client.write(b"part of it")
@@ -83,7 +83,7 @@ def test_a_fin_without_close_notify_is_told_from_an_end(pair: SecurePair) -> Non
     assert "without close_notify" in str(pair.server.error)
 
 
-def test_a_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -> None:
+def test_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
     memory_socket(pair.server).buffer_bytes = 10
@@ -95,7 +95,7 @@ def test_a_fin_in_the_middle_of_a_record_is_told_from_an_end(pair: SecurePair) -
     assert isinstance(pair.server.error, ssl.SSLEOFError)
 
 
-def test_a_reset_after_tickets_that_nobody_has_read_is_told_as_one(pair: SecurePair) -> None:
+def test_reset_after_tickets_that_nobody_has_read_is_told_as_one(pair: SecurePair) -> None:
     """They are read, and are no data: what comes after them is what counts."""
     heard = Heard(pair.client)
     assert memory_socket(pair.client).received
@@ -105,7 +105,7 @@ def test_a_reset_after_tickets_that_nobody_has_read_is_told_as_one(pair: SecureP
     assert isinstance(pair.client.error, ConnectionResetError)
 
 
-def test_a_close_notify_that_cannot_be_sent_ends_the_connection(pair: SecurePair) -> None:
+def test_close_notify_that_cannot_be_sent_ends_the_connection(pair: SecurePair) -> None:
     heard = Heard(pair.client)
     pair.client.pause(False)
     memory_socket(pair.client).fail("send", ConnectionResetError(errno.ECONNRESET, "gone"))
@@ -117,7 +117,7 @@ def test_a_close_notify_that_cannot_be_sent_ends_the_connection(pair: SecurePair
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("at", [0, 3, 5, -1], ids=["type", "length", "first", "last"])
-def test_a_record_that_was_altered_never_reaches_the_program(
+def test_record_that_was_altered_never_reaches_the_program(
     memory: LoopBase, version: str, at: int
 ) -> None:
     pair = secure_pair(memory, client=trusting(**only(version)))
@@ -158,7 +158,7 @@ def test_data_before_a_bad_record_is_delivered_then_the_error(pair: SecurePair) 
     advance(pair.loop, 3)
 
 
-def test_the_alert_for_a_bad_record_overtakes_nothing_over_a_real_socket(served: Meeting) -> None:
+def test_alert_for_a_bad_record_overtakes_nothing_over_a_real_socket(served: Meeting) -> None:
     """The kernel would reset a connection that is closed with bytes unread."""
     raw = served.dial()
     peer = Bytes(trusting(), NAME)
@@ -201,7 +201,7 @@ def _readable(sock: socket.socket) -> bool:
 # -- peers of other kinds ------------------------------------------------------------------------
 
 
-def test_a_peer_in_plain_python_half_closes(loop: LoopBase) -> None:
+def test_peer_in_plain_python_half_closes(loop: LoopBase) -> None:
     """`unwrap` sends close_notify and waits for the other one."""
     ours, theirs = socket_pair()
     ours.setblocking(False)

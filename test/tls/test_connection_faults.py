@@ -39,7 +39,7 @@ class Renegotiation:
 
 
 @pytest.mark.parametrize("size", [100, MIB], ids=["small", "large"])
-def test_a_write_that_has_to_wait_for_a_read_follows_it(pair: SecurePair, size: int) -> None:
+def test_write_that_has_to_wait_for_a_read_follows_it(pair: SecurePair, size: int) -> None:
     heard = Recorder(pair.client, "data")
     Renegotiation(pair.server, 1)
     for end in pair:
@@ -101,7 +101,7 @@ def test_what_is_held_meanwhile_is_bounded(pair: SecurePair) -> None:
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["close_notify", "fin"])
-def test_a_peer_that_ends_instead_has_cut_the_connection_off(pair: SecurePair, clean: bool) -> None:
+def test_peer_that_ends_instead_has_cut_the_connection_off(pair: SecurePair, clean: bool) -> None:
     heard = Heard(pair.server)
     pair.client.pause(False)
     pair.settle()
@@ -117,7 +117,7 @@ def test_a_peer_that_ends_instead_has_cut_the_connection_off(pair: SecurePair, c
     assert isinstance(pair.server.error, ssl.SSLEOFError)
 
 
-def test_a_connection_that_is_closing_waits_for_it_too(pair: SecurePair) -> None:
+def test_connection_that_is_closing_waits_for_it_too(pair: SecurePair) -> None:
     heard = Recorder(pair.client, "data", "end")
     pair.client.allow_half_open = True
     pair.client.pause(False)
@@ -148,7 +148,7 @@ class Asking:
         return data
 
 
-def test_an_answer_leaves_at_once(pair: SecurePair) -> None:
+def test_answer_leaves_at_once(pair: SecurePair) -> None:
     pair.server.pause(False)
     Asking(pair.server, b"an answer")
     before = len(memory_socket(pair.client).received)
@@ -157,7 +157,7 @@ def test_an_answer_leaves_at_once(pair: SecurePair) -> None:
     assert memory_socket(pair.client).received[before:] == b"an answer"
 
 
-def test_a_peer_that_asks_and_never_reads_is_given_up(pair: SecurePair) -> None:
+def test_peer_that_asks_and_never_reads_is_given_up(pair: SecurePair) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
     memory_socket(pair.client).buffer_bytes = 0
@@ -172,7 +172,7 @@ def test_a_peer_that_asks_and_never_reads_is_given_up(pair: SecurePair) -> None:
     assert "does not read the answers" in str(pair.server.error)
 
 
-def test_an_answer_that_cannot_be_sent_is_found_out_by_the_next_write(pair: SecurePair) -> None:
+def test_answer_that_cannot_be_sent_is_found_out_by_the_next_write(pair: SecurePair) -> None:
     heard = Heard(pair.server)
     pair.server.pause(False)
     Asking(pair.server, b"an answer")
@@ -219,7 +219,7 @@ def test_close_notify_waits_for_room(memory: LoopBase) -> None:
     pair.end()
 
 
-def test_an_alert_waits_for_room(pair: SecurePair) -> None:
+def test_alert_waits_for_room(pair: SecurePair) -> None:
     """And is sent when the program has long been told."""
     client, server = Heard(pair.client), Heard(pair.server)
     pair.server.pause(False)

@@ -18,7 +18,7 @@ MISSING = "/there/is/no/such/file"
 # -- defaults ------------------------------------------------------------------------------------
 
 
-def test_a_client_verifies_with_the_roots_of_the_system(
+def test_client_verifies_with_the_roots_of_the_system(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: LoopBase
 ) -> None:
     """OpenSSL reads them where SSL_CERT_FILE says."""
@@ -31,7 +31,7 @@ def test_a_client_verifies_with_the_roots_of_the_system(
     secure_pair(memory, client=context).end()
 
 
-def test_a_client_that_verifies_nothing_reads_no_roots() -> None:
+def test_client_that_verifies_nothing_reads_no_roots() -> None:
     context = client_context(verify=False)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
     assert context.cert_store_stats()["x509"] == 0
@@ -48,7 +48,7 @@ def test_both_sides_take_tls_1_2_and_later_without_renegotiation(context: ssl.SS
     assert all("GCM" in name or "CHACHA20" in name for name in old)
 
 
-def test_the_server_order_of_ciphers_counts(memory: LoopBase) -> None:
+def test_server_order_of_ciphers_counts(memory: LoopBase) -> None:
     ours, theirs = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
     pair = secure_pair(
         memory,
@@ -76,7 +76,7 @@ def test_without_a_version_in_common_both_sides_say_so(
     advance(memory, 3)
 
 
-def test_the_highest_version_of_both_is_spoken(memory: LoopBase) -> None:
+def test_highest_version_of_both_is_spoken(memory: LoopBase) -> None:
     pair = secure_pair(memory, server=serving(maximum_version=ssl.TLSVersion.TLSv1_2))
     assert pair.client.tls_version == "TLSv1.2"
     pair.end()
@@ -106,7 +106,7 @@ def test_files_can_be_paths_of_any_kind(tmp_path: Path, memory: LoopBase) -> Non
         pytest.param(dict(certificate=MISSING), id="certificate"),
     ],
 )
-def test_a_file_of_a_client_that_is_missing_is_named(settings: dict[str, Any]) -> None:
+def test_file_of_a_client_that_is_missing_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(FileNotFoundError, match=MISSING):
         client_context(**settings)
 
@@ -122,7 +122,7 @@ def test_a_file_of_a_client_that_is_missing_is_named(settings: dict[str, Any]) -
         ),
     ],
 )
-def test_a_file_of_a_server_that_is_missing_is_named(settings: dict[str, Any]) -> None:
+def test_file_of_a_server_that_is_missing_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(FileNotFoundError, match=MISSING):
         server_context(**settings)
 
@@ -170,7 +170,7 @@ def test_settings_that_cannot_be_are_errors_at_once(
         make(**settings)
 
 
-def test_a_stranger_among_the_clients_is_refused(memory: LoopBase) -> None:
+def test_stranger_among_the_clients_is_refused(memory: LoopBase) -> None:
     mallory = stranger().issue("mallory", client=True)
     with pytest.raises(AssertionError, match="the peer's certificate has an unknown issuer"):
         secure_pair(

@@ -41,7 +41,7 @@ def asking(loop: LoopBase) -> Asking:
     return Asking(loop)
 
 
-def test_a_context_is_made_in_a_thread_and_kept(asking: Asking) -> None:
+def test_context_is_made_in_a_thread_and_kept(asking: Asking) -> None:
     asking.ask()
     assert asking.got == []
     [made] = asking.wait()
@@ -81,7 +81,7 @@ def test_settings_that_differ_make_different_ones(asking: Asking) -> None:
     assert [c.minimum_version for c in found].count(TLS13) == 1
 
 
-def test_a_failure_is_told_to_all_and_not_kept(asking: Asking) -> None:
+def test_failure_is_told_to_all_and_not_kept(asking: Asking) -> None:
     wrong = ContextKey(False, ("",), None)
     asking.ask(wrong)
     asking.ask(wrong)

@@ -21,7 +21,7 @@ def read(pem: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem)
 
 
-def test_a_self_signed_certificate_is_trusted_by_those_who_have_it(memory: LoopBase) -> None:
+def test_self_signed_certificate_is_trusted_by_those_who_have_it(memory: LoopBase) -> None:
     own = self_signed(["localhost", "127.0.0.1", "::1"])
     context = client_context(ca_file=own.certificate)
     for name in ("localhost", "127.0.0.1", "::1"):
@@ -35,18 +35,18 @@ def test_one_name_may_be_a_string() -> None:
     assert timedelta(days=2) < left <= timedelta(days=3)
 
 
-def test_a_certificate_is_valid_a_little_before_now() -> None:
+def test_certificate_is_valid_a_little_before_now() -> None:
     assert read(self_signed("a").certificate).not_valid_before_utc < datetime.now(UTC)
 
 
-def test_a_certificate_needs_a_name() -> None:
+def test_certificate_needs_a_name() -> None:
     with pytest.raises(ValueError, match="a certificate needs a name"):
         self_signed([])
     with pytest.raises(ValueError, match="a certificate needs a name"):
         DevelopmentCA().issue([])
 
 
-def test_an_authority_is_trusted_for_what_it_issues(memory: LoopBase) -> None:
+def test_authority_is_trusted_for_what_it_issues(memory: LoopBase) -> None:
     authority = DevelopmentCA()
     alice = authority.issue("Alice Smith", client=True)
     server = server_context(*authority.issue("localhost"), client_ca=authority.certificate)
@@ -60,7 +60,7 @@ def test_an_authority_is_trusted_for_what_it_issues(memory: LoopBase) -> None:
         )
 
 
-def test_a_certificate_is_for_one_use(memory: LoopBase) -> None:
+def test_certificate_is_for_one_use(memory: LoopBase) -> None:
     authority = DevelopmentCA()
     wrong = authority.issue("localhost", client=True)
     with pytest.raises(AssertionError, match="not for this use"):
@@ -71,7 +71,7 @@ def test_a_certificate_is_for_one_use(memory: LoopBase) -> None:
         )
 
 
-def test_an_authority_can_be_saved_and_goes_on(tmp_path: Path, memory: LoopBase) -> None:
+def test_authority_can_be_saved_and_goes_on(tmp_path: Path, memory: LoopBase) -> None:
     made = DevelopmentCA("ours", days=5)
     made.save(tmp_path)
     found = DevelopmentCA.load(tmp_path)
@@ -84,7 +84,7 @@ def test_an_authority_can_be_saved_and_goes_on(tmp_path: Path, memory: LoopBase)
     pair.end()
 
 
-def test_a_key_on_the_disk_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_key_on_the_disk_is_for_its_owner_alone(tmp_path: Path) -> None:
     old = tmp_path / "server.key"
     old.write_bytes(b"an old one, for everybody")
     old.chmod(0o644)
@@ -101,7 +101,7 @@ def test_without_cryptography_it_says_what_to_install(monkeypatch: pytest.Monkey
             make()
 
 
-def test_a_key_is_not_in_what_logs_show() -> None:
+def test_key_is_not_in_what_logs_show() -> None:
     own = self_signed("localhost")
     for shown in (repr(own), str(own), f"{(own,)}"):
         assert "Certified" in shown
@@ -110,13 +110,13 @@ def test_a_key_is_not_in_what_logs_show() -> None:
 
 
 @pytest.mark.parametrize("name", ["foo bar", "", "a..b", "http://a", "a:80", "*", "a.*.b"])
-def test_a_certificate_for_what_no_host_is_called_is_refused(name: str) -> None:
+def test_certificate_for_what_no_host_is_called_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
         self_signed(name)
 
 
 @pytest.mark.parametrize("days", [0, -1])
-def test_a_certificate_is_valid_for_some_time(days: int) -> None:
+def test_certificate_is_valid_for_some_time(days: int) -> None:
     with pytest.raises(ValueError, match=f"valid for {days} days"):
         self_signed("a", days=days)
     with pytest.raises(ValueError, match=f"valid for {days} days"):

@@ -96,7 +96,7 @@ def test_name_that_is_not_ascii_ends_the_handshake_with_an_alert(
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("room", [1, 100])
-def test_a_hand_shake_in_small_pieces(memory: LoopBase, version: str, room: int) -> None:
+def test_handshake_in_small_pieces(memory: LoopBase, version: str, room: int) -> None:
     """Each side's flight crosses in pieces of `room` bytes."""
     pair = secure_pair(memory, client=trusting(**only(version)), buffer_bytes=room)
     heard = Recorder(pair.server, "data")
@@ -107,7 +107,7 @@ def test_a_hand_shake_in_small_pieces(memory: LoopBase, version: str, room: int)
     pair.end()
 
 
-def test_data_that_comes_with_the_end_of_the_hand_shake_is_delivered(
+def test_data_that_comes_with_the_end_of_the_handshake_is_delivered(
     accepting: Accepting,
 ) -> None:
     """No readiness tells of it: the kernel has handed it over already."""
@@ -166,7 +166,7 @@ def test_no_timer_is_left_after_it(pair: SecurePair) -> None:
 
 
 @pytest.mark.parametrize("sent", [0, 100], ids=["at-once", "in-the-middle"])
-def test_a_peer_that_closes_has_broken_it_off(accepting: Accepting, sent: int) -> None:
+def test_peer_that_closes_has_broken_it_off(accepting: Accepting, sent: int) -> None:
     accepting.send(Bytes(trusting(), NAME).shake()[:sent])
     accepting.plain.client.close()
     settle(accepting.loop)
@@ -175,13 +175,13 @@ def test_a_peer_that_closes_has_broken_it_off(accepting: Accepting, sent: int) -
     ]
 
 
-def test_a_reset_is_an_error_of_the_network(accepting: Accepting) -> None:
+def test_reset_is_an_error_of_the_network(accepting: Accepting) -> None:
     memory_socket(accepting.plain.server).reset()
     settle(accepting.loop)
     assert accepting.heard.take() == [("connect_error", OSError, errno.ECONNRESET)]
 
 
-def test_a_send_that_fails_is_an_error_of_the_network(accepting: Accepting) -> None:
+def test_send_that_fails_is_an_error_of_the_network(accepting: Accepting) -> None:
     memory_socket(accepting.plain.server).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     accepting.send(Bytes(trusting(), NAME).shake())
     assert accepting.heard.take() == [("connect_error", OSError, errno.EPIPE)]
@@ -208,7 +208,7 @@ def test_what_is_no_tls_is_answered_with_an_alert(
     settle(accepting.loop)
 
 
-def test_the_alert_reaches_a_peer_that_goes_on_sending(memory: LoopBase) -> None:
+def test_alert_reaches_a_peer_that_goes_on_sending(memory: LoopBase) -> None:
     """A certificate that is refused is found out when the client has sent its first request."""
     plain = connection_pair(memory)
     mallory = stranger().issue("mallory", client=True)
@@ -233,7 +233,7 @@ def test_the_alert_reaches_a_peer_that_goes_on_sending(memory: LoopBase) -> None
     advance(memory, 3)
 
 
-def test_a_listener_that_raises_resets_the_new_connection(
+def test_listener_that_raises_resets_the_new_connection(
     accepting: Accepting, expected_logs: Any
 ) -> None:
     accepting.loop.on_exception = "log"
@@ -278,7 +278,7 @@ def test_stopping_the_loop_inside_it_forgets_it(memory: LoopBase) -> None:
     assert accepting.heard.events == []
 
 
-def test_an_alert_that_cannot_be_sent_is_not_waited_for(accepting: Accepting) -> None:
+def test_alert_that_cannot_be_sent_is_not_waited_for(accepting: Accepting) -> None:
     memory_socket(accepting.plain.server).fail("send", BrokenPipeError(errno.EPIPE, "gone"))
     accepting.send(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")
     [(_, errtype, _)] = accepting.heard.take()
@@ -286,7 +286,7 @@ def test_an_alert_that_cannot_be_sent_is_not_waited_for(accepting: Accepting) ->
     assert accepting.plain.server.socket.fileno() == -1
 
 
-def test_a_part_of_a_record_that_came_along_is_waited_for(accepting: Accepting) -> None:
+def test_part_of_a_record_that_came_along_is_waited_for(accepting: Accepting) -> None:
     peer = Bytes(trusting(), NAME)
     flight = peer.shake(accepting.send(peer.shake()))
     record = peer.say(b"question")

@@ -89,7 +89,7 @@ def test_words_that_do_not_fit_wait_for_room(memory: LoopBase) -> None:
 
 
 @pytest.mark.parametrize("call", ["send", "recv"])
-def test_a_connection_that_is_gone_is_over(memory: LoopBase, call: str) -> None:
+def test_connection_that_is_gone_is_over(memory: LoopBase, call: str) -> None:
     ending = Ending(memory, b"a longer alert", room=3)
     ending.socket.fail(call, ConnectionResetError(errno.ECONNRESET, "gone"))
     ending.peer.pause(False)
@@ -100,7 +100,7 @@ def test_a_connection_that_is_gone_is_over(memory: LoopBase, call: str) -> None:
     settle(memory)
 
 
-def test_a_reset_is_no_reason_to_spin(loop: LoopBase) -> None:
+def test_reset_is_no_reason_to_spin(loop: LoopBase) -> None:
     from tcp_support import reset, socket_pair
 
     from thor_support import run_loop
@@ -114,13 +114,13 @@ def test_a_reset_is_no_reason_to_spin(loop: LoopBase) -> None:
     assert loop.scheduled_events() == []
 
 
-def test_the_loops_stop_closes_the_socket(memory: LoopBase) -> None:
+def test_loops_stop_closes_the_socket(memory: LoopBase) -> None:
     ending = Ending(memory)
     memory.stop()
     assert ending.is_closed()
 
 
-def test_the_peer_reads_the_words_whatever_it_sent(loop: LoopBase) -> None:
+def test_peer_reads_the_words_whatever_it_sent(loop: LoopBase) -> None:
     """A real kernel resets a connection that is closed with bytes unread."""
     from tcp_support import socket_pair
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tcp_support import MIB, memory_socket
+from tcp_support import MIB
 from tls_support import (
     CLIENT_EVENTS,
     NAME,
@@ -42,45 +42,6 @@ def nested(memory: LoopBase) -> Iterator[SecurePair]:
     inner.end()
 
 
-def test_a_connection_can_go_through_another_one(nested: SecurePair) -> None:
-    assert (nested.client.server_name, nested.server.server_name) == ("inner.test", "inner.test")
-    assert nested.client.alpn == "x"
-    for source, sink in ((nested.client, nested.server), (nested.server, nested.client)):
-        heard = Recorder(sink, "data")
-        sink.pause(False)
-        source.write(PATTERN)
-        nested.settle()
-        assert heard.take() == [("data", PATTERN)]
-
-
-@pytest.mark.parametrize("room", [50, 1000, 40_000])
-def test_short_sends_lose_and_repeat_nothing(nested: SecurePair, room: int) -> None:
-    heard = Recorder(nested.server, "data", "end")
-    memory_socket(nested.server).buffer_bytes = room
-    nested.server.pause(False)
-    for start in range(0, 200_000, 7001):
-        nested.client.write(PATTERN[start : start + 7001])
-    nested.client.end_writing()
-    nested.settle()
-    assert heard.take() == [("data", PATTERN[: 7001 * 29]), ("end",)]
-
-
-def test_an_end_is_one_through_both(nested: SecurePair) -> None:
-    client, server = Heard(nested.client), Heard(nested.server)
-    nested.server.allow_half_open = True
-    nested.server.pause(False)
-    nested.client.pause(False)
-    nested.client.write(b"question")
-    nested.client.end_writing()
-    nested.settle()
-    assert server.take() == [("data", b"question"), ("end",)]
-    nested.server.write(b"answer")
-    nested.server.close()
-    nested.settle()
-    assert server.take() == [("disconnect",)]
-    assert client.take() == [("data", b"answer"), ("end",), ("close",), ("disconnect",)]
-
-
 def test_both_layers_are_ended_by_their_close_notify(nested: SecurePair) -> None:
     outer: Any = nested.server.tls.lower_tls
     nested.server.pause(False)
@@ -100,7 +61,7 @@ def test_data_and_the_outer_end_in_one_read_are_both_delivered(nested: SecurePai
     assert heard.take() == [("data", b"question"), ("end",), ("close",), ("disconnect",)]
 
 
-def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
+def test_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     heard = Heard(nested.server)
     nested.server.pause(False)
     outer: Any = nested.client.tls.lower_tls
@@ -112,7 +73,7 @@ def test_an_outer_end_alone_cuts_the_inner_one_off(nested: SecurePair) -> None:
     assert isinstance(nested.server.error, ssl.SSLEOFError)
 
 
-def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> None:
+def test_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> None:
     client, server = Heard(nested.client), Heard(nested.server)
     for end in nested:
         end.pause(False)
@@ -126,7 +87,7 @@ def test_the_alert_for_a_bad_record_leaves_through_both(nested: SecurePair) -> N
     advance(nested.loop, 3)
 
 
-def test_a_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
+def test_bad_outer_record_is_told_and_answered(nested: SecurePair) -> None:
     client, server = Heard(nested.client), Heard(nested.server)
     for end in nested:
         end.pause(False)
@@ -170,7 +131,7 @@ class Inside:
         return self.heard.take()
 
 
-def test_an_inner_hand_shake_that_comes_with_the_end_of_the_outer_one(memory: LoopBase) -> None:
+def test_inner_handshake_that_comes_with_the_end_of_the_outer_one(memory: LoopBase) -> None:
     """It is in OpenSSL already, where no poller sees it."""
     inside = Inside(memory)
     sent = inside.finished + inside.outer.say(inside.inner.shake())
@@ -183,7 +144,7 @@ def test_an_inner_hand_shake_that_comes_with_the_end_of_the_outer_one(memory: Lo
     settle(memory)
 
 
-def test_an_outer_end_behind_a_part_of_an_inner_hand_shake_is_told(memory: LoopBase) -> None:
+def test_outer_end_behind_a_part_of_an_inner_handshake_is_told(memory: LoopBase) -> None:
     inside = Inside(memory)
     part = inside.outer.say(inside.inner.shake()[:100]) + inside.outer.finish()
     inside.send(inside.finished + part)
@@ -191,21 +152,6 @@ def test_an_outer_end_behind_a_part_of_an_inner_hand_shake_is_told(memory: LoopB
     assert inside.events() == [("connect_error", ssl.SSLError, told)]
     inside.plain.client.abort()
     settle(memory)
-
-
-def test_pausing_and_resuming_in_every_listener(nested: SecurePair) -> None:
-    heard = Recorder(nested.server, "data", "end")
-
-    def toggle(_: bytes) -> None:
-        nested.server.pause(True)
-        nested.server.pause(False)
-
-    nested.server.on("data", toggle)
-    nested.client.write(PATTERN)
-    nested.client.end_writing()
-    nested.server.pause(False)
-    nested.settle()
-    assert heard.take() == [("data", PATTERN), ("end",)]
 
 
 def test_over_a_real_socket(served: Meeting) -> None:

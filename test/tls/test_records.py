@@ -49,6 +49,6 @@ def test_pieces_are_the_rest_of_the_stream(chunks: list[bytes], skip: int) -> No
     assert all(0 < len(piece) <= MAX_PIECE_BYTES for piece in found)
 
 
-def test_a_large_chunk_is_not_copied() -> None:
+def test_large_chunk_is_not_copied() -> None:
     chunk = bytes(3 * MAX_PIECE_BYTES)
     assert [piece.obj is chunk for piece in iter_pieces([chunk], 10)] == [True] * 3  # type: ignore[union-attr]

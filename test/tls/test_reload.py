@@ -73,7 +73,7 @@ def names_shown(memory: LoopBase, context: ssl.SSLContext, name: str) -> tuple[l
         pytest.param("127.0.0.1", ["first.test", "localhost"], id="an-address-is-no-name"),
     ],
 )
-def test_a_client_gets_the_certificate_for_the_name_that_it_asks_for(
+def test_client_gets_the_certificate_for_the_name_that_it_asks_for(
     memory: LoopBase, several: ServerContext, name: str, shown: list[str]
 ) -> None:
     asked = None if name == "127.0.0.1" else name.lower()
@@ -81,7 +81,7 @@ def test_a_client_gets_the_certificate_for_the_name_that_it_asks_for(
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_name_is_known_and_its_certificate_shown_when_a_session_is_resumed(
+def test_name_is_known_and_its_certificate_shown_when_a_session_is_resumed(
     memory: LoopBase, several: ServerContext, version: str
 ) -> None:
     client = trusting(**only(version))
@@ -137,7 +137,7 @@ def test_without_a_context_of_ours_the_name_is_not_known(memory: LoopBase, tmp_p
     pair.end()
 
 
-def test_a_certificate_that_has_no_names_to_choose_by_is_an_error() -> None:
+def test_certificate_that_has_no_names_to_choose_by_is_an_error() -> None:
     with pytest.raises(ValueError, match="the PEM given: no certificate in PEM"):
         server_context(certificates=[issued("a"), (issued("b").key, None)])
 
@@ -168,7 +168,7 @@ def files(tmp_path: Path) -> Files:
 NEW = ("new.test", "localhost")
 
 
-def test_a_reload_shows_the_new_certificate_to_new_clients_only(
+def test_reload_shows_the_new_certificate_to_new_clients_only(
     memory: LoopBase, files: Files
 ) -> None:
     before = secure_pair(memory, server=files.context)
@@ -184,7 +184,7 @@ def test_a_reload_shows_the_new_certificate_to_new_clients_only(
     before.end()
 
 
-def test_a_hand_shake_under_way_is_not_disturbed(files: Files) -> None:
+def test_handshake_under_way_is_not_disturbed(files: Files) -> None:
     client = Bytes(trusting(), "localhost")
     server = Bytes(files.context)
     flight = server.shake(client.shake())
@@ -194,7 +194,7 @@ def test_a_hand_shake_under_way_is_not_disturbed(files: Files) -> None:
     assert server.hear(client.say(b"hello")) == b"hello"
 
 
-def test_a_reload_that_fails_changes_nothing(memory: LoopBase, files: Files) -> None:
+def test_reload_that_fails_changes_nothing(memory: LoopBase, files: Files) -> None:
     (files.folder / "server.key").write_bytes(issued("another").key)
     with pytest.raises(ssl.SSLError, match=r"server\.pem and .*server\.key: key values mismatch"):
         files.context.reload()
@@ -206,7 +206,7 @@ def test_a_reload_that_fails_changes_nothing(memory: LoopBase, files: Files) -> 
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_reload_makes_new_ticket_keys(memory: LoopBase, files: Files, version: str) -> None:
+def test_reload_makes_new_ticket_keys(memory: LoopBase, files: Files, version: str) -> None:
     client = trusting(**only(version))
     reused = []
     for turn in range(4):
@@ -221,7 +221,7 @@ def test_a_reload_makes_new_ticket_keys(memory: LoopBase, files: Files, version:
     assert reused == [False, True, False, True]
 
 
-def test_the_authorities_of_clients_are_reloaded_too(tmp_path: Path, memory: LoopBase) -> None:
+def test_authorities_of_clients_are_reloaded_too(tmp_path: Path, memory: LoopBase) -> None:
     path = tmp_path / "clients.pem"
     path.write_bytes(authority().certificate)
     context = serving(client_ca=path, **only("TLSv1.2"))
@@ -249,14 +249,14 @@ def test_files_that_have_not_changed_are_not_loaded(files: Files) -> None:
 
 
 @pytest.mark.parametrize("name", ["server.pem", "server.key"])
-def test_a_file_that_has_changed_is_noticed(files: Files, name: str) -> None:
+def test_file_that_has_changed_is_noticed(files: Files, name: str) -> None:
     files.context.reload_due(0.0)
     os.utime(files.folder / name, ns=(0, 1000))
     assert files.context.refresh(5.0) is True
     assert files.context.refresh(10.0) is False
 
 
-def test_a_file_that_is_exchanged_for_one_as_old_and_as_long_is_noticed(files: Files) -> None:
+def test_file_that_is_exchanged_for_one_as_old_and_as_long_is_noticed(files: Files) -> None:
     path = files.folder / "server.pem"
     files.context.reload_due(0.0)
     found = path.stat()
@@ -284,7 +284,7 @@ def test_certificates_in_memory_get_new_keys_as_well() -> None:
     assert context.refresh(TICKET_KEYS_S) is True
 
 
-def test_a_file_that_is_broken_is_told_once_and_looked_at_again(
+def test_file_that_is_broken_is_told_once_and_looked_at_again(
     files: Files, expected_logs: Any
 ) -> None:
     files.context.reload_due(0.0)
@@ -302,7 +302,7 @@ def test_a_file_that_is_broken_is_told_once_and_looked_at_again(
     assert len(expected_logs.messages) == 2
 
 
-def test_a_server_notices_a_changed_file_and_drops_nobody(
+def test_server_notices_a_changed_file_and_drops_nobody(
     served: Meeting, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served.server.context = files.context
@@ -332,7 +332,7 @@ def test_a_server_notices_a_changed_file_and_drops_nobody(
 
 
 @pytest.mark.parametrize("reloads", [0, 1])
-def test_the_context_serves_blocking_sockets(files: Files, reloads: int) -> None:
+def test_context_serves_blocking_sockets(files: Files, reloads: int) -> None:
     for _ in range(reloads):
         files.put(issued(*NEW))
         files.context.reload()
@@ -351,7 +351,7 @@ def test_the_context_serves_blocking_sockets(files: Files, reloads: int) -> None
 
 
 @pytest.mark.parametrize("reloads", [0, 1])
-def test_the_context_serves_asyncio(files: Files, reloads: int) -> None:
+def test_context_serves_asyncio(files: Files, reloads: int) -> None:
     for _ in range(reloads):
         files.context.reload()
 

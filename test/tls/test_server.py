@@ -55,7 +55,7 @@ def turns(served: Meeting, count: int = 5) -> None:
 # -- as a TCP server -----------------------------------------------------------------------------
 
 
-def test_connect_is_emitted_after_the_hand_shake(served: Meeting, raw: Any) -> None:
+def test_connect_is_emitted_after_the_handshake(served: Meeting, raw: Any) -> None:
     client, peer = raw(), Bytes(trusting(), NAME)
     turns(served)
     assert served.heard.events == []
@@ -69,25 +69,15 @@ def test_connect_is_emitted_after_the_hand_shake(served: Meeting, raw: Any) -> N
     assert conn.address == client.getsockname()
 
 
-def test_a_server_starts_and_stops_as_a_tcp_server_does(loop: LoopBase) -> None:
-    server = TlsServer("127.0.0.1", 0, loop, context=serving(), backlog=5)
-    heard = Recorder(server, "start", "stop")
-    run_loop(loop, lambda: heard.events)
-    server.close()
-    run_loop(loop, lambda: len(heard.events) == 2)
-    assert heard.take() == [("start",), ("stop",)]
-    assert thor.TlsServer is TlsServer
-
-
 @pytest.mark.parametrize("context", [None, "server.pem", object()])
-def test_a_server_needs_a_context(loop: LoopBase, context: Any) -> None:
+def test_server_needs_a_context(loop: LoopBase, context: Any) -> None:
     with pytest.raises(TypeError, match=r"context must be an ssl\.SSLContext"):
         TlsServer("127.0.0.1", 0, loop, context=context)
     with pytest.raises(ValueError, match="one for clients; server_context"):
         TlsServer("127.0.0.1", 0, loop, context=ssl.create_default_context())
 
 
-def test_a_key_in_the_place_of_a_context_is_not_shown(loop: LoopBase) -> None:
+def test_key_in_the_place_of_a_context_is_not_shown(loop: LoopBase) -> None:
     context: Any = self_signed("localhost")
     for make in (
         lambda: TlsServer("127.0.0.1", 0, loop, context=context),
@@ -97,12 +87,12 @@ def test_a_key_in_the_place_of_a_context_is_not_shown(loop: LoopBase) -> None:
             make()
 
 
-def test_a_server_makes_one_hand_shake_at_a_time_at_least(loop: LoopBase) -> None:
+def test_server_makes_one_handshake_at_a_time_at_least(loop: LoopBase) -> None:
     with pytest.raises(ValueError, match="max_handshakes must be 1 or more"):
         TlsServer("127.0.0.1", 0, loop, context=serving(), max_handshakes=0)
 
 
-def test_a_connection_that_nobody_listens_for_is_reset(loop: LoopBase) -> None:
+def test_connection_that_nobody_listens_for_is_reset(loop: LoopBase) -> None:
     server = TlsServer("127.0.0.1", 0, loop, context=serving())
     client = TlsClient(loop)
     client.context = trusting()
@@ -116,7 +106,7 @@ def test_a_connection_that_nobody_listens_for_is_reset(loop: LoopBase) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_proxy_header_comes_before_the_hand_shake(loop: LoopBase, version: Any) -> None:
+def test_proxy_header_comes_before_the_handshake(loop: LoopBase, version: Any) -> None:
     with meeting(loop, proxy_protocol=["127.0.0.0/8"]) as served:
         header = ProxyHeader(
             version=version, source=("192.0.2.1", 1234), destination=("192.0.2.2", 443)
@@ -136,7 +126,7 @@ def test_a_proxy_header_comes_before_the_hand_shake(loop: LoopBase, version: Any
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO[:100]], ids=["nothing", "half-a-hello"])
-def test_a_client_that_closes_is_told_of(served: Meeting, raw: Any, sent: bytes) -> None:
+def test_client_that_closes_is_told_of(served: Meeting, raw: Any, sent: bytes) -> None:
     client = raw()
     client.sendall(sent)
     name = client.getsockname()
@@ -149,14 +139,14 @@ def test_a_client_that_closes_is_told_of(served: Meeting, raw: Any, sent: bytes)
     assert served.server.active_connections == 0
 
 
-def test_a_client_that_resets_is_told_of(served: Meeting, raw: Any) -> None:
+def test_client_that_resets_is_told_of(served: Meeting, raw: Any) -> None:
     client = raw()
     turns(served)
     reset(client)
     assert isinstance(served.refusal(), ConnectionResetError)
 
 
-def test_a_client_that_speaks_no_tls_gets_an_alert(served: Meeting, raw: Any) -> None:
+def test_client_that_speaks_no_tls_gets_an_alert(served: Meeting, raw: Any) -> None:
     client = raw()
     client.sendall(b"\x16\x03\x01\x00\x05not a hello")
     refusal = served.refusal()
@@ -167,7 +157,7 @@ def test_a_client_that_speaks_no_tls_gets_an_alert(served: Meeting, raw: Any) ->
     assert (answer[:1], answer[5:6]) == (b"\x15", b"\x02")  # fatal
 
 
-def test_a_failure_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
+def test_failure_that_nobody_listens_for_is_logged(loop: LoopBase, expected_logs: Any) -> None:
     server = TlsServer("127.0.0.1", 0, loop, context=serving())
     with socket.create_connection(("127.0.0.1", port_of(server)), PEER_LIMIT_S) as client:
         name = client.getsockname()
@@ -179,7 +169,7 @@ def test_a_failure_that_nobody_listens_for_is_logged(loop: LoopBase, expected_lo
     assert [record.levelname for record in expected_logs.records] == ["INFO"]
 
 
-def test_a_hand_shake_may_take_only_so_long(loop: LoopBase) -> None:
+def test_handshake_may_take_only_so_long(loop: LoopBase) -> None:
     with meeting(loop, handshake_timeout=0.05) as served:
         clients = [served.dial() for _ in range(2)]
         clients[1].sendall(HELLO[:100])
@@ -194,9 +184,7 @@ def test_a_hand_shake_may_take_only_so_long(loop: LoopBase) -> None:
         assert loop.scheduled_events() == []
 
 
-def test_a_listener_for_failures_that_raises_harms_nobody(
-    loop: LoopBase, expected_logs: Any
-) -> None:
+def test_listener_for_failures_that_raises_harms_nobody(loop: LoopBase, expected_logs: Any) -> None:
     loop.on_exception = "log"
 
     def fail(*_: Any) -> None:
@@ -248,7 +236,7 @@ def test_only_so_many_are_under_way_and_the_others_wait_their_turn(loop: LoopBas
             served.refusal()
 
 
-def test_a_connection_that_is_silent_takes_no_place(loop: LoopBase) -> None:
+def test_connection_that_is_silent_takes_no_place(loop: LoopBase) -> None:
     with meeting(loop, max_handshakes=1) as served:
         silent = [served.dial() for _ in range(5)]
         turns(served)
@@ -258,7 +246,7 @@ def test_a_connection_that_is_silent_takes_no_place(loop: LoopBase) -> None:
             sock.close()
 
 
-def test_one_that_waits_may_go_time_out_or_be_shut_down(loop: LoopBase) -> None:
+def test_one_that_waits_may_go_timeout_or_be_shut_down(loop: LoopBase) -> None:
     with meeting(loop, max_handshakes=1, handshake_timeout=0.2) as served:
         clients = []
         for _ in range(4):
@@ -286,7 +274,7 @@ def test_one_that_waits_may_go_time_out_or_be_shut_down(loop: LoopBase) -> None:
             client.close()
 
 
-def test_hand_shakes_in_any_number_all_end_well(loop: LoopBase) -> None:
+def test_handshakes_in_any_number_all_end_well(loop: LoopBase) -> None:
     with meeting(loop, max_handshakes=3) as served:
         clients = [served.client() for _ in range(20)]
         conns: list[TlsConnection] = []
@@ -303,7 +291,7 @@ def test_hand_shakes_in_any_number_all_end_well(loop: LoopBase) -> None:
 # -- stopping ------------------------------------------------------------------------------------
 
 
-def test_shutdown_ends_hand_shakes_without_a_word(served: Meeting, raw: Any) -> None:
+def test_shutdown_ends_handshakes_without_a_word(served: Meeting, raw: Any) -> None:
     raw().sendall(HELLO)
     raw()
     turns(served)
@@ -315,7 +303,7 @@ def test_shutdown_ends_hand_shakes_without_a_word(served: Meeting, raw: Any) -> 
     assert not served.server._handshakes
 
 
-def test_a_graceful_shutdown_waits_for_hand_shakes(served: Meeting, raw: Any) -> None:
+def test_graceful_shutdown_waits_for_handshakes(served: Meeting, raw: Any) -> None:
     client, peer = raw(), Bytes(trusting(), NAME)
     client.sendall(peer.shake())
     turns(served)
@@ -330,7 +318,7 @@ def test_a_graceful_shutdown_waits_for_hand_shakes(served: Meeting, raw: Any) ->
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO], ids=["before", "inside"])
-def test_stopping_the_loop_ends_hand_shakes_without_a_word(
+def test_stopping_the_loop_ends_handshakes_without_a_word(
     served: Meeting, raw: Any, sent: bytes
 ) -> None:
     client = raw()
@@ -342,7 +330,7 @@ def test_stopping_the_loop_ends_hand_shakes_without_a_word(
     assert served.server.active_connections == 0
 
 
-def test_a_server_can_be_stopped_inside_any_event(loop: LoopBase) -> None:
+def test_server_can_be_stopped_inside_any_event(loop: LoopBase) -> None:
     for event in ("connect", "tls_error"):
         for method in ("close", "shutdown", "graceful_shutdown"):
             server = TlsServer("127.0.0.1", 0, loop, context=serving())
@@ -364,7 +352,7 @@ def test_a_server_can_be_stopped_inside_any_event(loop: LoopBase) -> None:
 # -- leaks ---------------------------------------------------------------------------------------
 
 
-def test_hundreds_of_hand_shakes_good_and_bad_leak_nothing(loop: LoopBase) -> None:
+def test_hundreds_of_handshakes_good_and_bad_leak_nothing(loop: LoopBase) -> None:
     strangers = ssl.create_default_context()
     with meeting(loop, context=serving(NAME)) as served:
         context = trusting()
@@ -394,7 +382,7 @@ def test_hundreds_of_hand_shakes_good_and_bad_leak_nothing(loop: LoopBase) -> No
         assert loop.scheduled_events() == []
 
 
-def test_a_connection_refused_for_its_certificate_is_gone(loop: LoopBase) -> None:
+def test_connection_refused_for_its_certificate_is_gone(loop: LoopBase) -> None:
     with meeting(loop, context=serving(NAME, client_ca=issued("x").certificate)) as served:
         conn = served.connect()
         assert isinstance(conn, TlsConnection)

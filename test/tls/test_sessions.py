@@ -20,14 +20,14 @@ def session(number: int) -> Any:
     return number
 
 
-def test_a_ticket_is_used_once_the_newest_first() -> None:
+def test_ticket_is_used_once_the_newest_first() -> None:
     sessions: Any = Sessions()
     for number in range(3):
         sessions.put("key", session(number), once=True)
     assert [sessions.take("key") for _ in range(4)] == [2, 1, 0, None]
 
 
-def test_a_session_of_tls_1_2_is_used_again_until_there_is_another_one() -> None:
+def test_session_of_tls_1_2_is_used_again_until_there_is_another_one() -> None:
     sessions: Any = Sessions()
     sessions.put("key", session(1), once=False)
     assert [sessions.take("key"), sessions.take("key")] == [1, 1]
@@ -56,7 +56,7 @@ def test_which_connections_are_looked_at(
 
 
 @pytest.mark.parametrize("free", [True, False])
-def test_a_ticket_is_used_again_where_each_look_costs_memory(
+def test_ticket_is_used_again_where_each_look_costs_memory(
     monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
     monkeypatch.setattr("thor.tls.sessions.ACCESS_IS_FREE", free)
@@ -85,7 +85,7 @@ def test_which_sessions_can_be_resumed(found: Any, once: bool, kept: bool) -> No
     assert (sessions.take("key") is not None) is kept
 
 
-def test_a_server_that_sends_no_tickets_is_not_looked_at_for_ever() -> None:
+def test_server_that_sends_no_tickets_is_not_looked_at_for_ever() -> None:
     sessions: Any = Sessions()
     for _ in range(MAX_ATTEMPTS):
         assert sessions.wants("key", False, True)
@@ -175,7 +175,7 @@ def test_later_connections_resume_the_session_of_the_first(
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_connection_over_real_sockets_resumes(served: Meeting, version: str) -> None:
+def test_connection_over_real_sockets_resumes(served: Meeting, version: str) -> None:
     context = trusting(**only(version))
     reused = []
     for _ in range(3):
@@ -194,7 +194,7 @@ def is_awaiting_ticket(pair: SecurePair) -> bool:
     return pair.client.tls.session_entry is not None
 
 
-def test_a_ticket_that_comes_after_data_is_kept(memory: LoopBase) -> None:
+def test_ticket_that_comes_after_data_is_kept(memory: LoopBase) -> None:
     """As from a server that speaks first."""
     client, server = trusting(), serving()
     server.num_tickets = 0
@@ -216,7 +216,7 @@ def test_a_ticket_that_comes_after_data_is_kept(memory: LoopBase) -> None:
     ("name", "setting"),
     [("verify_mode", ssl.CERT_NONE), ("check_hostname", False)],
 )
-def test_a_session_made_without_verification_is_not_resumed_with_it(
+def test_session_made_without_verification_is_not_resumed_with_it(
     memory: LoopBase, name: str, setting: Any
 ) -> None:
     client, server = trusting(), serving()
@@ -238,7 +238,7 @@ def test_another_name_does_not_resume(memory: LoopBase) -> None:
     pair.end()
 
 
-def test_a_session_with_which_a_hand_shake_failed_is_forgotten(served: Meeting) -> None:
+def test_session_with_which_a_handshake_failed_is_forgotten(served: Meeting) -> None:
     context = trusting(**only("TLSv1.2"))
     conn, peer = served.meet(context)
     conn.abort()

@@ -58,7 +58,7 @@ def starting(memory: LoopBase) -> Any:
     found.end()
 
 
-def test_a_conversation_that_begins_plain(starting: Starting) -> None:
+def test_conversation_that_begins_plain(starting: Starting) -> None:
     """As with SMTP: what was written before is sent before, and plain."""
     client, server = starting.plain
     greeted: list[bytes] = []
@@ -111,7 +111,7 @@ def test_much_that_was_written_before_is_all_sent(memory: LoopBase) -> None:
     starting.end()
 
 
-def test_the_connection_before_says_nothing_any_more(starting: Starting) -> None:
+def test_connection_before_says_nothing_any_more(starting: Starting) -> None:
     before = Heard(starting.plain.client)
     starting.begin()
     starting.accept()
@@ -154,7 +154,7 @@ def test_plain_bytes_that_were_received_are_an_error(starting: Starting, side: s
     ]
 
 
-def test_plain_bytes_that_are_still_in_the_kernel_are_no_hand_shake(starting: Starting) -> None:
+def test_plain_bytes_that_are_still_in_the_kernel_are_no_handshake(starting: Starting) -> None:
     starting.plain.server.write(b"220 injected\r\n")
     starting.loop.run_once()
     starting.begin()
@@ -164,7 +164,7 @@ def test_plain_bytes_that_are_still_in_the_kernel_are_no_hand_shake(starting: St
     advance(starting.loop, 3)
 
 
-def test_a_connection_that_the_program_closed_is_an_error_at_once(starting: Starting) -> None:
+def test_connection_that_the_program_closed_is_an_error_at_once(starting: Starting) -> None:
     starting.plain.client.close()
     with pytest.raises(ValueError, match="TLS cannot begin on a connection that was closed"):
         starting.begin()
@@ -173,7 +173,7 @@ def test_a_connection_that_the_program_closed_is_an_error_at_once(starting: Star
         starting.accept()
 
 
-def test_a_peer_that_has_finished_before_is_told(starting: Starting) -> None:
+def test_peer_that_has_finished_before_is_told(starting: Starting) -> None:
     client, server = starting.plain
     client.allow_half_open = True
     client.pause(False)
@@ -185,7 +185,7 @@ def test_a_peer_that_has_finished_before_is_told(starting: Starting) -> None:
     assert "the peer closed before TLS began" in str(starting.client.error)
 
 
-def test_a_peer_that_finishes_in_the_same_turn_is_told(starting: Starting) -> None:
+def test_peer_that_finishes_in_the_same_turn_is_told(starting: Starting) -> None:
     """The program calls before it has heard of the end."""
     client, server = starting.plain
     client.on("end", starting.begin)
@@ -196,7 +196,7 @@ def test_a_peer_that_finishes_in_the_same_turn_is_told(starting: Starting) -> No
 
 
 @pytest.mark.parametrize("left", [b"", b"what nobody will read"])
-def test_a_peer_that_resets_while_it_waits_is_told(memory: LoopBase, left: bytes) -> None:
+def test_peer_that_resets_while_it_waits_is_told(memory: LoopBase, left: bytes) -> None:
     starting = Starting(memory, buffer_bytes=100)
     starting.plain.server.write(left)
     starting.plain.client.write(b"x" * 1000)
@@ -208,7 +208,7 @@ def test_a_peer_that_resets_while_it_waits_is_told(memory: LoopBase, left: bytes
     starting.end()
 
 
-def test_a_send_that_fails_while_it_waits_is_told(memory: LoopBase) -> None:
+def test_send_that_fails_while_it_waits_is_told(memory: LoopBase) -> None:
     starting = Starting(memory, buffer_bytes=100)
     starting.plain.client.write(b"x" * 1000)
     starting.begin()
@@ -220,7 +220,7 @@ def test_a_send_that_fails_while_it_waits_is_told(memory: LoopBase) -> None:
     starting.end()
 
 
-def test_a_connection_that_the_program_aborts_while_it_waits_is_told(memory: LoopBase) -> None:
+def test_connection_that_the_program_aborts_while_it_waits_is_told(memory: LoopBase) -> None:
     starting = Starting(memory, buffer_bytes=100)
     starting.plain.client.write(b"x" * 1000)
     starting.begin()
@@ -230,7 +230,7 @@ def test_a_connection_that_the_program_aborts_while_it_waits_is_told(memory: Loo
     starting.end()
 
 
-def test_the_time_of_the_call_that_sends_the_last_byte_is_no_time_to_cancel_it(
+def test_time_of_the_call_that_sends_the_last_byte_is_no_time_to_cancel_it(
     starting: Starting,
 ) -> None:
     """The call that it waits for is under way already, and finds that it is over."""
@@ -252,7 +252,7 @@ def test_cancel_resets_the_connection_that_was_there(memory: LoopBase) -> None:
     starting.end()
 
 
-def test_an_acceptance_can_be_cancelled_at_any_time(memory: LoopBase) -> None:
+def test_acceptance_can_be_cancelled_at_any_time(memory: LoopBase) -> None:
     for turns in range(4):
         starting = Starting(memory)
         starting.accept()
@@ -267,7 +267,7 @@ def test_an_acceptance_can_be_cancelled_at_any_time(memory: LoopBase) -> None:
         starting.end()
 
 
-def test_the_time_out_includes_what_has_to_be_sent_before(memory: LoopBase) -> None:
+def test_timeout_includes_what_has_to_be_sent_before(memory: LoopBase) -> None:
     starting = Starting(memory, buffer_bytes=10)
     starting.plain.client.write(b"x" * 100)
     starting.begin(timeout=3)
@@ -286,13 +286,13 @@ def test_one_thing_at_a_time(starting: Starting) -> None:
     settle(starting.loop)
 
 
-def test_a_connection_of_another_loop_is_refused(starting: Starting) -> None:
+def test_connection_of_another_loop_is_refused(starting: Starting) -> None:
     other = connection_pair(memory_loop())
     with pytest.raises(ValueError, match="the connection is on another loop"):
         starting.client.start_tls(other.client, NAME)
 
 
-def test_a_listener_of_the_connection_that_raises_ends_it(
+def test_listener_of_the_connection_that_raises_ends_it(
     memory: LoopBase, expected_logs: Any
 ) -> None:
     memory.on_exception = "log"
@@ -310,7 +310,7 @@ def test_a_listener_of_the_connection_that_raises_ends_it(
     memory.stop()
 
 
-def test_a_failure_of_an_acceptance_that_nobody_listens_for_is_logged(
+def test_failure_of_an_acceptance_that_nobody_listens_for_is_logged(
     starting: Starting, expected_logs: Any
 ) -> None:
     acceptance = accept_tls(starting.plain.server, serving())
@@ -325,7 +325,7 @@ def test_a_failure_of_an_acceptance_that_nobody_listens_for_is_logged(
 # -- with a server -------------------------------------------------------------------------------
 
 
-def test_a_connection_of_a_server_stays_one_of_its_own(loop: LoopBase) -> None:
+def test_connection_of_a_server_stays_one_of_its_own(loop: LoopBase) -> None:
     server = TcpServer("127.0.0.1", 0, loop)
     plain = TcpClient(loop)
     secure: list[TlsConnection] = []
@@ -348,7 +348,7 @@ def test_a_connection_of_a_server_stays_one_of_its_own(loop: LoopBase) -> None:
     assert server.active_connections == 0
 
 
-def test_shutdown_of_the_server_ends_a_hand_shake_and_is_told(loop: LoopBase) -> None:
+def test_shutdown_of_the_server_ends_a_handshake_and_is_told(loop: LoopBase) -> None:
     server = TcpServer("127.0.0.1", 0, loop)
     plain = TcpClient(loop)
     heard: list[Recorder] = []

@@ -1,4 +1,4 @@
-"""What a connection does whether it is TCP or TLS: reading, writing, ending, failing."""
+"""What a connection does, be it TCP, TLS or TLS in TLS: reading, writing, ending, failing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ PATTERN = bytes(range(256)) * (MIB // 256)
 AnyPair = Pair | SecurePair
 
 
-@pytest.fixture(params=["tcp", "tls"])
+@pytest.fixture(params=["tcp", "tls", "tls in tls"])
 def make_pair(request: pytest.FixtureRequest, memory: LoopBase) -> Callable[[], AnyPair]:
     """A maker of two connections in memory, each the other's peer."""
     if request.param == "tcp":
         return partial(connection_pair, memory)
-    return partial(secure_pair, memory, client=trusting(), server=serving())
+    secure = partial(secure_pair, memory, client=trusting(), server=serving())
+    return secure if request.param == "tls" else lambda: secure(over=secure())
 
 
 @pytest.fixture
@@ -306,6 +307,7 @@ def test_failed_send_ends_the_connection_after_what_has_arrived(
     assert owner.calls == [("data", b"one two"), ("close", BrokenPipeError), ("disconnect",)]
 
 
+@pytest.mark.parametrize("make_pair", ["tcp", "tls"], indirect=True)
 def test_connection_that_is_over_is_freed_without_the_collector(
     make_pair: Callable[[], AnyPair], memory: LoopBase
 ) -> None:
@@ -383,7 +385,7 @@ def test_stopping_the_loop_inside_any_event_forgets_the_connection(
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_listener_that_raises_resets_its_connection(
+def test_listener_that_raises_resets_its_connection(
     pair: AnyPair, memory: LoopBase, event: str, expected_logs: Any
 ) -> None:
     memory.on_exception = "log"
@@ -404,7 +406,7 @@ def test_a_listener_that_raises_resets_its_connection(
         assert peer.take() == [("close",)]
 
 
-def test_a_method_never_emits(pair: AnyPair, memory: LoopBase) -> None:
+def test_method_never_emits(pair: AnyPair, memory: LoopBase) -> None:
     heard = Heard(pair.server)
     pair.client.write(b"data")
     pair.client.close()

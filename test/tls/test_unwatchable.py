@@ -22,7 +22,7 @@ def refuse(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_a_connection_that_cannot_be_watched_any_more_is_an_error(
+def test_connection_that_cannot_be_watched_any_more_is_an_error(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     pair = connection_pair(memory)
@@ -42,7 +42,7 @@ def test_a_connection_that_cannot_be_watched_any_more_is_an_error(
     settle(memory)
 
 
-def test_a_connection_that_cannot_be_watched_any_more_is_not_its_servers(
+def test_connection_that_cannot_be_watched_any_more_is_not_its_servers(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = MemoryNetwork(memory)
@@ -64,7 +64,7 @@ def test_a_connection_that_cannot_be_watched_any_more_is_not_its_servers(
     settle(memory)
 
 
-def test_a_farewell_that_cannot_be_watched_closes_the_socket(
+def test_farewell_that_cannot_be_watched_closes_the_socket(
     memory: LoopBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = connection_pair(memory)
@@ -79,7 +79,7 @@ def test_a_farewell_that_cannot_be_watched_closes_the_socket(
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_a_connection_that_somebody_aborts_during_the_hand_shake_is_an_error(
+def test_connection_that_somebody_aborts_during_the_handshake_is_an_error(
     memory: LoopBase, side: str
 ) -> None:
     pair = connection_pair(memory)
@@ -96,9 +96,7 @@ def test_a_connection_that_somebody_aborts_during_the_hand_shake_is_an_error(
 
 @pytest.mark.parametrize("side", ["client", "server"])
 @pytest.mark.parametrize("first", ["cancel", "abort"])
-def test_a_hand_shake_that_is_cancelled_tells_nothing(
-    memory: LoopBase, side: str, first: str
-) -> None:
+def test_handshake_that_is_cancelled_tells_nothing(memory: LoopBase, side: str, first: str) -> None:
     pair = connection_pair(memory)
     maker, conn = _begin(memory, pair, side)
     heard = Recorder(maker, *CLIENT_EVENTS)
@@ -127,7 +125,7 @@ def _begin(loop: LoopBase, pair: Any, side: str) -> tuple[Any, Any]:
     return client, client._plan.handshake.conn
 
 
-def test_a_server_that_is_shut_down_tells_of_no_hand_shakes(memory: LoopBase) -> None:
+def test_server_that_is_shut_down_tells_of_no_handshakes(memory: LoopBase) -> None:
     """Its program has asked for it."""
     network = MemoryNetwork(memory)
     door = network.tcp_server_class("server", 80)

@@ -28,7 +28,7 @@ def test_datagrams_come_and_go(bench: Bench, host: str) -> None:
     assert (data, address[:2]) == (b"welcome", (host, port_of(endpoint)))
 
 
-def test_an_endpoint_starts_paused(bench: Bench) -> None:
+def test_endpoint_starts_paused(bench: Bench) -> None:
     endpoint = UdpEndpoint(bench.loop)
     bench.stack.callback(endpoint.shutdown)
     heard = Recorder(endpoint, *EVENTS)
@@ -40,7 +40,7 @@ def test_an_endpoint_starts_paused(bench: Bench) -> None:
     assert data_of(bench.hear(heard)) == [b"hello"]
 
 
-def test_an_endpoint_that_is_not_bound_gets_a_port_and_answers(bench: Bench) -> None:
+def test_endpoint_that_is_not_bound_gets_a_port_and_answers(bench: Bench) -> None:
     endpoint, heard = bench.endpoint(None)
     for host in (V4, V6):
         peer = bench.peer(host)
@@ -52,7 +52,7 @@ def test_an_endpoint_that_is_not_bound_gets_a_port_and_answers(bench: Bench) -> 
     assert {sock.family for sock in endpoint.sockets} == {socket.AF_INET, socket.AF_INET6}
 
 
-def test_the_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
+def test_default_loop_is_used_if_none_is_given(default_loop: LoopBase) -> None:
     endpoint = UdpEndpoint()
     endpoint.bind(V4, 0)
     endpoint.on("start", default_loop.stop)
@@ -76,7 +76,7 @@ def test_max_dgram_is_what_the_family_has_room_for(
 
 
 @pytest.mark.parametrize("host", [V4, V6])
-def test_the_largest_datagram_arrives_whole(bench: Bench, host: str) -> None:
+def test_largest_datagram_arrives_whole(bench: Bench, host: str) -> None:
     receiver, heard = bench.endpoint(host)
     sender, _ = bench.endpoint(host)
     data = bytes(range(256)) * 256
@@ -124,7 +124,7 @@ def test_every_interface_reports_no_mapped_address(bench: Bench, host: Any) -> N
         assert bench.hear(heard) == [("datagram", b"x", peer_host, port_of(peer))]
 
 
-def test_a_port_in_use_is_an_error_and_another_can_be_bound(bench: Bench) -> None:
+def test_port_in_use_is_an_error_and_another_can_be_bound(bench: Bench) -> None:
     endpoint, _ = bench.endpoint(None)
     port = port_of(bench.peer())
     with pytest.raises(OSError, match=f"in use: '{V4} port {port}'"):
@@ -186,7 +186,7 @@ def test_what_is_sent_before_a_name_is_found_leaves_from_the_bound_port(
         pytest.param("away.test", (socket.error, errno.EADDRNOTAVAIL), id="another machine"),
     ],
 )
-def test_a_name_that_cannot_be_bound_to_is_told(
+def test_name_that_cannot_be_bound_to_is_told(
     bench: Bench, names: Names, name: str, error: Any
 ) -> None:
     names.known[b"away.test"] = ["192.0.2.1"]
@@ -200,14 +200,14 @@ def test_a_name_that_cannot_be_bound_to_is_told(
     assert bench.hear(heard) == [("start",)]
 
 
-def test_an_interface_that_there_is_not_is_an_error_at_once(bench: Bench) -> None:
+def test_interface_that_there_is_not_is_an_error_at_once(bench: Bench) -> None:
     endpoint, _ = bench.endpoint(None)
     with pytest.raises(OSError):
         endpoint.bind("fe80::1%nonesuch", 0)
 
 
 @pytest.mark.parametrize("option", ["reuse_address", "reuse_port"])
-def test_a_port_can_be_shared_by_those_who_ask_for_it(bench: Bench, option: str) -> None:
+def test_port_can_be_shared_by_those_who_ask_for_it(bench: Bench, option: str) -> None:
     first, _ = bench.endpoint(V4, **{option: True})
     second, _ = bench.endpoint(None, **{option: True})
     second.bind(V4, port_of(first))
@@ -243,7 +243,7 @@ def test_pausing_inside_a_listener_and_resuming_there_loses_nothing(bench: Bench
     assert data_of(bench.hear(heard, 3)) == [b"0", b"1", b"2"]
 
 
-def test_a_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
+def test_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
     endpoint, heard = bench.endpoint()
     endpoint.pause(True)
     bench.peer().sendto(b"x", (V4, port_of(endpoint)))
@@ -252,7 +252,7 @@ def test_a_paused_endpoint_does_not_wake_the_loop(bench: Bench) -> None:
     assert heard.events == []
 
 
-def test_a_turn_takes_so_many_datagrams_and_no_more(
+def test_turn_takes_so_many_datagrams_and_no_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "MAX_BATCH", 4)
@@ -279,7 +279,7 @@ def test_datagrams_that_nobody_listens_for_are_dropped(bench: Bench) -> None:
     assert bench.hear(heard) == [(b"found", V4, port_of(peer))]
 
 
-def test_a_listener_that_raises_loses_its_datagram_only(bench: Bench, expected_logs: Any) -> None:
+def test_listener_that_raises_loses_its_datagram_only(bench: Bench, expected_logs: Any) -> None:
     bench.loop.on_exception = "log"
     endpoint, heard = bench.endpoint()
 
@@ -295,7 +295,7 @@ def test_a_listener_that_raises_loses_its_datagram_only(bench: Bench, expected_l
     assert [line for line in expected_logs.messages if "oops" in line]
 
 
-def test_the_interface_of_a_link_local_sender_is_part_of_its_host(bench: Bench) -> None:
+def test_interface_of_a_link_local_sender_is_part_of_its_host(bench: Bench) -> None:
     endpoint, heard = bench.endpoint(V6)
 
     class Socket:
@@ -346,7 +346,7 @@ def test_start_is_not_told_of_an_endpoint_that_was_shut_down(bench: Bench) -> No
     assert heard.take() == [("stop",)]
 
 
-def test_an_error_that_came_before_shutdown_is_told_before_stop(bench: Bench) -> None:
+def test_error_that_came_before_shutdown_is_told_before_stop(bench: Bench) -> None:
     endpoint, heard = bench.endpoint()
     endpoint.send(bytes(endpoint.max_dgram + 1), V4, 53)
     endpoint.shutdown()
@@ -372,7 +372,7 @@ def test_nothing_can_be_done_with_an_endpoint_that_was_shut_down(bench: Bench) -
     assert heard.take() == [("stop",)]
 
 
-def test_the_loops_stop_closes_an_endpoint_without_a_word(bench: Bench) -> None:
+def test_loops_stop_closes_an_endpoint_without_a_word(bench: Bench) -> None:
     endpoint, heard = bench.endpoint("")
     sockets = endpoint.sockets
     bench.loop.stop()
@@ -392,7 +392,7 @@ def test_stop_from_inside_a_listener_closes_the_endpoint(bench: Bench) -> None:
     assert (endpoint.sockets, bench.loop.fd_count()) == ([], 0)
 
 
-def test_an_endpoint_that_waited_for_a_name_when_the_loop_stopped_is_closed(
+def test_endpoint_that_waited_for_a_name_when_the_loop_stopped_is_closed(
     bench: Bench, names: Names
 ) -> None:
     endpoint, heard = bench.endpoint(None)
@@ -404,14 +404,14 @@ def test_an_endpoint_that_waited_for_a_name_when_the_loop_stopped_is_closed(
     assert heard.take() == []
 
 
-def test_an_endpoint_that_was_not_used_outlives_the_loops_stop(bench: Bench) -> None:
+def test_endpoint_that_was_not_used_outlives_the_loops_stop(bench: Bench) -> None:
     endpoint, heard = bench.endpoint(None)
     bench.loop.stop()
     endpoint.bind(V4, 0)
     assert bench.hear(heard) == [("start",)]
 
 
-def test_a_socket_that_somebody_else_shut_down_ends_the_endpoint(
+def test_socket_that_somebody_else_shut_down_ends_the_endpoint(
     bench: Bench, expected_logs: Any
 ) -> None:
     endpoint, heard = bench.endpoint()

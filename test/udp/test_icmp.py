@@ -26,7 +26,7 @@ def assert_quiet(bench: Bench) -> None:
 
 @pytest.mark.parametrize("host", [V4, V6])
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_port_that_nobody_has_is_told(bench: Bench, host: str, paused: bool) -> None:
+def test_port_that_nobody_has_is_told(bench: Bench, host: str, paused: bool) -> None:
     endpoint, heard = bench.endpoint(None)
     endpoint.pause(paused)
     port = bench.dead_port(host)
@@ -68,7 +68,7 @@ def test_each_datagram_that_came_back_is_told(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_the_error_of_one_datagram_does_not_lose_the_next(bench: Bench, known: bool) -> None:
+def test_error_of_one_datagram_does_not_lose_the_next(bench: Bench, known: bool) -> None:
     endpoint, heard = bench.endpoint(None)
     peer = bench.peer("127.0.0.2")
     if known:
@@ -80,7 +80,7 @@ def test_the_error_of_one_datagram_does_not_lose_the_next(bench: Bench, known: b
     assert bench.hear(heard) == [REFUSED]
 
 
-def test_an_error_amid_what_is_received_loses_nothing(bench: Bench) -> None:
+def test_error_amid_what_is_received_loses_nothing(bench: Bench) -> None:
     endpoint, heard = bench.endpoint()
     dead = bench.dead_port()
     endpoint.once("datagram", lambda *_: endpoint.send(b"x", V4, dead))
@@ -108,7 +108,7 @@ def test_more_errors_than_a_turn_takes_are_all_told(
     ("bound", "level"),
     [pytest.param(V4, logging.INFO, id="bound"), pytest.param(None, logging.WARNING, id="not")],
 )
-def test_an_error_that_nobody_listens_to_is_logged(
+def test_error_that_nobody_listens_to_is_logged(
     bench: Bench, expected_logs: Any, bound: str | None, level: int
 ) -> None:
     endpoint, _ = bench.endpoint(bound)
@@ -121,7 +121,7 @@ def test_an_error_that_nobody_listens_to_is_logged(
 
 
 @pytest.mark.parametrize("receives", [False, True])
-def test_an_error_without_the_datagram_it_is_about_is_told(
+def test_error_without_the_datagram_it_is_about_is_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, receives: bool
 ) -> None:
     """As on systems that have no queue of errors, or when it was full."""

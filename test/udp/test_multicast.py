@@ -121,7 +121,7 @@ def test_members_on_the_senders_machine_can_be_left_out(
 
 
 @pytest.mark.parametrize("host", [V4, V6])
-def test_the_time_to_live_is_what_was_asked_for(bench: Bench, host: str) -> None:
+def test_time_to_live_is_what_was_asked_for(bench: Bench, host: str) -> None:
     option = (
         (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS)
         if host == V6
@@ -134,12 +134,12 @@ def test_the_time_to_live_is_what_was_asked_for(bench: Bench, host: str) -> None
 
 
 @pytest.mark.parametrize("ttl", [-1, 256])
-def test_a_time_to_live_that_is_none_is_refused(bench: Bench, ttl: int) -> None:
+def test_time_to_live_that_is_none_is_refused(bench: Bench, ttl: int) -> None:
     with pytest.raises(ValueError, match="0 to 255"):
         UdpEndpoint(bench.loop, multicast_ttl=ttl)
 
 
-def test_an_interface_that_there_is_not_is_an_error(bench: Bench) -> None:
+def test_interface_that_there_is_not_is_an_error(bench: Bench) -> None:
     with pytest.raises(OSError, match="no interface has this name: 'nonesuch'"):
         UdpEndpoint(bench.loop, multicast_interface="nonesuch")
     endpoint, _ = bench.endpoint()
@@ -154,13 +154,13 @@ def test_what_is_no_group_cannot_be_joined(bench: Bench, group: str) -> None:
         endpoint.join(group)
 
 
-def test_a_group_is_joined_on_a_port_that_is_bound(bench: Bench) -> None:
+def test_group_is_joined_on_a_port_that_is_bound(bench: Bench) -> None:
     endpoint, _ = bench.endpoint(None)
     with pytest.raises(RuntimeError, match="bind comes first"):
         endpoint.join(GROUP_V4)
 
 
-def test_a_group_of_another_family_cannot_be_joined(bench: Bench) -> None:
+def test_group_of_another_family_cannot_be_joined(bench: Bench) -> None:
     endpoint, _ = bench.endpoint(V4)
     with pytest.raises(OSError) as caught:
         endpoint.join(GROUP_V6)
@@ -186,7 +186,7 @@ def test_broadcast_has_to_be_asked_for(bench: Bench) -> None:
     assert data_of(bench.hear(heard)) == [b"all"]
 
 
-def test_a_broadcast_reaches_all_who_share_the_port(bench: Bench) -> None:
+def test_broadcast_reaches_all_who_share_the_port(bench: Bench) -> None:
     one, heard_one = sharing(bench, GROUP_V4)
     _, heard_two = sharing(bench, GROUP_V4, port_of(one))
     sender, _ = bench.endpoint(None, broadcast=True)

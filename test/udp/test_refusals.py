@@ -16,7 +16,7 @@ AGAIN = pytest.mark.parametrize("code", [errno.EAGAIN, errno.EINTR])
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_an_endpoint_that_cannot_be_watched_leaves_no_socket_open(
+def test_endpoint_that_cannot_be_watched_leaves_no_socket_open(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     endpoint = UdpEndpoint(bench.loop)
@@ -56,7 +56,7 @@ class Stubborn:
 
 
 @AGAIN
-def test_a_receive_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
+def test_receive_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
     endpoint, heard = bench.endpoint()
     [channel] = endpoint._channels
     channel.recvfrom = Stubborn(code, channel.recvfrom)
@@ -65,7 +65,7 @@ def test_a_receive_that_has_to_be_made_again_is_no_error(bench: Bench, code: int
 
 
 @AGAIN
-def test_a_send_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
+def test_send_that_has_to_be_made_again_is_no_error(bench: Bench, code: int) -> None:
     endpoint, heard = bench.endpoint()
     peer = bench.peer()
     [channel] = endpoint._channels

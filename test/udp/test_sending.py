@@ -88,7 +88,7 @@ def test_hosts_that_are_remembered_are_bounded(
 
 @pytest.mark.parametrize("host", [V4, V6])
 @pytest.mark.parametrize("more", [1, 29, 1000])
-def test_a_datagram_that_is_too_large_is_told_once(bench: Bench, host: str, more: int) -> None:
+def test_datagram_that_is_too_large_is_told_once(bench: Bench, host: str, more: int) -> None:
     endpoint, heard = bench.endpoint(host)
     peer = bench.peer(host)
     for known in range(2):
@@ -105,7 +105,7 @@ def test_a_datagram_that_is_too_large_is_told_once(bench: Bench, host: str, more
 
 
 @pytest.mark.parametrize(("bound", "to"), [(V4, V6), (V6, V4)])
-def test_an_address_of_another_family_than_the_bound_one_is_an_error(
+def test_address_of_another_family_than_the_bound_one_is_an_error(
     bench: Bench, bound: str, to: str
 ) -> None:
     endpoint, heard = bench.endpoint(bound)
@@ -124,7 +124,7 @@ def test_no_socket_can_be_opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     assert bench.hear(heard) == [("socket_error", socket.error, errno.EMFILE)]
 
 
-def test_an_error_that_nobody_listens_to_is_logged(bench: Bench, expected_logs: Any) -> None:
+def test_error_that_nobody_listens_to_is_logged(bench: Bench, expected_logs: Any) -> None:
     endpoint, _ = bench.endpoint()
     endpoint.remove_listeners()
     endpoint.send(bytes(70_000), V4, 53)
@@ -136,7 +136,7 @@ def test_an_error_that_nobody_listens_to_is_logged(bench: Bench, expected_logs: 
 # -- names ---------------------------------------------------------------------------------------
 
 
-def test_a_name_is_looked_up_off_the_thread(bench: Bench, names: Names) -> None:
+def test_name_is_looked_up_off_the_thread(bench: Bench, names: Names) -> None:
     names.known[b"here.test"] = [V4]
     endpoint, _ = bench.endpoint(None)
     peer = bench.peer()
@@ -157,7 +157,7 @@ def test_datagrams_to_a_name_keep_their_order(bench: Bench, names: Names) -> Non
     assert names.asked == [b"here.test"]
 
 
-def test_the_first_address_that_can_be_sent_to_is_taken(bench: Bench, names: Names) -> None:
+def test_first_address_that_can_be_sent_to_is_taken(bench: Bench, names: Names) -> None:
     names.known[b"here.test"] = [V6, V4]
     endpoint, _ = bench.endpoint(V4)
     peer = bench.peer(V4)
@@ -173,7 +173,7 @@ def test_the_first_address_that_can_be_sent_to_is_taken(bench: Bench, names: Nam
         ("six.test", (socket.error, errno.EAFNOSUPPORT)),
     ],
 )
-def test_a_name_that_cannot_be_sent_to_is_told(
+def test_name_that_cannot_be_sent_to_is_told(
     bench: Bench, names: Names, name: str, error: Any
 ) -> None:
     names.known[b"six.test"] = [V6]
@@ -252,7 +252,7 @@ def test_what_the_kernel_has_no_room_for_waits_in_order(bench: Bench) -> None:
     assert data_of(bench.hear(heard)) == [b"x"]
 
 
-def test_the_socket_is_watched_for_writing_only_while_something_waits(bench: Bench) -> None:
+def test_socket_is_watched_for_writing_only_while_something_waits(bench: Bench) -> None:
     endpoint, _ = bench.endpoint()
     narrow = Narrow(endpoint)
     peer = bench.peer()

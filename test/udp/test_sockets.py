@@ -15,14 +15,14 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
 @pytest.mark.parametrize(("family", "host"), [(V4, "0.0.0.0"), (V6, "::")])
-def test_a_socket_takes_its_family_alone(family: int, host: str) -> None:
+def test_socket_takes_its_family_alone(family: int, host: str) -> None:
     with open_socket(family, PLAIN, (host, 0)) as sock:
         assert sock.getsockname()[1]
         assert not sock.getblocking()
         assert family == V4 or sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-def test_a_port_in_use_leaves_no_socket_open() -> None:
+def test_port_in_use_leaves_no_socket_open() -> None:
     with open_socket(V4, PLAIN, ("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         open_socket(V4, PLAIN, taken.getsockname())
 
