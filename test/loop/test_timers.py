@@ -102,13 +102,13 @@ def test_deleting_after_clear_is_harmless() -> None:
     assert timers.next_due() is None
 
 
-def test_million_timers_leave_no_more_dead_than_living() -> None:
+def test_many_timers_leave_no_more_dead_than_living() -> None:
     """Whatever is deleted: what is kept is in proportion to what is pending."""
     timers = Timers()
     chance = random.Random(2)
     living: list[ScheduledEvent] = []
     worst = 0
-    for _ in range(1_000_000):
+    for _ in range(100_000):
         event = add(timers, chance.random())
         if len(living) < 1000:
             living.append(event)
