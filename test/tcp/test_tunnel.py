@@ -131,15 +131,18 @@ def test_listener_that_raises_ends_the_tunnel(caplog: pytest.LogCaptureFixture) 
     assert "the program's mistake" in caplog.text
 
 
-def test_fin_that_was_read_before_is_forwarded() -> None:
+@pytest.mark.parametrize("early", [b"", b"early"])
+def test_fin_that_was_read_before_is_forwarded_behind_what_was_pushed_back(early: bytes) -> None:
     loop = memory_loop()
     left, right = connection_pair(loop), connection_pair(loop)
     left.server.allow_half_open = True
     sender, receiver = Peer(loop, left.client), Peer(loop, right.client)
     left.server.pause(False)
     sender.end()
+    left.server.pause(True)
+    left.server.unread(early)
     join(left.server, right.server)
-    receiver.expect_end()
+    receiver.expect(early).expect_end()
     receiver.send(b"answer").abort()
     sender.expect(b"answer")
 

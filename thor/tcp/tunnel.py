@@ -141,7 +141,7 @@ class _TunnelSide:
         owner: ConnectionOwner = self
         conn.owner = owner
         conn.allow_half_open = True
-        if conn.read_state is ENDED:
+        if conn.read_state is ENDED and not conn.pushed_back:  # else `end` follows those bytes
             conn.loop.call_soon(self.end)
         conn.pause(False)
 
