@@ -8,8 +8,7 @@ from unittest.mock import patch
 
 import pytest
 from faults_programs import echoing, say, talking
-from faults_sweep import Scenario, noticing, pairs, sweep
-from faults_table import FAULTS
+from faults_sweep import Scenario, noticing, sweep
 from faults_world import World
 
 import thor.tcp.acceptor
@@ -267,6 +266,6 @@ SCENARIOS = [
 ]
 
 
-@pytest.mark.parametrize(("scenario", "kind"), pairs(SCENARIOS))
-def test_nobody_is_left_waiting_and_nothing_is_left_over(scenario: Scenario, kind: str) -> None:
-    sweep(scenario, FAULTS[kind])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_fault_at_any_call_ends_everything_once(scenario: Scenario) -> None:
+    sweep(scenario)

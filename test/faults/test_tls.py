@@ -10,8 +10,7 @@ from weakref import WeakSet
 import pytest
 import tls_support
 from faults_programs import answer, echoing, http_server, request, say, talking, tcp_server
-from faults_sweep import Scenario, noticing, only, pairs, sweep
-from faults_table import FAULTS
+from faults_sweep import Scenario, noticing, only, sweep
 from faults_world import World
 
 from thor import TcpClient
@@ -266,6 +265,6 @@ SCENARIOS = [
 ]
 
 
-@pytest.mark.parametrize(("scenario", "kind"), pairs(SCENARIOS))
-def test_nobody_is_left_waiting_and_nothing_is_left_over(scenario: Scenario, kind: str) -> None:
-    sweep(scenario, FAULTS[kind])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_fault_at_any_call_ends_everything_once(scenario: Scenario) -> None:
+    sweep(scenario)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import pytest
 from faults_kernel import Fault
 from faults_table import FAULTS
 from faults_world import World
@@ -44,24 +42,16 @@ def only(*kinds: str) -> Callable[[Scenario], Scenario]:
     return mark
 
 
-def pairs(scenarios: Iterable[Scenario]) -> list[Any]:
-    """A test's parameters: each scenario, with each kind of faults."""
-    return [
-        pytest.param(scenario, kind, id=f"{getattr(scenario, '__name__', '')}: {kind}")
-        for scenario in scenarios
-        for kind in getattr(scenario, "kinds", FAULTS)
-    ]
+def sweep(scenario: Scenario, kinds: Iterable[str] = FAULTS) -> int:
+    """Run `scenario` with each fault of these kinds at each call; return how often it was run.
 
-
-def sweep(scenario: Scenario, faults: Iterable[Fault]) -> int:
-    """Run `scenario` with each of the faults at each call. Returns: how often it was run
-
-    Raises: AssertionError, which says what was wrong after which of them
+    A scenario that is marked with `only` is run with those kinds alone. Raises: AssertionError,
+    which says what was wrong after which fault.
     """
     usual = _usual(scenario)
     runs = 0
     wrong: list[str] = []
-    for fault in faults:
+    for fault in [fault for kind in getattr(scenario, "kinds", kinds) for fault in FAULTS[kind]]:
         for nth in range(1, usual.calls[fault.call] + 1):
             runs += 1
             world = World((fault, nth))
@@ -79,7 +69,6 @@ class _Usual(NamedTuple):
     bodies: set[tuple[str, bytes]]
 
 
-@lru_cache(maxsize=1)
 def _usual(scenario: Scenario) -> _Usual:
     world = World()
     assert world.run(scenario) == [], "without a fault"

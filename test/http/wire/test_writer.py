@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
@@ -88,11 +89,10 @@ def test_documented_example_works_as_it_stands() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [404, "404", b"404"])
-@pytest.mark.parametrize("phrase", ["Not Found", b"Not Found"])
-@pytest.mark.parametrize("field", [("A", "b"), (b"A", b"b"), ("A", b"b"), (b"A", "b")])
-def test_str_and_bytes_are_the_same(status: Any, phrase: Any, field: Any) -> None:
-    for _ in range(2):  # the second time from the tables
+def test_str_and_bytes_are_the_same() -> None:
+    statuses, phrases = (404, "404", b"404"), ("Not Found", b"Not Found")
+    fields = (("A", "b"), (b"A", b"b"), ("A", b"b"), (b"A", "b"))
+    for status, phrase, field in (*product(statuses, phrases, fields),) * 2:  # then from the tables
         out = respond(status, [field, ("Content-Length", "0")], phrase=phrase)
         assert out.data == b"HTTP/1.1 404 Not Found\r\nA: b\r\nContent-Length: 0\r\n\r\n"
 
@@ -165,17 +165,16 @@ def senders(field: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("value", BAD_VALUES.values(), ids=BAD_VALUES.keys())
-@pytest.mark.parametrize("name", ["X", "Date"])
-@pytest.mark.parametrize("kind", [str, bytes])
-def test_bad_value_is_refused_before_a_byte_is_made(value: str, name: str, kind: type) -> None:
-    passed = value if kind is str else value.encode("utf-8") if ord(max(value)) < 256 else b"\n"
-    for send in senders((name, passed)):
-        with pytest.raises(OutputSyntaxError):
-            send()
+def test_bad_value_is_refused_before_a_byte_is_made(value: str) -> None:
+    octets = value.encode("utf-8") if ord(max(value)) < 256 else b"\n"
+    for field in product(("X", "Date"), (value, octets)):
+        for send in senders(field):
+            with pytest.raises(OutputSyntaxError):
+                send()
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "a\x00"])
-@pytest.mark.parametrize("name", ["Connection", "Upgrade", "Host", "Content-Length"])
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\rb", "a\x00", "\u2603"])
+@pytest.mark.parametrize("name", ["Connection", "Upgrade", "Host", "Content-Length", "TE"])
 def test_bad_value_of_a_field_that_is_not_passed_on_is_refused(name: str, value: str) -> None:
     with pytest.raises(OutputSyntaxError):
         respond(200, [(name, value)])
@@ -186,10 +185,8 @@ def test_bad_value_of_a_field_that_is_not_passed_on_is_refused(name: str, value:
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES.keys())
-@pytest.mark.parametrize("kind", [str, bytes])
-def test_bad_name_is_refused(name: str, kind: type) -> None:
-    passed = name if kind is str else name.encode("utf-8")
-    for send in senders((passed, "b")):
+def test_bad_name_is_refused(name: str) -> None:
+    for send in senders((name, "b")) + senders((name.encode("utf-8"), "b")):
         with pytest.raises(OutputSyntaxError):
             send()
 
@@ -379,19 +376,12 @@ FRAMINGS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", FRAMINGS.values(), ids=FRAMINGS.keys())
-def test_response_is_framed(case: Any) -> None:
+def test_response_is_framed_and_read_as_it_was_meant(case: Any) -> None:
     status, method, http11, keep_alive, passed, framing, length, persists, lines = case
     headers = [] if passed is None else [("Content-Length", passed)]
     out = respond(status, headers, method=method, http11=http11, keep_alive=keep_alive)
     assert (out.framing, out.length, out.keep_alive) == (framing, length, persists)
     assert lines_of(out.data)[1:] == lines
-
-
-@pytest.mark.parametrize("case", FRAMINGS.values(), ids=FRAMINGS.keys())
-def test_response_is_read_as_it_was_meant(case: Any) -> None:
-    status, method, http11, keep_alive, passed, framing, length, persists, _ = case
-    headers = [] if passed is None else [("Content-Length", passed)]
-    out = respond(status, headers, method=method, http11=http11, keep_alive=keep_alive)
     head = read_responses([out.data], [method]).messages[0].head
     assert (head.framing, head.length) == (framing, length)
     if http11:
@@ -424,11 +414,11 @@ def test_equal_lengths_collapse(values: list[Any]) -> None:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_length_that_is_none_is_refused(values: list[str], method: bytes) -> None:
+def test_length_that_is_none_is_refused(values: list[str]) -> None:
     headers = [("Content-Length", value) for value in values]
-    with pytest.raises(OutputSyntaxError):
-        respond(200, headers, method=method)
+    for method in (b"GET", b"HEAD"):
+        with pytest.raises(OutputSyntaxError):
+            respond(200, headers, method=method)
     with pytest.raises(OutputSyntaxError):
         ask("POST", headers, has_body=True)
 
@@ -612,6 +602,7 @@ ANSWERED = [
 ]
 
 
+@pytest.mark.pure_python
 @pytest.mark.parametrize("cls", ANSWERED, ids=lambda cls: cls.__name__)
 def test_error_is_answered_once_and_closes(cls: type[HttpError]) -> None:
     data = error_response(cls("<script>\r\nX: y"))
