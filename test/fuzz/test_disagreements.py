@@ -14,7 +14,7 @@ PAGE = ROOT / "doc" / "fuzzing.rst"
 
 @pytest.fixture(autouse=True)
 def implementation() -> None:
-    """Run once: what one implementation reads, `test_implementations.py` compares with the other."""
+    """Run once: `test_implementations.py` compares what the implementations read."""
 
 
 def compared(entry: Disagreement, table: list[Disagreement]) -> list[str]:

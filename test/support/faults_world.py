@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from faults_kernel import Boom, Interrupted, Kernel, Point
@@ -124,7 +123,7 @@ class World:
         self.log[name] = []
         assert set(reactions) <= {*kind.events, "stop"}, reactions
         for event in kind.events:
-            emitter.on(event, partial(self._heard, name, event, reactions.get(event)))
+            emitter.on(event, self._listener(name, event, reactions.get(event)))
         return emitter
 
     def serve(self, name: str, server: Any, **reactions: Callable[..., Any]) -> Any:
@@ -133,7 +132,7 @@ class World:
         self.watch(name, server, **reactions)
         own = next(reversed(self._watched))
         self._stopping.append(own)
-        server.on("stop", partial(self._heard, own, "stop", None))
+        server.on("stop", self._listener(own, "stop"))
         return server
 
     def peer(self, port: int = 80, speaks: str = "") -> Peer:
@@ -176,6 +175,12 @@ class World:
         while f"{name} {number}" in self.log:
             number += 1
         return f"{name} {number}"
+
+    def _listener(
+        self, name: str, event: str, react: Callable[..., Any] | None = None
+    ) -> Callable[..., None]:
+        """Return a plain function: adding one is much cheaper than adding a partial."""
+        return lambda *args: self._heard(name, event, react, *args)
 
     def _heard(self, name: str, event: str, react: Callable[..., Any] | None, *args: Any) -> None:
         if self._stopped and self.loop.epoch != self.epoch:
