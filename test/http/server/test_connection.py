@@ -18,6 +18,7 @@ from server_support import (
     request,
 )
 
+from thor.http.http1.server_requests import MAX_KEPT
 from thor.http.server import HttpServerExchange
 from thor.testing import Peer
 from thor_support import left_to_the_collector
@@ -197,6 +198,39 @@ def test_a_paused_request_can_be_answered() -> None:
     assert client.take() == HELLO
     assert stage.exchange.uri == b"/2"
     assert stage.names(0) == ["request_start", "done"]
+
+
+# -- more connections than keep what they read with ----------------------------------------------
+
+
+def test_each_of_many_connections_is_served_again_and_again() -> None:
+    stage = ServerHarness(answering)
+    clients = [stage.client() for _ in range(2 * MAX_KEPT + 1)]
+    for number in range(3):
+        for client in clients:
+            assert client.send(request(f"/{number}")).take() == HELLO
+    assert len(stage.server.kept_requests) == MAX_KEPT
+
+
+def test_connection_that_has_sent_half_a_request_is_not_disturbed_by_others() -> None:
+    stage = ServerHarness(answering)
+    slow = stage.client().send(request("/1"), request("/2")[:20])
+    others = [stage.client() for _ in range(2 * MAX_KEPT)]
+    for client in others:
+        assert client.send(request()).take() == HELLO
+    assert slow.send(request("/2")[20:]).take() == HELLO + HELLO
+    for client in [slow, *others]:
+        client.close()
+    assert not stage.server.kept_requests
+
+
+def test_limit_that_is_set_holds_for_connections_that_wait() -> None:
+    stage = ServerHarness(answering)
+    client = stage.client().send(request())
+    assert client.take() == HELLO
+    stage.server.max_target_bytes = 10
+    stage.client()
+    assert client.send(request("/" + "a" * 20)).take().startswith(b"HTTP/1.1 414 ")
 
 
 # -- cost ---------------------------------------------------------------------------------------

@@ -22,11 +22,15 @@ from typing import TYPE_CHECKING
 
 from thor.events import require_callback
 from thor.http.error import ConnectError, OutputStateError
-from thor.http.http1.server_requests import NO_READER, Http1Server, ServerRequests
+from thor.http.http1.server_requests import (
+    NO_REQUEST_YET,
+    Http1Server,
+    IdleRequests,
+    ServerRequests,
+)
 from thor.http.http1.server_timeouts import Phase, ServerTimeouts, Wait
 from thor.http.http1.teardown import LingeringClose, UnsentResponses, response_to
 from thor.http.wire.grammar import END_OF_HEAD
-from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerWriting
 from thor.tcp.state import OPEN
 
@@ -72,8 +76,8 @@ class HttpServerConnection:
         #: One of the things has happened that are rarely looked for: the client closed its side,
         #: the server drains, a send was short.
         self.needs_check = server.draining or server.crowded
-        self.timeouts = ServerTimeouts(self, server, self.loop)
-        self.requests = ServerRequests(self, server, self.timeouts)
+        self.timeouts = ServerTimeouts(self)
+        self.requests: ServerRequests | IdleRequests = NO_REQUEST_YET
         tcp_conn.owner = self
         tcp_conn.allow_half_open = True
         tcp_conn.pause(False)
@@ -92,17 +96,14 @@ class HttpServerConnection:
                 self._lingering.discard(len(data))
             return
         requests = self.requests
+        if isinstance(requests, IdleRequests):
+            requests = self._own_requests(requests)
         reader = requests.reader
-        if reader is NO_READER:
-            spare = self.server.spare_readers
-            reader = requests.reader = spare.pop() if spare else RequestReader(self.server.limits)
-            reader.buffer = data  # all that `feed` would do
-        elif reader.buffer:
+        if reader.buffer:
             reader.feed(data)
         else:
-            reader.buffer = data
+            reader.buffer = data  # all that `feed` would do
         requests.run()
-        reader = requests.reader
         if (
             reader.buffer
             and reader.buffered > self.server.read_ahead_bytes
@@ -110,11 +111,15 @@ class HttpServerConnection:
         ):
             self.tcp_conn.pause(True)
 
+    def _own_requests(self, idle: IdleRequests) -> ServerRequests:
+        """Make what reads requests: a connection that waits for one need not have it."""
+        requests = ServerRequests(self, self.server, self.timeouts, idle.head)
+        self.requests = requests
+        return requests
+
     def end(self) -> None:
         """Take note that the client finished sending; its requests are still answered."""
         self.half_closed = self.needs_check = True
-        if self.requests.reader is NO_READER:
-            self.requests.reader = RequestReader(self.server.limits)
         tcp_conn = self.tcp_conn
         exchange = self.requests.exchange
         if tcp_conn is None or self.closing:
@@ -127,6 +132,8 @@ class HttpServerConnection:
             self.abort(ConnectError("the client closed its side"))
         else:
             self.timeouts.note_sent(tcp_conn)
+            if isinstance(self.requests, IdleRequests):
+                self._own_requests(self.requests)
             self.requests.run()
             if self.tcp_conn is not None:
                 self.timeouts.arm()
@@ -209,12 +216,14 @@ class HttpServerConnection:
 
     def upgrade(self, head: bytes) -> TcpConnection:
         """Send the head of a switch of protocols, and hand the connection over, paused."""
-        tcp_conn, exchange = self.tcp_conn, self.requests.exchange
+        tcp_conn, requests = self.tcp_conn, self.requests
         assert tcp_conn is not None
+        assert isinstance(requests, ServerRequests)
+        exchange = requests.exchange
         assert exchange is not None
         tcp_conn.write(head)
         exchange.response_state = UPGRADED
-        self.requests.exchange = None
+        requests.exchange = None
         self.loop.call_soon(exchange.end, None)
         self.closing = True
         self.timeouts.disarm()
@@ -224,7 +233,7 @@ class HttpServerConnection:
             self._unsent.end_all(None)
         tcp_conn.pause(True)
         tcp_conn.allow_half_open = False
-        rest = self.requests.reader.take_rest()
+        rest = requests.reader.take_rest()
         tcp_conn.unread(rest)
         if self.half_closed and not rest:
             self.loop.call_soon(tcp_conn.repeat_end)
@@ -284,9 +293,11 @@ class HttpServerConnection:
 
     def _lose_exchange(self, error: HttpError) -> None:
         """End the exchange, which cannot be completed any more."""
-        exchange, self.requests.exchange = self.requests.exchange, None
-        if exchange is None:
+        requests = self.requests
+        exchange = requests.exchange
+        if isinstance(requests, IdleRequests) or exchange is None:
             return
+        requests.exchange = None
         if exchange.response_state is DONE:
             self.loop.call_soon(exchange.end, error)
             return
@@ -321,16 +332,15 @@ class HttpServerConnection:
         tcp_conn = self.tcp_conn
         if tcp_conn is None:
             return
-        exchange = self.requests.exchange
-        if exchange is not None and exchange.response_state is DONE:
-            self.requests.exchange = None
+        requests = self.requests
+        exchange = requests.exchange
+        if isinstance(requests, IdleRequests) or exchange is None:
+            pass
+        elif exchange.response_state is DONE:
+            requests.exchange = None
             if not exchange.release():
                 self.await_sent(exchange)
-        elif (
-            exchange is not None
-            and exchange.response_state is BODY
-            and self.requests.ends_with_connection()
-        ):
+        elif exchange.response_state is BODY and requests.ends_with_connection():
             tcp_conn.abort()  # a clean close would make it look complete
         self.close_when_sent()
         self._lose_exchange(ConnectError("the server was shut down"))
@@ -364,11 +374,12 @@ class HttpServerConnection:
             return Wait(Phase.LINGERING)
         if self.closing:
             return Wait(Phase.CLOSING)
-        exchange = self.requests.exchange
-        if exchange is None:
+        requests = self.requests
+        exchange = requests.exchange
+        if isinstance(requests, IdleRequests) or exchange is None:
             server = self.server
-            draining = (server.draining or server.crowded) and not self.requests.reader.started
-            return Wait(self.requests.request_phase(), draining)
+            draining = (server.draining or server.crowded) and not requests.reader.started
+            return Wait(requests.request_phase(), draining)
         if exchange.response_state is DONE:
             return Wait(Phase.CLOSING)
-        return Wait(self.requests.exchange_phase(exchange), half_closed=self.half_closed)
+        return Wait(requests.exchange_phase(exchange), half_closed=self.half_closed)

@@ -29,6 +29,7 @@ from thor.http.wire.reader import RequestReader
 from thor.http.wire.state import ServerReading, ServerWriting
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from thor.http.http1.server_timeouts import ServerTimeouts
@@ -40,8 +41,11 @@ log = logging.getLogger("thor.http")
 HEAD, BODY, READ_DONE = ServerReading.HEAD, ServerReading.BODY, ServerReading.DONE
 IDLE, DONE = ServerWriting.IDLE, ServerWriting.DONE
 
+#: How many connections that wait for a request keep what they read and answered the last one with,
+#: so that the next costs less: those that had one last. The others are a third smaller.
+MAX_KEPT = 64
 #: Stands for the reader of a connection that has none: nothing has arrived. It is never fed.
-NO_READER = RequestReader(Limits())
+_NO_READER = RequestReader(Limits())
 
 
 class HeadProgress(Enum):
@@ -67,9 +71,10 @@ class Http1Server(StreamServer, TimeoutSettings, Protocol):
     linger_bytes: int
     read_ahead_bytes: int
     trusts_https: Callable[[TcpConnection], bool] | None
-    #: The limits of messages; readers with these limits that no connection has at present.
+    #: The limits of messages.
     limits: Limits
-    spare_readers: list[RequestReader]
+    #: Those that a connection keeps while it waits for a request, the oldest first.
+    kept_requests: deque[ServerRequests]
     #: Whether the server stops when its connections have closed; whether clients wait for room.
     draining: bool
     crowded: bool
@@ -95,6 +100,7 @@ class RequestsConnection(StreamConnection, Protocol):
     #: Whether nothing more is read but to be dropped; whether the client closed its side.
     closing: bool
     half_closed: bool
+    requests: ServerRequests | IdleRequests
 
     def is_trusted_tls(self) -> bool:
         """Return whether the client came by TLS, to here or to a proxy that is believed."""
@@ -118,6 +124,38 @@ class RequestsConnection(StreamConnection, Protocol):
         """Close when everything was sent and the client has had time to read it."""
 
 
+class IdleRequests:
+    """Stands for the requests of a connection that waits for one and has kept nothing."""
+
+    __slots__ = ("head",)
+
+    reader = _NO_READER
+    is_discarding = False
+    has_begun_head = False
+
+    def __init__(self, head: HeadProgress) -> None:
+        self.head = head
+
+    @property
+    def exchange(self) -> ServerStreamHandler | None:
+        """None: there is no request."""
+        return None
+
+    def run(self) -> None:
+        """Do nothing: nothing has arrived."""
+
+    def release(self) -> None:
+        """Do nothing: it has no connection."""
+
+    def request_phase(self) -> Phase:
+        """Return what is waited for."""
+        return Phase.NEW if self.head is NEW else Phase.IDLE
+
+
+#: Those of connections that have had no request yet, and that have had one.
+NO_REQUEST_YET, NO_REQUEST = IdleRequests(NEW), IdleRequests(NOTHING)
+
+
 class ServerRequests:
     """The requests of a connection; `exchange` is the present one."""
 
@@ -125,6 +163,7 @@ class ServerRequests:
         "_connection",
         "_discarded",
         "_head",
+        "_is_kept",
         "_server",
         "_state",
         "_stream",
@@ -135,16 +174,21 @@ class ServerRequests:
     )
 
     def __init__(
-        self, connection: RequestsConnection, server: Http1Server, timeouts: ServerTimeouts
+        self,
+        connection: RequestsConnection,
+        server: Http1Server,
+        timeouts: ServerTimeouts,
+        head: HeadProgress,
     ) -> None:
         self._connection = connection
         self._server = server
         self._timeouts = timeouts
-        self.reader = NO_READER
+        self._is_kept = False
+        self.reader = RequestReader(server.limits)
         self.exchange: ServerStreamHandler | None = None
         self._stream: Http1ServerStream | None = None
         self._state = HEAD
-        self._head = NEW
+        self._head = head
         #: Bytes of a request that was answered which were read and dropped.
         self._discarded = 0
         #: Whether `run` is being called, which looks for responses that have ended.
@@ -421,10 +465,42 @@ class ServerRequests:
                 if at < timeouts.deadline_entry:
                     self._connection.loop.deadlines.arm(timeouts, at)
             if not unread:
-                self.reader = NO_READER
-                if reader.limits is server.limits:
-                    server.spare_readers.append(reader)
+                if reader.limits is not server.limits:
+                    self._leave()
+                elif not self._is_kept:
+                    self._keep()
         return unread
+
+    # -- while the connection waits for a request ----------------------------------------------
+
+    def _keep(self) -> None:
+        """Stay with the connection until others have had a request since."""
+        self._is_kept = True
+        kept = self._server.kept_requests
+        kept.append(self)
+        if len(kept) > MAX_KEPT:
+            oldest = kept.popleft()
+            if not oldest.leave_if_idle():
+                kept.append(oldest)
+
+    def leave_if_idle(self) -> bool:
+        """Let the connection go on without, if nothing of a request has arrived. Returns: whether
+        that is so; it must not be among `kept_requests` any more then."""
+        if (
+            self.exchange is not None
+            or self.running
+            or self._state is not HEAD
+            or self._head is STARTED
+            or self.reader.buffer
+        ):
+            return False
+        self._is_kept = False
+        self._leave()
+        return True
+
+    def _leave(self) -> None:
+        self._connection.requests = NO_REQUEST
+        self.release()
 
     def failed(self, exc: BaseException) -> None:
         """Have the connection react to a listener that raised; called by the loop."""
@@ -433,8 +509,12 @@ class ServerRequests:
     # -- for the connection --------------------------------------------------------------------
 
     def release(self) -> None:
-        """Let go of the stream, which refers back to this object."""
+        """Let go of the stream, which refers back to this object: the connection is over, or goes
+        on without."""
         self._stream = None
+        if self._is_kept:
+            self._is_kept = False
+            self._server.kept_requests.remove(self)
 
     def ends_with_connection(self) -> bool:
         """Return whether the end of the present response is told by the end of the connection."""

@@ -187,6 +187,11 @@ class TimedConnection(Protocol):
     """What `ServerTimeouts` knows of its connection."""
 
     tcp_conn: TcpConnection | None
+    loop: LoopBase
+
+    @property
+    def server(self) -> TimeoutSettings:
+        """The server, with its settings."""
 
     def current_wait(self) -> Wait:
         """Return what the connection waits for."""
@@ -212,8 +217,6 @@ class ServerTimeouts:
 
     __slots__ = (
         "_connection",
-        "_loop",
-        "_settings",
         "body_bytes",
         "deadline_at",
         "deadline_entry",
@@ -225,13 +228,9 @@ class ServerTimeouts:
         "write_blocked",
     )
 
-    def __init__(
-        self, connection: TimedConnection, settings: TimeoutSettings, loop: LoopBase
-    ) -> None:
+    def __init__(self, connection: TimedConnection) -> None:
         self._connection = connection
-        self._settings = settings
-        self._loop = loop
-        self.since = loop.now
+        self.since = connection.loop.now
         #: Bytes of bodies that have arrived; how many had when the present window began.
         self.body_bytes = self.window_bytes = 0
         self.window_start = self.sent_at = 0.0
@@ -244,7 +243,7 @@ class ServerTimeouts:
         """Set the deadline of what the connection waits for."""
         connection = self._connection
         if connection.tcp_conn is not None:
-            self._loop.deadlines.arm(self, self._next().at)
+            self._connection.loop.deadlines.arm(self, self._next().at)
 
     def disarm(self) -> None:
         """Have no deadline any more."""
@@ -253,12 +252,12 @@ class ServerTimeouts:
     def begin(self) -> None:
         """Begin a wait now."""
         # Not the time of the turn: a program may have called from outside of one.
-        self.since = self._loop.clock.monotonic()
+        self.since = self._connection.loop.clock.monotonic()
         self.arm()
 
     def begin_body(self) -> None:
         """Begin to wait for a body, which has to arrive fast enough from now on."""
-        self.window_start = self._loop.clock.monotonic()
+        self.window_start = self._connection.loop.clock.monotonic()
         self.window_bytes = self.body_bytes
         self.begin()
 
@@ -271,16 +270,16 @@ class ServerTimeouts:
 
     def note_sent(self, tcp_conn: TcpConnection) -> None:
         """Note how much has left by now."""
-        self.sent_at = self._loop.now
+        self.sent_at = self._connection.loop.now
         self.sent_bytes = tcp_conn.bytes_written
 
     def note_received(self, count: int) -> None:
         """Note that bytes of a body have arrived."""
-        self.since = self._loop.now
+        self.since = self._connection.loop.now
         self.body_bytes += count
 
     def _next(self) -> Deadline:
-        return next_deadline(self._connection.current_wait(), self, self._settings)
+        return next_deadline(self._connection.current_wait(), self, self._connection.server)
 
     # -- when it has passed --------------------------------------------------------------------
 
@@ -295,12 +294,12 @@ class ServerTimeouts:
             self.write_blocked = False
         at, timeout = self._next()
         if at > now:
-            self._loop.deadlines.arm(self, at)
+            self._connection.loop.deadlines.arm(self, at)
         elif timeout is Timeout.IDLE:
             self._on_idle(tcp_conn)
         elif timeout is Timeout.DRAIN:
             # What has arrived by now is read first.
-            self._loop.call_soon(self._on_drain)
+            self._connection.loop.call_soon(self._on_drain)
         elif timeout is Timeout.HEAD:
             self._connection.refuse(RequestTimeoutError("the head did not come in time"))
         elif timeout is Timeout.BODY:
@@ -333,10 +332,10 @@ class ServerTimeouts:
         wait = connection.current_wait()
         if wait.phase in (Phase.CLOSING, Phase.LINGERING):
             return
-        at, timeout = next_deadline(wait, self, self._settings)
-        if timeout is not Timeout.DRAIN or at > self._loop.now:
+        at, timeout = next_deadline(wait, self, self._connection.server)
+        if timeout is not Timeout.DRAIN or at > self._connection.loop.now:
             self.arm()  # a request has begun meanwhile
-        elif tcp_conn.write_buffer.size and self._settings.drain_idle_timeout:
+        elif tcp_conn.write_buffer.size and self._connection.server.drain_idle_timeout:
             self.begin()  # the client cannot know yet that it may send the next request
         elif wait.phase is Phase.DISCARD:
             connection.close_lingering()
@@ -345,7 +344,7 @@ class ServerTimeouts:
 
     def _on_body(self, now: float) -> None:
         """Refuse a body that has stopped, or that is too slow; else begin the next window."""
-        settings = self._settings
+        settings = self._connection.server
         stopped = settings.body_timeout and now >= self.since + settings.body_timeout
         arrived = self.body_bytes - self.window_bytes
         slow = 0 < arrived < (settings.min_body_rate or 0) * RATE_WINDOW_S

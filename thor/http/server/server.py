@@ -6,6 +6,7 @@ Owns: what is listened on and which connections there are. Must not know message
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from thor.events import EventEmitter
@@ -14,7 +15,6 @@ from thor.http.http1.server_connection import READ_AHEAD_BYTES, HttpServerConnec
 from thor.http.server.exchange import HttpServerExchange
 from thor.http.streams import ServerConnection
 from thor.http.wire.limits import Limits
-from thor.http.wire.reader import RequestReader
 from thor.loop.source import default_loop
 from thor.tcp import TcpConnection, TcpServer
 from thor.tls import TlsServer, reason_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from thor.http.http1.server_requests import ServerRequests
     from thor.loop import LoopBase
     from thor.types import Address
 
@@ -181,6 +182,7 @@ class HttpServer(EventEmitter):
         self._stopped = False
         self._listening = True
         self._limits_of: tuple[object, ...] = ()
+        self.kept_requests: deque[ServerRequests] = deque()
         self._renew_limits()
         self.tls = tls
         if tls is None:
@@ -228,10 +230,8 @@ class HttpServer(EventEmitter):
         if now != self._limits_of:
             self._limits_of = now
             self.limits = Limits(**dict(zip(WIRE_LIMITS, now, strict=True)))
-            #: Those that no connection needs at present; empty, and with these limits. There are
-            #: never more than there were requests under way at once. Some are made at once: a list
-            #: that goes from none to one and back asks for memory each time.
-            self.spare_readers = [RequestReader(self.limits) for _ in range(8)]
+            kept = self.kept_requests
+            self.kept_requests = deque(each for each in kept if not each.leave_if_idle())
 
     def shutdown(self) -> None:
         """Stop at once: what is queued is sent, exchanges in progress are lost; then `stop`."""
